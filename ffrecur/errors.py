@@ -1,0 +1,23 @@
+"""One kind of error for everything a user can get wrong."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: a setting, a file, a data set.
+
+    Its message is one clear sentence that names the setting, its value and what is allowed. The command line prints it as
+    `error: ...` with exit code 2 and without a traceback; in Python it is an ordinary `ValueError`.
+    """
+
+
+def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
+    """Raise `UserError("<name> is <value>, but must be <rule>")` unless `allowed`.
+
+    >>> check_setting(False, "damping", 1.5, "at least 0 and less than 1")
+    Traceback (most recent call last):
+    ...
+    ffrecur.errors.UserError: damping is 1.5, but must be at least 0 and less than 1
+    """
+    if not allowed:
+        raise UserError(f"{name} is {value!r}, but must be {rule}")
