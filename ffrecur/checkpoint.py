@@ -1,0 +1,99 @@
+"""Reading trained nets back, without a Trainer and without Lightning."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrecur.errors import UserError
+from ffrecur.recurrent import RecurrentNet
+
+NET_KEY = "ffrecur_net"  # entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}
+KINDS = {"RecurrentNet": RecurrentNet}
+
+
+def describe(net: RecurrentNet) -> dict[str, Any]:
+    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: its kind and settings."""
+    return {"kind": type(net).__name__, "settings": net.settings()}
+
+
+def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint file written by `ffrecur fit`, with `weights_only=True`.
+
+    Raises `UserError` if the file is missing, corrupt, not one of ours, or holds another kind of net than `kind`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise UserError(
+            f"checkpoint is '{path}', which cannot be read as a checkpoint ({_first_line(error)})"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(NET_KEY), dict):
+        raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
+    found = checkpoint[NET_KEY]["kind"]
+    if found not in KINDS or kind not in (None, found):
+        allowed = kind or " or ".join(KINDS)
+        raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
+    return checkpoint
+
+
+def load(path: str | Path, map_location: str | torch.device = "cpu") -> RecurrentNet:
+    """Return the net of a checkpoint, of a run folder (its best checkpoint, else its last) or of an exported folder.
+
+    The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
+    """
+    path = Path(path)
+    if (path / "net.json").is_file():
+        return _load_exported(path).to(map_location)
+    if path.is_dir():
+        candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]
+        if not candidates:
+            raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor net.json in it")
+        path = candidates[0]
+    checkpoint = read_checkpoint(path)
+    prefix = "net."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    return _build(checkpoint[NET_KEY], weights, path).to(map_location)
+
+
+def save(net: RecurrentNet, folder: str | Path) -> None:
+    """Export a net for use elsewhere: `net.json` (kind and settings, readable) and `weights.pt` in `folder`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), folder / "weights.pt")
+    (folder / "net.json").write_text(json.dumps(describe(net), indent=2) + "\n")
+
+
+def _load_exported(folder: Path) -> RecurrentNet:
+    try:
+        entry = json.loads((folder / "net.json").read_text())
+        weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(
+            f"checkpoint is '{folder}', which cannot be read as an exported net ({_first_line(error)})"
+        ) from error
+    return _build(entry, weights, folder)
+
+
+def _build(entry: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> RecurrentNet:
+    try:
+        net = KINDS[entry["kind"]](**entry["settings"])
+        net.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"checkpoint is '{path}', whose weights do not fit its settings ({_first_line(error)})"
+        ) from error
+    return net.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":. ")

@@ -1,0 +1,190 @@
+"""The command line: `ffrecur fit | validate | test | predict`, a LightningCLI."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from ffrecur.checkpoint import read_checkpoint
+from ffrecur.errors import UserError
+from ffrecur.lit.config import CONFIG_KEY, RunConfig
+from ffrecur.lit.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.messages import explain
+from ffrecur.lit.report import EpochLines, PredictionWriter, Report
+from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
+
+
+class Mistake(BaseException):
+    """Carries a `UserError` out of jsonargparse, which would bury any `Exception` of a constructor in its own report."""
+
+
+class Parser(LightningArgumentParser):
+    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raise the mistake."""
+        raise UserError(message) from ex
+
+    def add_instantiator(self, instantiator: Any, *args: Any, **kwargs: Any) -> None:
+        """Let a `UserError` of the classes that are built pass through."""
+
+        @functools.wraps(instantiator.__call__)
+        def surfacing(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return instantiator(*args, **kwargs)
+            except UserError as error:
+                raise Mistake(error) from error
+
+        super().add_instantiator(surfacing, *args, **kwargs)
+
+
+class CommandLine(LightningCLI):
+    """LightningCLI with a folder a run, checkpoints found by name, and typed settings that win over a checkpoint's."""
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Leave the printing of results to `Report`."""
+        super()._add_subcommands(parser, **kwargs)
+        for name in ("validate", "test"):
+            self._subcommand_parsers[name].set_defaults(verbose=False)
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed, which the model and the data get too."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random numbers, at least 0.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Set our default classes, and pass the seed on."""
+        parser.set_defaults(
+            {
+                "model": {"class_path": "ffrecur.lit.RecurrentModule"},
+                "data": {"class_path": "ffrecur.data.ImageDataModule"},
+            }
+        )
+        for key in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{key}.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; where a checkpoint is read, parse again with its settings first, so that what the user typed wins."""
+        self.typed = list(sys.argv[1:] if args is None else args)
+        self.config = parser.parse_args(self.typed)
+        subcommand = self.config.subcommand
+        chosen = self.config[subcommand]
+        self.checkpoint = checkpoint_to_use(subcommand, chosen.ckpt_path, chosen.trainer.default_root_dir)
+        if self.checkpoint is not None:
+            stored = read_checkpoint(self.checkpoint).get(CONFIG_KEY, {})
+            kept = stored if subcommand == "fit" else {k: v for k, v in stored.items() if k != "trainer"}
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                yaml.safe_dump(kept, file)
+                file.flush()
+                at = self.typed.index(subcommand) + 1
+                self.config = parser.parse_args([*self.typed[:at], "--config", file.name, *self.typed[at:]])
+            self.config[subcommand].config = chosen.config
+        self.config[subcommand].ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let the checkpoint's settings win here."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, with the run's folder, loggers and checkpoints."""
+        chosen = self.config[self.subcommand]
+        run = self.checkpoint and run_of(self.checkpoint)
+        if run is None or (self.subcommand == "fit" and self.checkpoint.name != LAST):
+            # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
+            name = Path(str(chosen.config[-1])).stem if chosen.config else self.subcommand
+            run = new_run_folder(chosen.trainer.default_root_dir, name)
+        self.run_folder = run
+        trainer = self._get(self.config_init, "trainer")
+        own = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+        loggers: list[Any] = [logger for logger in own if not isinstance(logger, bool | None)]
+        if trainer.logger in (None, True):
+            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version=""))
+        callbacks = list(trainer.callbacks or [])
+        if trainer.enable_progress_bar is not False:
+            # A file gets a line an epoch instead of a bar that would be written anew at each step.
+            on_screen = sys.stderr.isatty()
+            callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False) if on_screen else EpochLines())
+            kwargs["enable_progress_bar"] = on_screen
+        if self.subcommand == "fit":
+            loggers.insert(0, ContinuedCSVLogger(run))
+            callbacks.append(self._checkpoints())
+        elif self.subcommand == "predict":
+            callbacks.append(PredictionWriter(run))
+        else:
+            callbacks.append(Report(run, self.checkpoint))
+        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+
+    def _checkpoints(self) -> ModelCheckpoint:
+        return ModelCheckpoint(
+            dirpath=self.run_folder,
+            filename="best",
+            monitor="val/error",
+            mode="min",
+            save_last=True,
+            enable_version_counter=False,
+        )
+
+    def before_fit(self) -> None:
+        """Read the data before the run's folder is made, so that a mistake leaves none behind."""
+        self.datamodule.setup("fit")
+
+    def after_fit(self) -> None:
+        """Say where things are and what to type next."""
+        print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
+        print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
+
+
+def silence_noise() -> None:
+    """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+    warnings.simplefilter("ignore", PossibleUserWarning)
+    for message in (
+        ".*instantiate_classes.*deprecated",
+        ".*LeafSpec.*deprecated",
+        "Checkpoint directory .* exists and is not empty",  # the loggers have just made it
+        "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
+        "Couldn't infer the batch indices",  # predictions come in the order of the data
+    ):
+        warnings.filterwarnings("ignore", message=f"(?s)\\s*{message}")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, or 2 after a mistake of the user's, told in one line."""
+    torch.set_flush_denormal(True)  # process state, so it is set here and not by an import
+    silence_noise()
+    try:
+        CommandLine(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            save_config_callback=RunConfig,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"default_root_dir": "runs", "max_epochs": 40},
+            auto_configure_optimizers=False,
+            args=args,
+        )
+    except (UserError, MisconfigurationException, Mistake) as error:
+        print(f"error: {explain(str(error), sys.argv[1:] if args is None else args)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def entry_point() -> None:
+    """Console script."""
+    sys.exit(main())

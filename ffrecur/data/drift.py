@@ -1,0 +1,70 @@
+"""Digits that drift: videos made from still images, the simplest input that really changes over the iterations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import pad
+
+from ffrecur.data.images import ImageDataModule
+from ffrecur.data.imageset import ImageSet
+from ffrecur.data.loader import seeded_generator
+from ffrecur.errors import check_setting
+
+# (down, right), clockwise from north
+DIRECTIONS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+
+
+def drift(images_ND: Tensor, image_shape: tuple[int, ...], frames: int, generator: Generator) -> Tensor:
+    """Videos (N, T, D) in which each image moves one pixel a frame in one of the 8 compass directions.
+
+    `images_ND` are rows of `image_shape`, (H, W) or (H, W, 3). The direction of each is drawn from `generator`. The
+    middle frame, number (T - 1) // 2 counted from 0, shows the image in its place; what enters at the edges is 0.
+    """
+    margin = frames // 2  # the farthest that an image gets
+    height, width = image_shape[:2]
+    images_NHWC = images_ND.reshape(-1, height, width, math.prod(image_shape[2:]))
+    padded = pad(images_NHWC, (0, 0, margin, margin, margin, margin))
+    directions_N = torch.randint(len(DIRECTIONS), (len(images_ND),), generator=generator)
+
+    videos = images_NHWC.new_empty(len(images_ND), frames, *images_NHWC.shape[1:])
+    for number, (down, right) in enumerate(DIRECTIONS):
+        chosen = (directions_N == number).nonzero().squeeze(1)
+        for frame in range(frames):
+            steps = frame - (frames - 1) // 2
+            top, left = margin - down * steps, margin - right * steps  # the window moves against the image
+            videos[chosen, frame] = padded[chosen, top : top + height, left : left + width]
+    return videos.flatten(2)
+
+
+class DriftDataModule(ImageDataModule):
+    """The same images and splits as videos: batches are `(images (B, T, D) uint8, labels (B,) int64)`.
+
+    `frames` is the number T of frames. The direction of an image depends on the seed, the split and its index, so it is
+    the same every epoch. All videos are made at once and take T times the memory of the images.
+    """
+
+    def __init__(
+        self,
+        source: str = "bundled",
+        batch_size: int = 100,
+        evaluation_batch_size: int = 500,
+        validation_size: int | None = None,
+        split_seed: int | None = None,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        seed: int = 0,
+        frames: int = 8,
+    ) -> None:
+        check_setting(frames >= 1, "data.frames", frames, "a whole number of at least 1")
+        super().__init__(
+            source, batch_size, evaluation_batch_size, validation_size, split_seed, image_column, label_column, seed
+        )
+        self.frames = frames
+
+    def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
+        """The videos of a split; `number` tells the splits apart."""
+        generator = seeded_generator(self.seed, number, 1)  # the 1 keeps it apart from the order of epoch `number`
+        return ImageSet(drift(images.images, self.image_shape, self.frames, generator), images.labels)

@@ -1,0 +1,88 @@
+"""Data sets that the library `datasets` reads, from a folder or from the hub."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import datasets
+from huggingface_hub.utils import get_session
+
+from ffrecur.data.imagefolder import list_image_folder
+from ffrecur.errors import UserError
+
+Splits = dict[str, datasets.Dataset]
+
+
+def load_folder(source: str, folder: Path) -> tuple[str, Splits]:
+    """What the folder was taken for (a phrase for the log) and its splits: `save_to_disk`, image files, or parquet etc.
+
+    Raises `UserError` where `datasets` cannot read it.
+    """
+    folder = folder.resolve()
+    try:
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            return f"save_to_disk folder {folder}", as_splits(datasets.load_from_disk(str(folder)))
+        # Images whose labels are in a table (metadata.csv and the like) and images inside parquet are left to `datasets`.
+        if not any(folder.rglob("metadata.*")) and not any(folder.rglob("*.parquet")):
+            listing = list_image_folder(folder)
+            if listing is not None:
+                return f"image folder {folder}", listing
+        # In memory and with a cache of its own, so that a file changed since the last run is read anew.
+        with tempfile.TemporaryDirectory() as cache:
+            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=True)
+        return f"folder {folder} read by datasets", as_splits(splits)
+    except Exception as error:  # the library raises some twenty kinds
+        raise UserError(
+            f"data.source is {source!r}, a folder that holds no IDX files and that cannot be read as a data set either: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def load_hub(source: str) -> tuple[str, Splits]:
+    """The same for a hub id. Where the hub cannot be reached, a copy that `datasets` has cached before will do.
+
+    Raises `UserError`, within seconds where the hub cannot be reached, if there is no such copy or no such data set.
+    """
+    online = hub_is_reachable()
+    offline_before = datasets.config.HF_HUB_OFFLINE
+    try:
+        # `datasets` alone would try for half a minute before it looks into its cache.
+        datasets.config.HF_HUB_OFFLINE = offline_before or not online
+        return f"hub data set {source}", as_splits(datasets.load_dataset(source))
+    except Exception as error:
+        what = f"data.source is {source!r}, which is not a folder here"
+        if not online:
+            raise UserError(
+                f"{what}, and the hub cannot be reached to look for a data set of that id: download it on a connected "
+                f"machine, write it with `save_to_disk` and give that folder, or use 'bundled'"
+            ) from error
+        raise UserError(f"{what}, and as a hub id it cannot be loaded: {first_line(error)}") from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline_before
+
+
+def hub_is_reachable(seconds: float = 5.0) -> bool:
+    """Whether the hub answers one request at all, with the proxies and settings that `datasets` would use."""
+    codes: list[int] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # whatever it is (no name, no route, offline mode), the hub is out of reach
+            codes.append(get_session().head(datasets.config.HF_ENDPOINT, timeout=seconds).status_code)
+
+    thread = Thread(target=ask, daemon=True)  # because looking up a name knows no timeout
+    thread.start()
+    thread.join(seconds)
+    return any(code < 500 for code in codes)  # 5xx: a proxy that cannot reach it
+
+
+def as_splits(loaded: datasets.Dataset | datasets.DatasetDict) -> Splits:
+    """A data set without splits is all training."""
+    return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

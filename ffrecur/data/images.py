@@ -1,0 +1,188 @@
+"""The data module: from the settings under `data.` to batches of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from ffrecur.data.imageset import ImageSet, ImageSource
+from ffrecur.data.loader import TensorLoader
+from ffrecur.data.sources import read_source
+from ffrecur.errors import UserError, check_setting
+
+
+class ImageDataModule(LightningDataModule):
+    """Images with labels; batches are `(images (B, D) uint8, labels (B,) int64)`, for prediction `(images,)`.
+
+    source: `bundled` (5,000 MNIST digits), a folder (IDX files; what `save_to_disk` wrote; parquet; image files), or a
+    hub id such as `ylecun/mnist`. image_column, label_column: columns to take where the source has several.
+
+    Validation images are the source's own validation split. Where it has none, or where `validation_size` or
+    `split_seed` asks for another split, they are cut from the training images: the last `validation_size` of them, or
+    as many at random with `split_seed`; by default a sixth, at most 10,000 (of full MNIST the last 10,000). The source's
+    own validation split is then not used. Without a test split the validation images test too, and the log says so.
+
+    Prediction takes the test images, or all images of a source without a test split, and needs no labels.
+
+    `seed` and the epoch alone determine the order of the training images. Batch sizes count the images of all processes
+    together. After `setup` there are `image_shape` ((H, W), or (H, W, 3)), `in_features`, `num_classes` and `class_names`
+    (the latter two None where an unlabelled source leaves them unknown).
+
+    Raises `UserError` for a setting out of range, here, and for everything wrong with the source, in `setup`.
+    """
+
+    image_shape: tuple[int, ...]
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    train_set: ImageSet | None = None
+    validation_set: ImageSet | None = None
+    test_set: ImageSet | None = None
+    predict_set: ImageSet | None = None
+
+    def __init__(
+        self,
+        source: str = "bundled",
+        batch_size: int = 100,
+        evaluation_batch_size: int = 500,
+        validation_size: int | None = None,
+        split_seed: int | None = None,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        source = str(source)  # a Path would make the checkpoint unreadable under weights_only
+        positive = "a whole number of at least 1"
+        seeds = "a whole number from 0 to 2**32 - 1"
+        check_setting(source.strip() != "", "data.source", source, "'bundled', a folder or a hub id")
+        check_setting(batch_size >= 1, "data.batch_size", batch_size, positive)
+        check_setting(evaluation_batch_size >= 1, "data.evaluation_batch_size", evaluation_batch_size, positive)
+        check_setting(
+            validation_size is None or validation_size >= 1, "data.validation_size", validation_size, positive
+        )
+        check_setting(split_seed is None or 0 <= split_seed < 2**32, "data.split_seed", split_seed, seeds)
+        check_setting(0 <= seed < 2**32, "data.seed", seed, seeds)
+        self.save_hyperparameters()
+        self.source = source
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size
+        self.validation_size = validation_size
+        self.split_seed = split_seed
+        self.image_column = image_column
+        self.label_column = label_column
+        self.seed = seed
+
+    @property
+    def predict_images(self) -> Tensor | None:
+        """The images to predict, (N, D) uint8, after `setup("predict")`."""
+        return None if self.predict_set is None else self.predict_set.images
+
+    @property
+    def in_features(self) -> int:
+        """The number D of values of one image."""
+        return math.prod(self.image_shape)
+
+    def setup(self, stage: str) -> None:
+        """Read the source for `fit`, `validate` and `test`, or without labels for `predict`; once each."""
+        if stage == "predict" and self.predict_set is None:
+            source = self.read(require_labels=False)
+            images = whole(source) if source.test is None else source.test.images
+            self.predict_set = self.prepare_set(ImageSet(images, None), 2)
+            rank_zero_info(f"{source.description}; predicting {len(images):,}")
+        if stage != "predict" and self.train_set is None:
+            source = self.read(require_labels=True)
+            train, validation, how = self.split(source)
+            self.train_set = self.prepare_set(train, 0)
+            self.validation_set = self.prepare_set(validation, 1)
+            test = "no test split: the validation images test too, so test figures are validation figures"
+            if source.test is None:
+                self.test_set = self.validation_set
+            else:
+                self.test_set = self.prepare_set(source.test, 2)
+                test = f"{len(source.test.images):,} test"
+            counts = f"{len(train.images):,} train, {len(validation.images):,} validate ({how}), {test}"
+            rank_zero_info(f"{source.description}; {counts}")
+
+    def read(self, require_labels: bool) -> ImageSource:
+        """The source, whose shape and classes are kept."""
+        source = read_source(self.source, self.image_column, self.label_column, require_labels)
+        self.image_shape = source.image_shape
+        if source.num_classes is not None:
+            self.num_classes, self.class_names = source.num_classes, source.class_names
+        return source
+
+    def split(self, source: ImageSource) -> tuple[ImageSet, ImageSet, str]:
+        """Training images, validation images, and a phrase for the log that says which they are."""
+        own_split = source.validation is not None
+        if source.validation is not None and self.validation_size is None and self.split_seed is None:
+            return source.train, source.validation, "the source's own validation split"
+        count = len(source.train.images)
+        size = self.validation_size if self.validation_size is not None else max(1, min(count // 6, 10_000))
+        if size >= count:
+            raise UserError(
+                f"data.validation_size is {size}, but must be at least 1 and less than the number of training images, {count}"
+            )
+        if self.split_seed is None:
+            order = torch.arange(count)
+            how = "the last training images"
+        else:
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
+            how = f"training images drawn with split_seed {self.split_seed}"
+        if own_split:
+            how += ", not the source's own validation split"
+        return take(source.train, order[:-size]), take(source.train, order[-size:]), how
+
+    def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
+        """What a subclass makes of a split before training; `number` (0 train, 1 validation, 2 test) tells them apart."""
+        return images
+
+    def train_dataloader(self) -> TensorLoader:
+        """Batches of the training images, in a new order each epoch."""
+        trainer = self.trainer
+        if trainer is None:
+            return self.loader(self.train_set, self.batch_size, shuffle=True)
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        # Lightning's overfit_batches means the same batches every epoch.
+        shuffle = not getattr(trainer, "overfit_batches", 0)
+        return self.loader(self.train_set, self.batch_size, shuffle, lambda: progress.processed)  # type: ignore[attr-defined]
+
+    def val_dataloader(self) -> TensorLoader:
+        """Batches of the validation images, in order."""
+        return self.loader(self.validation_set, self.evaluation_batch_size)
+
+    def test_dataloader(self) -> TensorLoader:
+        """Batches of the test images, in order."""
+        return self.loader(self.test_set, self.evaluation_batch_size)
+
+    def predict_dataloader(self) -> TensorLoader:
+        """Batches of the images to predict, in order, without labels."""
+        return self.loader(self.predict_set, self.evaluation_batch_size)
+
+    def loader(
+        self,
+        images: ImageSet | None,
+        batch_size: int,
+        shuffle: bool = False,
+        batches_done: Callable[[], int] | None = None,
+    ) -> TensorLoader:
+        """A loader of one split for the process that we are."""
+        if images is None:
+            raise RuntimeError("call setup() with the stage of this loader first")
+        tensors = [tensor for tensor in images if tensor is not None]
+        replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        return TensorLoader(tensors, batch_size, shuffle, self.seed, replicas, rank, batches_done)
+
+
+def take(images: ImageSet, order: Tensor) -> ImageSet:
+    """The images at the indices `order`, with their labels."""
+    return ImageSet(images.images[order], None if images.labels is None else images.labels[order])
+
+
+def whole(source: ImageSource) -> Tensor:
+    """All images of a source without a test split: training, then validation."""
+    return torch.cat([split.images for split in (source.train, source.validation) if split is not None])

@@ -1,0 +1,117 @@
+"""Batches sliced from tensors, in an order that depends on nothing but the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffrecur.errors import UserError
+
+
+def seeded_generator(*numbers: int) -> torch.Generator:
+    """A generator on the CPU for `numbers`, each in 0..2**32-1.
+
+    They are hashed together; with a mere sum, epoch 1 of seed 0 would be the same as epoch 0 of seed 1.
+    """
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The permutation (count,) int64 of one epoch: the same for the same seed and epoch, on every machine."""
+    return torch.randperm(count, generator=seeded_generator(seed, epoch))
+
+
+def rank_slice(count: int, rank: int, num_replicas: int) -> slice:
+    """The part of a global batch of `count` samples that one process takes: contiguous, as even as possible.
+
+    >>> [rank_slice(10, rank, 4) for rank in range(4)]
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
+    """
+    return slice(count * rank // num_replicas, count * (rank + 1) // num_replicas)
+
+
+class TensorLoader:
+    """Iterates over one epoch of batches: tuples with the same rows of each of `tensors`.
+
+    `batch_size` is that of the global batch, which is cut into one part for each of `num_replicas` processes. Every
+    sample comes exactly once an epoch: the last batch may be smaller; if it has fewer samples than there are processes,
+    it is joined to the batch before. A plain loop must call `set_epoch` before each epoch; Lightning does so by itself.
+
+    `state_dict` and `load_state_dict` let the next iteration of the same epoch begin where another one stopped. What
+    counts as done is `batches_done()`, if given (a trainer knows whether the last batch was trained on or broken off),
+    otherwise every batch that was handed out.
+
+    Raises `UserError` for fewer samples, or a smaller batch, than there are processes.
+    """
+
+    batch_sampler = None  # Lightning looks at it together with `sampler`
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        batches_done: Callable[[], int] | None = None,
+    ) -> None:
+        self.tensors = tuple(tensors)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.batches_done = batches_done
+        self.epoch = 0
+        self._handed_out = 0
+        self._resume_at: dict[str, int] | None = None
+
+        self.count = len(self.tensors[0])
+        assert all(len(tensor) == self.count for tensor in self.tensors)
+        if batch_size < max(1, num_replicas):
+            raise UserError(
+                f"data.batch_size or data.evaluation_batch_size is {batch_size}, but must be at least the number of "
+                f"processes, {num_replicas}"
+            )
+        if self.count < num_replicas:
+            raise UserError(
+                f"data.source has a split of {self.count} images, which is too few for {num_replicas} processes"
+            )
+
+    @property
+    def sampler(self) -> TensorLoader:
+        """Lightning calls `set_epoch` on this attribute of a loader, before each epoch and on one device too."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.count, self.batch_size)
+        return max(1, whole + (rest >= self.num_replicas))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        # Nothing runs before the first batch is asked for: Lightning creates the iterator before it sets the epoch.
+        resume_at, self._resume_at = self._resume_at, None
+        first = resume_at["batches"] if resume_at is not None and resume_at["epoch"] == self.epoch else 0
+        order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else torch.arange(self.count)
+        for batch in range(first, len(self)):
+            start = batch * self.batch_size
+            stop = self.count if batch == len(self) - 1 else start + self.batch_size
+            part = order[start:stop][rank_slice(stop - start, self.rank, self.num_replicas)]
+            self._handed_out = batch + 1
+            yield tuple(tensor[part] for tensor in self.tensors)
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and the number of its batches that are done."""
+        return {"epoch": self.epoch, "batches": self.batches_done() if self.batches_done else self._handed_out}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next iteration, if it is of the same epoch, leave out the batches that are done."""
+        self._resume_at = dict(state_dict)

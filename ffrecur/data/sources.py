@@ -1,0 +1,54 @@
+"""From the one setting `data.source` to images in memory."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from ffrecur.data.bundled import read_bundled
+from ffrecur.data.idx import read_idx_folder
+from ffrecur.data.imageset import ImageSource
+from ffrecur.errors import UserError
+
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def read_source(
+    source: str, image_column: str | None = None, label_column: str | None = None, require_labels: bool = True
+) -> ImageSource:
+    """Read `source`, which is tried as: `bundled`; a folder with IDX files; a folder that `datasets` reads; a hub id.
+
+    A folder that exists always wins over a hub id of the same name. `image_column` and `label_column` choose among the
+    columns where `datasets` reads the source. Without `require_labels` (for prediction) no labels are read: those of the
+    result are None, and so is `num_classes` unless the source tells it without them.
+    Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
+    """
+    if source == "bundled":
+        return read_bundled()
+    folder = Path(source)
+    with suppress(RuntimeError):  # ~name of nobody: left as it is, and not found below
+        folder = folder.expanduser()
+    if folder.is_dir():
+        try:
+            empty = not any(folder.iterdir())
+        except PermissionError:
+            raise UserError(f"data.source is {source!r}, a folder that may not be read") from None
+        if empty:
+            raise UserError(f"data.source is {source!r}, which is an empty folder")
+        idx_source = read_idx_folder(source, folder, require_labels)
+        if idx_source is not None:
+            return idx_source
+    elif folder.exists() or not HUB_ID.fullmatch(source):
+        found = "is a file, not" if folder.exists() else "is not"
+        raise UserError(
+            f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, parquet "
+            f"files or images, a folder written by `save_to_disk`, or a hub id such as 'ylecun/mnist'"
+        )
+
+    # Imported here, because `datasets` takes a second to import and the sources above do not need it.
+    from ffrecur.data.columns import read_splits
+    from ffrecur.data.huggingface import load_folder, load_hub
+
+    kind, splits = load_folder(source, folder) if folder.is_dir() else load_hub(source)
+    return read_splits(source, kind, splits, image_column, label_column, require_labels)

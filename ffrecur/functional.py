@@ -1,0 +1,162 @@
+"""The equations of the Forward-Forward algorithm, as pure functions.
+
+Section numbers refer to G. Hinton, "The Forward-Forward Algorithm" (arXiv 2212.13345). Tensor names carry their shape:
+B batch, D input features, H units of a layer, L hidden layers, T iterations, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
+    """Layer normalisation without mean subtraction: `a / sqrt(mean(a**2) + eps)` over the last dimension (section 2.1).
+
+    What a layer passes on has length `sqrt(H)` whatever its goodness was, so the next layer cannot read the goodness off
+    the length. A row of zeros stays zero. Shape `(..., H)` in and out.
+
+    >>> rms_normalize(torch.tensor([3.0, 4.0, 0.0, 0.0]))
+    tensor([1.2000, 1.6000, 0.0000, 0.0000])
+    """
+    return a * (a.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
+
+
+def goodness(state: Tensor) -> Tensor:
+    """Goodness of a layer, `mean(state**2)` over its units, of the state before normalisation (section 2).
+
+    Shape `(..., H)` in, `(...)` out. A mean, not the sum of the paper, so that thresholds do not depend on the width.
+
+    >>> goodness(torch.tensor([1.0, 2.0, 0.0, 1.0]))
+    tensor(1.5000)
+    """
+    return state.square().mean(dim=-1)
+
+
+def damped_update(previous: Tensor, computed: Tensor, damping: float) -> Tensor:
+    """New state `damping * previous + (1 - damping) * computed`, of states before normalisation (section 3.4).
+
+    `damping` lies in [0, 1); the paper uses 0.3. All shapes `(..., H)`.
+
+    >>> damped_update(torch.tensor([1.0]), torch.tensor([2.0]), damping=0.3)
+    tensor([1.7000])
+    """
+    return damping * previous + (1 - damping) * computed
+
+
+def probability_of_positive(goodness: Tensor, threshold: float, temperature: float, sign: int = 1) -> Tensor:
+    """Probability that data is positive, `sigmoid(sign * (goodness - threshold) / temperature)` (section 2, equation 1).
+
+    `sign=1`: positive data has high goodness; `sign=-1`: low, as in predictive coding (section 3.5). Any shape.
+
+    >>> probability_of_positive(torch.tensor([1.0, 1.2]), threshold=1.0, temperature=0.1)
+    tensor([0.5000, 0.8808])
+    """
+    return torch.sigmoid(sign * (goodness - threshold) / temperature)
+
+
+def logistic_loss(
+    goodness_positive: Tensor, goodness_negative: Tensor, threshold: float, temperature: float, sign: int = 1
+) -> Tensor:
+    """Logistic objective of positive and negative data, elementwise (section 2, equation 1, as a negative log-likelihood).
+
+    `softplus(-sign * (g_pos - threshold) / temperature) + softplus(sign * (g_neg - threshold) / temperature)`; any
+    shape, the same for both; `temperature > 0`, `sign` 1 or -1.
+
+    >>> logistic_loss(torch.tensor(1.2), torch.tensor(1.0), threshold=1.0, temperature=0.1)
+    tensor(0.8201)
+    """
+    return F.softplus(-sign * (goodness_positive - threshold) / temperature) + F.softplus(
+        sign * (goodness_negative - threshold) / temperature
+    )
+
+
+def logistic_loss_gradient(
+    goodness_positive: Tensor, goodness_negative: Tensor, threshold: float, temperature: float, sign: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of `logistic_loss` by `goodness_positive` and by `goodness_negative`, in closed form.
+
+    `-sign / temperature * sigmoid(-sign * (g_pos - threshold) / temperature)` and
+    `sign / temperature * sigmoid(sign * (g_neg - threshold) / temperature)`.
+
+    >>> logistic_loss_gradient(torch.tensor(1.2), torch.tensor(1.0), threshold=1.0, temperature=0.1)
+    (tensor(-1.1920), tensor(5.))
+    """
+    slope = sign / temperature
+    by_positive = -slope * torch.sigmoid(-slope * (goodness_positive - threshold))
+    by_negative = slope * torch.sigmoid(slope * (goodness_negative - threshold))
+    return by_positive, by_negative
+
+
+def paired_loss(goodness_positive: Tensor, goodness_negative: Tensor, temperature: float, sign: int = 1) -> Tensor:
+    """Paired objective `softplus(sign * (g_neg - g_pos) / temperature)`, elementwise; needs no threshold.
+
+    Each negative is compared with the positive of the same case. Source: SymBa (Lee and Song, 2023, arXiv 2303.08418).
+    Any shape, the same for both.
+
+    >>> paired_loss(torch.tensor(1.2), torch.tensor(1.0), temperature=0.1)
+    tensor(0.1269)
+    """
+    return F.softplus(sign * (goodness_negative - goodness_positive) / temperature)
+
+
+def paired_loss_gradient(
+    goodness_positive: Tensor, goodness_negative: Tensor, temperature: float, sign: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of `paired_loss` by `goodness_positive` and by `goodness_negative`, in closed form.
+
+    With `p = sigmoid(sign * (g_neg - g_pos) / temperature)`: `-sign / temperature * p` and `sign / temperature * p`.
+
+    >>> paired_loss_gradient(torch.tensor(1.2), torch.tensor(1.0), temperature=0.1)
+    (tensor(-1.1920), tensor(1.1920))
+    """
+    slope = sign / temperature
+    by_negative = slope * torch.sigmoid(slope * (goodness_negative - goodness_positive))
+    return -by_negative, by_negative
+
+
+def peer_mean(mean_H: Tensor, computed_BH: Tensor) -> Tensor:
+    """Running mean activity of each unit on positive data, `0.9 * mean + 0.1 * batch mean` (Hinton's published code).
+
+    `mean_H` starts at 0.5; `computed_BH` is the computed (undamped) positive state. Shape `(H,)`.
+
+    >>> peer_mean(torch.tensor([0.5, 0.5]), torch.tensor([[0.0, 1.0], [0.0, 2.0]]))
+    tensor([0.4500, 0.6000])
+    """
+    return 0.9 * mean_H + 0.1 * computed_BH.mean(dim=0)
+
+
+def peer_ascent(mean_H: Tensor, strength: float) -> Tensor:
+    """Peer normalisation `strength * (mean over units of mean_H - mean_H)` (section 5.1 and Hinton's published code).
+
+    Added to the direction of *ascent* of every positive case's pre-activation, not gated by the ReLU: it wakes units
+    that are quieter than their peers, dead ones too, and calms those that are louder. Shape `(H,)`.
+
+    >>> peer_ascent(torch.tensor([0.0, 1.0]), strength=0.1)
+    tensor([ 0.0500, -0.0500])
+    """
+    return strength * (mean_H.mean() - mean_H)
+
+
+def window_score(goodness_TLBC: Tensor, window: tuple[int, int], sign: int = 1) -> Tensor:
+    """Class score `sign * sum over layers of the mean over the window of goodness` (section 3.4). Shape `(B, C)`.
+
+    `window` is inclusive and counts iterations from 1: (3, 5) averages iterations 3, 4 and 5.
+
+    >>> window_score(torch.tensor([[[[5.0, 5.0]]], [[[1.0, 2.0]]], [[[3.0, 2.0]]]]), window=(2, 3))
+    tensor([[2., 2.]])
+    """
+    first, last = window
+    return sign * goodness_TLBC[first - 1 : last].mean(dim=0).sum(dim=0)
+
+
+def dropout_mask(noise: Tensor, rate: float) -> Tensor:
+    """Inverted dropout: 0 where `noise < rate`, else `1 / (1 - rate)`, so that the expected drive is the same without it.
+
+    `noise` is uniform in [0, 1), of any shape; `rate` lies in [0, 1).
+
+    >>> dropout_mask(torch.tensor([0.2, 0.7]), rate=0.5)
+    tensor([0., 2.])
+    """
+    return (noise >= rate) / (1 - rate)

@@ -1,0 +1,6 @@
+"""Training and evaluation with Lightning."""
+
+from ffrecur.lit.recurrent import RecurrentModule
+from ffrecur.lit.schedules import FlatThenLinear
+
+__all__ = ["FlatThenLinear", "RecurrentModule"]

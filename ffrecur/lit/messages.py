@@ -1,0 +1,80 @@
+"""One clear sentence for each mistake on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+
+import torch
+from lightning import Trainer
+
+import ffrecur.data
+import ffrecur.lit
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
+
+def explain(message: str, args: Sequence[str]) -> str:
+    """Return the message of an error as one line that names the setting, its value, and what is allowed or nearest.
+
+    jsonargparse tells only the last part of an unknown or ill-typed setting's name; `args`, what was typed, has all.
+    """
+    if match := re.search(r"invalid choice: '(.*?)' \(choose from", message):
+        return f"subcommand is '{match[1]}', but must be {_listed(SUBCOMMANDS)}{_nearest(match[1], SUBCOMMANDS)}"
+    if 'expected "subcommand"' in message:
+        return f"subcommand is missing; give {_listed(SUBCOMMANDS)}"
+    if match := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
+        return f"{match[1]} is not an option{_nearest(match[1], ['--' + name for name in known_settings()])}"
+    if match := re.search(r"Option '([^']+)' is not accepted", message):
+        name = _full_name(match[1], args)
+        return f"{name} is not a setting{_nearest(name, known_settings())}"
+    if match := re.search(r"dot import path string: (\S+)", message):
+        key = re.search(r'Parser key "([^"]+)"', message)
+        name = _full_name(key[1], args) if key else "class"
+        return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
+    if match := re.search(r'Parser key "([^"]+)"', message):
+        return _ill_typed(_full_name(match[1], args), message)
+    return " ".join(message.split())
+
+
+def known_classes() -> list[str]:
+    """Return the names that a user may have meant by a class."""
+    torch_classes = [*vars(torch.optim), *vars(torch.optim.lr_scheduler)]
+    return [*ffrecur.lit.__all__, *ffrecur.data.__all__, *(name for name in torch_classes if name[0].isupper())]
+
+
+def known_settings() -> list[str]:
+    """Return the full names of the settings of our classes and of the trainer."""
+    owners = [("trainer", Trainer)]
+    owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
+    owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
+    names = ["config", "seed_everything", "ckpt_path", "model", "data"]
+    for group, owner in owners:
+        names += [f"{group}.{name}" for name in inspect.signature(owner).parameters]
+    return names
+
+
+def _full_name(last_part: str, args: Sequence[str]) -> str:
+    typed = (arg.removeprefix("--").split("=")[0] for arg in args if arg.startswith("--"))
+    return next((name for name in typed if name == last_part or name.endswith("." + last_part)), last_part)
+
+
+def _ill_typed(name: str, message: str) -> str:
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    expected = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, flags=re.MULTILINE)
+    plain = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("NoneType", "null") for text in expected]
+    allowed = list(dict.fromkeys(re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", text) for text in plain))
+    if value is None or not allowed:
+        return f"{name}: " + " ".join(message.split(":", 1)[-1].split())
+    return f"{name} is {value[1].strip()}, but must be {' or '.join(allowed)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (nearest: {found[0]})" if found else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1]

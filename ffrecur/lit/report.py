@@ -1,0 +1,158 @@
+"""What `ffrecur test`, `validate` and `predict` leave behind: figures, tables and pictures in the run's folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from ffrecur import plots
+from ffrecur.lit.recurrent import RecurrentModule, prepare
+
+
+class EpochLines(Callback):
+    """Print the logged figures at the end of each epoch, one line."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line."""
+        figures = {name: value.item() for name, value in trainer.callback_metrics.items() if "goodness" not in name}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in sorted(figures.items()))
+        if trainer.is_global_zero:
+            print(f"epoch {trainer.current_epoch}  {text}", flush=True)
+
+
+class Report(Callback):
+    """Print the results of an evaluation; write `<stage>_results.json`, `<stage>_goodness.csv` and the plots."""
+
+    def __init__(self, folder: Path, checkpoint: Path | None) -> None:
+        self.folder, self.checkpoint = folder, checkpoint
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on the test images."""
+        self._report(trainer, pl_module, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on the validation images, where validation is the command and not a part of training."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, pl_module, "validation")
+
+    def _report(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        assert isinstance(module, RecurrentModule)
+        computed = module.evaluation.compute()
+        if not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        results = summarize(module, computed)
+        results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
+        results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
+        (self.folder / f"{stage}_results.json").write_text(json.dumps(results, indent=2) + "\n")
+        write_goodness(self.folder / f"{stage}_goodness.csv", computed)
+        write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
+        print(table(results, stage))
+        print(f"\nWritten to {self.folder}: {stage}_results.json, {stage}_goodness.csv, {stage}_plots/")
+
+
+def summarize(module: RecurrentModule, computed: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the figures of `RecurrentEvaluation` as plain numbers (fractions, not percent), with window and seed."""
+    names = ("error", "error_by_iteration", "error_by_layer", "one_pass_error", "calibration_error", "num_examples")
+    return {**{name: computed[name].tolist() for name in names}, "window": list(module.window), "seed": module.seed}
+
+
+def table(results: dict[str, Any], stage: str) -> str:
+    """Return the results as text, errors in percent."""
+    first, last = results["window"]
+    rows = [
+        (f"error, goodness over iterations {first} to {last}", results["error"]),
+        *((f"  iteration {t} alone", error) for t, error in enumerate(results["error_by_iteration"], start=1)),
+        *((f"  layer {layer} alone", error) for layer, error in enumerate(results["error_by_layer"], start=1)),
+        ("one-pass softmax error", results["one_pass_error"]),
+        ("expected calibration error", results["calibration_error"]),
+    ]
+    lines = [f"{name:<40}{value:>9.2%}" for name, value in rows]
+    return "\n".join([f"\n{stage}: {results['num_examples']} images, seed {results['seed']}", *lines])
+
+
+def write_goodness(path: Path, computed: dict[str, Tensor]) -> None:
+    """Write mean goodness under the true label (positive) and the wrong labels (negative) by iteration and layer."""
+    positive_TL, negative_TL = computed["goodness_positive"], computed["goodness_negative"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["iteration", "layer", "goodness_positive", "goodness_negative"])
+        for t, (positive_L, negative_L) in enumerate(zip(positive_TL, negative_TL, strict=True), start=1):
+            for layer, values in enumerate(zip(positive_L.tolist(), negative_L.tolist(), strict=True), start=1):
+                writer.writerow([t, layer, *values])
+
+
+def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tensor], trainer: Trainer) -> None:
+    """Write every plot as PNG, and to TensorBoard where it is on."""
+    net, data = module.net, trainer.datamodule  # type: ignore[attr-defined]
+    assert net is not None
+    examples = data.test_set if trainer.state.fn == "test" else data.validation_set
+    shown = first_of_each_class(examples.labels, limit=6)
+    images = prepare(examples.images[shown].to(module.device))
+    shape = data.image_shape
+    figures = {
+        "goodness": plots.goodness_curves(computed["goodness_positive"], computed["goodness_negative"]),
+        "error": plots.error_curve(computed["error_by_iteration"], module.window, computed["error"].item()),
+        "labels": plots.label_competition(
+            (images if images.ndim == 2 else images[0]).cpu(),
+            shape,
+            net.label_goodness(images, module.evaluation_iterations).cpu(),
+            examples.labels[shown],
+            module.window,
+            net.sign,
+        ),
+        "receptive_fields": plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape),
+        "imagination": plots.imagination(net.imagine().cpu(), shape),
+    }
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure(f"{folder.name}/{name}", figure, global_step=trainer.global_step)
+
+
+def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:
+    """Return the index of the first example of each of the `limit` lowest classes.
+
+    >>> first_of_each_class(torch.tensor([2, 0, 0, 1]), limit=2)
+    [1, 3]
+    """
+    return [int((labels_N == label).nonzero()[0]) for label in labels_N.unique()[:limit]]
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Write `predictions.csv`: index, predicted label, margin over the second-best label, and the score of each label."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(write_interval="epoch")
+        self.folder = folder
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
+    ) -> None:
+        """Write the file when all images are scored."""
+        scores_NC = torch.cat(list(predictions))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "predictions.csv"
+        write_predictions(path, scores_NC)
+        print(f"{len(scores_NC)} predictions written to {path}")
+
+
+def write_predictions(path: Path, scores_NC: Tensor) -> None:
+    """Write one row an image, in the order of the data; margin is the best score minus the second best."""
+    best_N2 = scores_NC.topk(2, dim=1).values
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "label", "margin", *(f"score_{label}" for label in range(scores_NC.shape[1]))])
+        labels, margins = scores_NC.argmax(dim=1).tolist(), (best_N2[:, 0] - best_N2[:, 1]).tolist()
+        for index, (label, margin) in enumerate(zip(labels, margins, strict=True)):
+            writer.writerow([index, label, margin, *scores_NC[index].tolist()])

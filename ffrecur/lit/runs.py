@@ -1,0 +1,63 @@
+"""Run folders: where a run lives, and which checkpoint a command means."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from ffrecur.errors import UserError
+
+BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
+
+
+def new_run_folder(root: str | Path, name: str) -> Path:
+    """Return the path of a folder that does not exist yet, `<root>/<name>-<date>-<time>`; it is not made here."""
+    stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    folder, number = Path(root) / stem, 2
+    while folder.exists():
+        folder, number = Path(root) / f"{stem}-{number}", number + 1
+    return folder
+
+
+def newest_run(root: str | Path) -> Path | None:
+    """Return the run folder below `root` whose last.ckpt was written last; None if there is no such run."""
+    lasts = Path(root).glob(f"*/{LAST}")
+    return max(
+        (last.parent for last in lasts), key=lambda run: ((run / LAST).stat().st_mtime_ns, run.name), default=None
+    )
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in; None for a checkpoint on its own."""
+    return checkpoint.parent if (checkpoint.parent / CONFIG).is_file() else None
+
+
+def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> Path | None:
+    """Return the checkpoint that a command reads.
+
+    `fit` reads none unless `given`; the others the best one of the newest run. `given` is a file, a run folder (its
+    best checkpoint), or "last" or "best" of the newest run. `fit --ckpt_path last` without a run starts a new one.
+    Raises `UserError` where there is nothing to read.
+    """
+    if given is None and subcommand == "fit":
+        return None
+    if given not in (None, "last", "best"):
+        return _best_or_last(Path(given)) if Path(given).is_dir() else Path(given)
+    run = newest_run(root)
+    if run is None and subcommand == "fit":
+        rank_zero_info(f"There is no run in '{root}' to continue: starting a new one.")
+        return None
+    if run is None:
+        raise UserError(
+            f"ckpt_path is {given or 'not given'}, but there is no run in '{root}' yet; train one with `ffrecur fit`, "
+            "or give the path of a checkpoint"
+        )
+    checkpoint = run / LAST if given == "last" else _best_or_last(run)
+    rank_zero_info(f"Using {checkpoint}, of the newest run.")
+    return checkpoint
+
+
+def _best_or_last(run: Path) -> Path:
+    return run / BEST if (run / BEST).is_file() else run / LAST

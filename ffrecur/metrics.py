@@ -1,0 +1,135 @@
+"""What is measured on a data set, as torchmetrics: mean goodness, and errors of classification by goodness."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassCalibrationError
+
+from ffrecur.functional import window_score
+from ffrecur.recurrent import RecurrentNet
+
+
+class MeanGoodness(Metric):
+    """Mean over the data of the goodness of every iteration and layer, `(T, L)`.
+
+    `update` takes goodness of shape `(T, L, B)`, the batch last.
+    """
+
+    full_state_update = False
+    sum_TL: Tensor
+    count: Tensor
+
+    def __init__(self, iterations: int, layers: int) -> None:
+        super().__init__()
+        self.add_state("sum_TL", torch.zeros(iterations, layers), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, goodness_TLB: Tensor) -> None:
+        """Add a batch."""
+        self.sum_TL += goodness_TLB.sum(dim=-1)
+        self.count += goodness_TLB.shape[-1]
+
+    def compute(self) -> Tensor:
+        """Return the mean, `(T, L)`."""
+        return self.sum_TL / self.count
+
+
+class GoodnessError(Metric):
+    """Share of images for which the label with the highest score is not the true one, by which goodness is scored.
+
+    `update` takes `label_goodness` of shape `(T, L, B, C)` and labels `(B,)`; `compute` returns
+    `num_examples` and fractions: `error` (all layers, mean over the window), `error_by_iteration` (T; all layers) and
+    `error_by_layer` (L; one layer, mean over the window). Equal scores count for the lowest label.
+    """
+
+    full_state_update = False
+    window_errors: Tensor
+    iteration_errors_T: Tensor
+    layer_errors_L: Tensor
+    count: Tensor
+
+    def __init__(self, iterations: int, layers: int, window: tuple[int, int], sign: int) -> None:
+        super().__init__()
+        self.window, self.sign = window, sign
+        self.add_state("window_errors", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("iteration_errors_T", torch.zeros(iterations, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("layer_errors_L", torch.zeros(layers, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, goodness_TLBC: Tensor, labels_B: Tensor) -> None:
+        """Add a batch."""
+
+        def wrong(score_BC: Tensor) -> Tensor:
+            return (score_BC.argmax(dim=-1) != labels_B).sum(dim=-1)
+
+        iterations, layers = goodness_TLBC.shape[:2]
+        self.window_errors += wrong(window_score(goodness_TLBC, self.window, self.sign))
+        for t in range(iterations):
+            self.iteration_errors_T[t] += wrong(window_score(goodness_TLBC, (t + 1, t + 1), self.sign))
+        for layer in range(layers):
+            self.layer_errors_L[layer] += wrong(window_score(goodness_TLBC[:, [layer]], self.window, self.sign))
+        self.count += len(labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the error fractions, in float64 on the CPU so that 27 of 500 is 0.054 to the last digit."""
+        count = self.count.cpu()
+        return {
+            "num_examples": count,
+            "error": self.window_errors.cpu().double() / count,
+            "error_by_iteration": self.iteration_errors_T.cpu().double() / count,
+            "error_by_layer": self.layer_errors_L.cpu().double() / count,
+        }
+
+
+def split_by_truth(goodness_TLBC: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Goodness under the true label and its mean over the wrong labels, two of shape `(T, L, B)`.
+
+    >>> split_by_truth(torch.tensor([[[[1.0, 2.0, 4.0]]]]), torch.tensor([0]))
+    (tensor([[[1.]]]), tensor([[[3.]]]))
+    """
+    index = labels_B.expand(goodness_TLBC.shape[:-1])[..., None]
+    true_TLB = goodness_TLBC.gather(-1, index).squeeze(-1)
+    return true_TLB, (goodness_TLBC.sum(dim=-1) - true_TLB) / (goodness_TLBC.shape[-1] - 1)
+
+
+class RecurrentEvaluation(nn.Module):
+    """All that is measured when a `RecurrentNet` is evaluated on labelled images.
+
+    `compute` returns the fractions of `GoodnessError`, `one_pass_error` (of the head after the bottom-up pass),
+    `calibration_error` (expected calibration error with 15 bins, of the softmax over the label scores divided by the
+    temperature; Naeini et al. 2015), and the mean goodness `(T, L)` under the true label, `goodness_positive`, and
+    under the wrong labels, `goodness_negative`.
+    """
+
+    def __init__(self, net: RecurrentNet, iterations: int, window: tuple[int, int], temperature: float) -> None:
+        super().__init__()
+        layers = len(net.hidden_features)
+        self.iterations, self.window, self.temperature, self.sign = iterations, window, temperature, net.sign
+        self.errors = GoodnessError(iterations, layers, window, net.sign)
+        self.one_pass_error = MeanMetric()
+        self.calibration_error = MulticlassCalibrationError(net.num_classes, n_bins=15, norm="l1")
+        self.goodness_positive = MeanGoodness(iterations, layers)
+        self.goodness_negative = MeanGoodness(iterations, layers)
+
+    def update(self, net: RecurrentNet, images: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch under every label, `images` of shape `(B, D)` or `(T, B, D)`, and add it."""
+        goodness_TLBC = net.label_goodness(images, self.iterations)
+        self.errors.update(goodness_TLBC, labels_B)
+        scores_BC = window_score(goodness_TLBC, self.window, self.sign)
+        self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
+        self.one_pass_error.update((net.one_pass_logits(images).argmax(dim=1) != labels_B).float())
+        positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
+        self.goodness_positive.update(positive_TLB)
+        self.goodness_negative.update(negative_TLB)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        names = ("one_pass_error", "calibration_error", "goodness_positive", "goodness_negative")
+        results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
+        # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
+        curve_TL = self.goodness_positive.sum_TL.shape
+        shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
+        shapes |= {"goodness_positive": curve_TL, "goodness_negative": curve_TL}
+        return {name: value.detach().cpu().reshape(shapes.get(name, value.shape)) for name, value in results.items()}

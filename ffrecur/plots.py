@@ -1,0 +1,118 @@
+"""Pictures of a trained recurrent net: functions from arrays to a matplotlib `Figure`, which the caller saves."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+TRUE, WRONG, NEUTRAL = "#0072b2", "#d55e00", "#999999"  # distinct for colour-blind readers too
+
+
+def goodness_curves(positive_TL: Tensor, negative_TL: Tensor) -> Figure:
+    """Mean goodness over the iterations under the true label and under wrong ones, a panel a layer; both `(T, L)`."""
+    iterations, layers = positive_TL.shape
+    figure = Figure(figsize=(3.6 * layers, 3.2), layout="constrained")
+    axes = figure.subplots(1, layers, squeeze=False, sharey=True)[0]
+    ticks = range(1, iterations + 1)
+    for layer, axis in enumerate(axes):
+        axis.plot(ticks, positive_TL[:, layer], "o-", color=TRUE, label="true label")
+        axis.plot(ticks, negative_TL[:, layer], "s--", color=WRONG, label="wrong labels")
+        axis.set(title=f"hidden layer {layer + 1}", xlabel="iteration", xticks=ticks)
+    axes[0].set_ylabel("goodness, mean of state²")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def error_curve(error_by_iteration: Tensor, window: tuple[int, int], window_error: float) -> Figure:
+    """Error of classifying by each single iteration's goodness, `(T,)`, as a fraction; the scoring window is shaded."""
+    figure = Figure(figsize=(4.8, 3.2), layout="constrained")
+    axis = figure.subplots()
+    ticks = range(1, len(error_by_iteration) + 1)
+    axis.axvspan(window[0] - 0.5, window[1] + 0.5, color=NEUTRAL, alpha=0.25, lw=0)
+    axis.hlines(100 * window_error, window[0] - 0.5, window[1] + 0.5, color=TRUE, ls="--", label="mean over the window")
+    axis.plot(ticks, 100 * np.asarray(error_by_iteration), "o-", color=TRUE, label="one iteration alone")
+    axis.set(xlabel="iteration", ylabel="error, %", xticks=ticks)
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False)
+    return figure
+
+
+def label_competition(
+    images_BD: Tensor,
+    image_shape: tuple[int, ...],
+    goodness_TLBC: Tensor,
+    labels_B: Tensor,
+    window: tuple[int, int],
+    sign: int,
+) -> Figure:
+    """Each image, beside it the goodness of each label over the iterations (sign times the sum over layers).
+
+    The true label is blue, the best wrong one over the window orange, the others grey.
+    """
+    support_TBC = sign * goodness_TLBC.sum(dim=1)
+    figure = Figure(figsize=(6.4, 1.9 * len(images_BD)), layout="constrained")
+    axes = figure.subplots(len(images_BD), 2, squeeze=False, width_ratios=[1, 3])
+    ticks = range(1, len(support_TBC) + 1)
+    for row, label in enumerate(labels_B.tolist()):
+        _show_image(axes[row, 0], images_BD[row], image_shape)
+        mean_C = support_TBC[window[0] - 1 : window[1], row].mean(dim=0)
+        rival = next(c for c in mean_C.argsort(descending=True).tolist() if c != label)
+        axis = axes[row, 1]
+        axis.axvspan(window[0] - 0.5, window[1] + 0.5, color=NEUTRAL, alpha=0.15, lw=0)
+        for c in range(support_TBC.shape[-1]):
+            color = TRUE if c == label else WRONG if c == rival else NEUTRAL
+            axis.plot(ticks, support_TBC[:, row, c], color=color, lw=2 if c in (label, rival) else 0.8)
+        for c, color in ((label, TRUE), (rival, WRONG)):
+            place = (ticks[-1], support_TBC[-1, row, c])
+            axis.annotate(f" {c}", place, color=color, fontweight="bold", va="center")
+        axis.set(xticks=ticks, ylabel="score")
+    axes[0, 1].set_title("score of each label: true blue, best wrong orange", fontsize="medium")
+    axes[-1, 1].set_xlabel("iteration")
+    return figure
+
+
+def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int = 64) -> Figure:
+    """Incoming weights of first-layer units as images: the `count` units with the largest weights, red positive."""
+    largest = weight_HD.norm(dim=1).argsort(descending=True)[:count]
+    columns = int(np.ceil(np.sqrt(len(largest))))
+    rows = int(np.ceil(len(largest) / columns))
+    figure = Figure(figsize=(0.8 * columns, 0.8 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, unit in zip(axes, largest.tolist(), strict=False):
+        _show_weights(axis, weight_HD[unit], image_shape)
+    for axis in axes[len(largest) :]:
+        axis.axis("off")
+    figure.suptitle("what first-layer units look for: red for, blue against", fontsize="medium")
+    return figure
+
+
+def imagination(images_CD: Tensor, image_shape: tuple[int, ...]) -> Figure:
+    """What each label's top-down drive looks like at the image, `(C, D)`: red where it expects ink, blue where none."""
+    count = len(images_CD)
+    columns = min(5, count)
+    rows = int(np.ceil(count / columns))
+    figure = Figure(figsize=(1.5 * columns, 1.65 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for label, axis in enumerate(axes):
+        if label < count:
+            _show_weights(axis, images_CD[label], image_shape)
+            axis.set_title(str(label), fontsize="medium")
+        else:
+            axis.axis("off")
+    return figure
+
+
+def _show_image(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
+    axis.imshow(row_D.reshape(image_shape), cmap="gray")
+    axis.axis("off")
+
+
+def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
+    weights = row_D.reshape(image_shape)
+    if weights.ndim == 3:
+        weights = weights.mean(dim=-1)  # over the colours
+    limit = max(float(weights.abs().max()), 1e-12)
+    axis.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axis.axis("off")

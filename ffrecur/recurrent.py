@@ -1,0 +1,307 @@
+"""The recurrent top-down network of section 3.4: its parameters and its dynamics.
+
+States go in and states come out; nothing is kept between calls. Shapes: B batch, D input features, H units of a layer,
+L hidden layers, T iterations, C classes. Iterations are numbered from 1, windows are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffrecur import reference
+from ffrecur.errors import UserError, check_setting
+from ffrecur.functional import damped_update, dropout_mask, goodness, rms_normalize, window_score
+from ffrecur.reference import Learning, LocalLoss, Masks, Negatives, Objective
+
+States = tuple[Tensor, ...]
+UpdateScheme = Literal["synchronous", "alternating"]
+UPDATE_SCHEMES = ("synchronous", "alternating")
+
+
+class RecurrentNet(nn.Module):
+    """Hidden layers of ReLUs between a clamped image and a clamped label, each driven from below and from above.
+
+    One iteration computes `relu(rms(below) @ bottom_up.T + rms(above) @ top_down.T + bias)` for every layer and moves
+    the state there by `damping * previous + (1 - damping) * computed`. Layer 0 of `bottom_up` reads the image; the last
+    of `top_down` reads the one-hot label. Weights start at `N(0, 1/fan_in)` per stream, biases at 0, the head at 0 (so
+    that the first hard negatives are uniform).
+
+    Args:
+        in_features: features of an image, D.
+        hidden_features: units of each hidden layer, at least one layer.
+        num_classes: number of labels C, at least 2.
+        damping: share of the previous state in the new one, in [0, 1).
+        sign: 1 if positive data shall have high goodness, -1 if low (section 3.5).
+        update_scheme: "synchronous" (all layers read the states of the previous iteration) or "alternating" (even
+            hidden layers first, counted from 1; then the odd ones, from the new even ones).
+
+    Raises:
+        UserError (a ValueError): a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: Sequence[int],
+        num_classes: int,
+        damping: float = 0.3,
+        sign: int = 1,
+        update_scheme: UpdateScheme = "synchronous",
+    ) -> None:
+        super().__init__()
+        widths = tuple(hidden_features)
+        check_setting(in_features >= 1, "in_features", in_features, "at least 1")
+        check_setting(
+            len(widths) >= 1 and min(widths) >= 1, "hidden_features", list(widths), "one or more widths of at least 1"
+        )
+        check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_setting(0 <= damping < 1, "damping", damping, "at least 0 and less than 1")
+        check_setting(sign in (1, -1), "sign", sign, "1 or -1")
+        check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))
+        self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
+        self.damping, self.sign, self.update_scheme = damping, sign, update_scheme
+        below, above = (in_features, *widths[:-1]), (*widths[1:], num_classes)
+        self.bottom_up = nn.ModuleList(nn.Linear(fan_in, width) for fan_in, width in zip(below, widths, strict=True))
+        self.top_down = nn.ModuleList(
+            nn.Linear(fan_in, width, bias=False) for fan_in, width in zip(above, widths, strict=True)
+        )
+        self.head = nn.Linear(sum(widths), num_classes)
+        for layer, width in enumerate(widths):
+            self.register_buffer(f"peer_mean_{layer}", torch.full((width,), 0.5))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from `N(0, 1/fan_in)`, set biases and head to 0 and the peers' mean activities to 0.5."""
+        for linear in (*self.bottom_up, *self.top_down):
+            assert isinstance(linear, nn.Linear)
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        for linear in (*self.bottom_up, self.head):
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.head.weight)
+        for mean_H in self.peer_means():
+            nn.init.constant_(mean_H, 0.5)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        names = ("in_features", "num_classes", "damping", "sign", "update_scheme")
+        return {"hidden_features": list(self.hidden_features), **{name: getattr(self, name) for name in names}}
+
+    def extra_repr(self) -> str:
+        """Show the settings that the sub-modules do not tell."""
+        return f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"
+
+    def peer_means(self) -> States:
+        """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
+        return tuple(self.get_buffer(f"peer_mean_{layer}") for layer in range(len(self.hidden_features)))
+
+    # --- dynamics -----------------------------------------------------------------------------------------------------
+
+    def image_row(self, images: Tensor, masks: Masks | None = None) -> Tensor:
+        """Return what layer 1 reads: the images (any number type) normalised to length sqrt(D), times their mask.
+
+        Shape `(B, D)` or, for video, `(T, B, D)`; raises `UserError` where D is not `in_features`.
+        """
+        if images.ndim not in (2, 3) or images.shape[-1] != self.in_features:
+            raise UserError(
+                f"images have the shape {tuple(images.shape)}, but the net reads (batch, {self.in_features}) "
+                f"or, for video, (iterations, batch, {self.in_features})"
+            )
+        row = rms_normalize(images.to(self.head.weight.dtype))
+        return row if masks is None or masks[0] is None else row * masks[0]
+
+    def label_row(self, labels_B: Tensor) -> Tensor:
+        """Return what the top layer reads: the one-hot label normalised like any other layer, `(B, C)`."""
+        return rms_normalize(F.one_hot(labels_B, self.num_classes).to(self.head.weight.dtype))
+
+    def read(self, state: Tensor, layer: int, masks: Masks | None = None) -> Tensor:
+        """Return what the neighbours and the head read of a hidden layer (from 0): its normalised state, masked."""
+        row, mask = rms_normalize(state), None if masks is None else masks[layer + 1]
+        return row if mask is None else row * mask
+
+    def bottom_up_pass(self, images: Tensor, masks: Masks | None = None) -> States:
+        """Return the first states: one pass without top-down input, which is not an iteration. L of `(B, H)`.
+
+        Of a video, the first frame.
+        """
+        row = self.image_row(images, masks)
+        below, states = row if row.ndim == 2 else row[0], []
+        for layer, linear in enumerate(self.bottom_up):
+            states.append(torch.relu(linear(below)))
+            below = self.read(states[-1], layer, masks)
+        return tuple(states)
+
+    def head_logits(self, states: States, masks: Masks | None = None) -> Tensor:
+        """Logits `(B, C)` of the linear head on the concatenated normalised states, to which it sends no gradient."""
+        rows = [self.read(state.detach(), layer, masks) for layer, state in enumerate(states)]
+        return self.head(torch.cat(rows, dim=-1))
+
+    def one_pass_logits(self, images: Tensor) -> Tensor:
+        """Logits `(B, C)` of the head after the bottom-up pass alone, without any iteration."""
+        with torch.no_grad():
+            states = self.bottom_up_pass(images)
+        return self.head_logits(states)
+
+    def update_groups(self) -> list[list[int]]:
+        """Layers (from 0) that are updated together, in order; a later group reads the new states of the earlier."""
+        layers = list(range(len(self.hidden_features)))
+        if self.update_scheme == "synchronous":
+            return [layers]
+        return [layers[1::2], layers[::2]]  # the paper counts hidden layers from 1, so its even ones are 1, 3, ... here
+
+    def advance(self, states: States, image_drive: Tensor, label_drive: Tensor) -> States:
+        """One damped iteration given both outer drives, already projected: of the image (with bias) and of the label.
+
+        Leading dimensions broadcast: with states `(1, B, H)` and a label drive `(C, 1, H)`, a layer has one state for
+        all labels until the label's influence reaches it.
+        """
+        new, last = list(states), len(states) - 1
+        for group in self.update_groups():
+            read = [self.read(state, layer) for layer, state in enumerate(new)]
+            for layer in group:
+                below = image_drive if layer == 0 else self.bottom_up[layer](read[layer - 1])
+                above = label_drive if layer == last else self.top_down[layer](read[layer + 1])
+                new[layer] = damped_update(states[layer], torch.relu(below + above), self.damping)
+        return tuple(new)
+
+    def step(self, states: States, images_BD: Tensor, labels_B: Tensor) -> States:
+        """One damped iteration of all layers with image and label clamped: L states `(B, H)` in, L states out."""
+        image_drive = self.bottom_up[0](self.image_row(images_BD))
+        return self.advance(states, image_drive, self.top_down[-1](self.label_row(labels_B)))
+
+    def rollout(self, images: Tensor, label_drive: Tensor, iterations: int) -> Iterator[States]:
+        """Yield the states after iteration 1, 2, ..., starting from the bottom-up pass; frame t drives iteration t."""
+        check_iterations(images, iterations)
+        states, image_drive = self.bottom_up_pass(images), self.bottom_up[0](self.image_row(images))
+        for iteration in range(iterations):
+            frame_drive = image_drive if images.ndim == 2 else image_drive[iteration]
+            states = self.advance(states, frame_drive, label_drive)
+            yield states
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def goodness(self, images: Tensor, labels_B: Tensor, iterations: int = 8) -> Tensor:
+        """Goodness of every iteration and layer with these labels clamped, `(T, L, B)`; index 0 is iteration 1."""
+        label_drive = self.top_down[-1](self.label_row(labels_B))
+        rolled = self.rollout(images, label_drive, iterations)
+        return torch.stack([torch.stack([goodness(state) for state in states]) for states in rolled])
+
+    @torch.no_grad()
+    def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
+        """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`."""
+        every_label = torch.arange(self.num_classes, device=images.device)
+        label_drive = self.top_down[-1](self.label_row(every_label))[:, None]  # (C, 1, H)
+        shape_CB = (self.num_classes, images.shape[-2])
+        rolled = self.rollout(images, label_drive, iterations)
+        goodness_TLCB = torch.stack(
+            [torch.stack([goodness(state).expand(shape_CB) for state in states]) for states in rolled]
+        )
+        return goodness_TLCB.transpose(-1, -2)
+
+    def score(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
+        """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).
+
+        Computes no iteration after the window. Raises `UserError` for a window that starts before 1 or is empty.
+        """
+        check_window(window)
+        return window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
+
+    def classify(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
+        """Label with the highest score, `(B,)`."""
+        return self.score(images, window).argmax(dim=1)
+
+    @torch.no_grad()
+    def imagine(self) -> Tensor:
+        """What each label expects to see, `(C, D)`: its top-down drive, layer by layer, without any image.
+
+        `state = relu(rms(above) @ top_down.T)` from the label down to layer 1, then what the units that are on look
+        for: `rms(state) @ bottom_up[0].weight`, minus its mean over the labels.
+        """
+        row = self.label_row(torch.arange(self.num_classes, device=self.head.weight.device))
+        for linear in reversed(self.top_down):
+            row = rms_normalize(torch.relu(linear(row)))
+        images_CD = row @ self.bottom_up[0].weight
+        return images_CD - images_CD.mean(dim=0)
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def local_loss(
+        self,
+        images: Tensor,
+        labels_B: Tensor,
+        negative_labels_B: Negatives,
+        iterations: int = 8,
+        objective: Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        peer_normalization: float = 0.0,
+        masks: Masks | None = None,
+    ) -> Tensor:
+        """Loss `1/B * sum over images, layers, iterations` of the objective; `.backward()` leaves the local gradients.
+
+        Every layer's gradient comes from its own goodness at each iteration, through its computed state only:
+        neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
+        cross-entropy (the delta rule), which is not part of the value. See `Learning` for the settings and
+        `local_learning` for the other arguments and for what else can be had.
+        """
+        learning = Learning(iterations, objective, threshold, temperature, peer_normalization)
+        return self.local_learning(images, labels_B, negative_labels_B, learning, masks).loss
+
+    def local_learning(
+        self,
+        images: Tensor,
+        labels_B: Tensor,
+        negative_labels_B: Negatives,
+        learning: Learning,
+        masks: Masks | None = None,
+    ) -> LocalLoss:
+        """`local_loss` and what came along: the head's loss and logits, goodness of both kinds of data.
+
+        Args:
+            images: `(B, D)`, or video `(T, B, D)` with at least `iterations` frames.
+            labels_B: true labels.
+            negative_labels_B: wrong labels, or a function of the head's logits `(B, C)` and the true labels that draws
+                them, such as `ffrecur.negatives.hard_labels`.
+            learning: iterations, objective and its settings.
+            masks: dropout masks from `dropout_masks`.
+
+        Raises:
+            UserError: images that do not fit the net, or a video with too few frames.
+        """
+        check_iterations(images, learning.iterations)
+        return reference.local_learning(self, images, labels_B, negative_labels_B, learning, masks)
+
+    def dropout_masks(
+        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+    ) -> list[Tensor | None]:
+        """One mask a sample for the image row and for each normalised state, `(B, D)` and L of `(B, H)`; None is no mask.
+
+        Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
+        """
+        widths = (self.in_features, *self.hidden_features)
+        rates = (image_dropout, *[state_dropout] * len(self.hidden_features))
+        like = self.head.weight
+        return [
+            dropout_mask(torch.rand(batch_size, width, generator=generator), rate).to(like) if rate > 0 else None
+            for width, rate in zip(widths, rates, strict=True)
+        ]
+
+
+def check_iterations(images: Tensor, iterations: int) -> None:
+    """Raise `UserError` for fewer than 1 iteration, or for more than a video has frames."""
+    check_setting(iterations >= 1, "iterations", iterations, "at least 1")
+    if images.ndim == 3:
+        check_setting(iterations <= len(images), "iterations", iterations, f"at most the video's {len(images)} frames")
+
+
+def check_window(window: tuple[int, int], evaluation_iterations: int | None = None) -> None:
+    """Raise `UserError` unless `1 <= window[0] <= window[1]` (and `<= evaluation_iterations` where given)."""
+    last = window[1] if evaluation_iterations is None else evaluation_iterations
+    rule = "two iterations [first, last], counted from 1, with first <= last"
+    if evaluation_iterations is not None:
+        rule += f" <= evaluation_iterations, which is {evaluation_iterations}"
+    check_setting(1 <= window[0] <= window[1] <= last, "window", list(window), rule)

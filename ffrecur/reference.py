@@ -1,0 +1,136 @@
+"""Local learning in its plain form: detached neighbours and autograd, no savings. It defines what is right.
+
+Anything faster is held against this file by the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffrecur.errors import check_setting
+from ffrecur.functional import damped_update, goodness, logistic_loss, paired_loss, peer_ascent, peer_mean
+
+if TYPE_CHECKING:
+    from ffrecur.recurrent import RecurrentNet
+
+Objective = Literal["logistic", "paired"]
+OBJECTIVES = ("logistic", "paired")
+Masks = Sequence[Tensor | None]
+Negatives = Tensor | Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a net learns from a batch.
+
+    Args:
+        iterations: number of iterations, all of which carry loss.
+        objective: "logistic" or "paired".
+        threshold: goodness at which the probability of positive is one half; "paired" ignores it.
+        temperature: goodness scale of the objective, greater than 0.
+        peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    iterations: int = 8
+    objective: Objective = "logistic"
+    threshold: float = 1.0
+    temperature: float = 0.1
+    peer_normalization: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        check_setting(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+        check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
+
+
+class LocalLoss(NamedTuple):
+    """What one batch of local learning gives; only `loss` carries gradients."""
+
+    loss: Tensor  # scalar, 1/B * sum of the objective over images, layers and iterations
+    head_loss: Tensor  # scalar, mean cross-entropy of the one-pass head
+    logits_BC: Tensor  # of the one-pass head
+    negative_labels_B: Tensor
+    goodness_positive_TLB: Tensor
+    goodness_negative_TLB: Tensor
+
+
+def local_learning(
+    net: RecurrentNet,
+    images: Tensor,
+    labels_B: Tensor,
+    negative_labels_B: Negatives,
+    learning: Learning,
+    masks: Masks | None,
+) -> LocalLoss:
+    """See `RecurrentNet.local_learning` for the arguments."""
+    with torch.no_grad():
+        states = net.bottom_up_pass(images, masks)
+    logits_BC = net.head_logits(states, masks)
+    head_loss = F.cross_entropy(logits_BC, labels_B)
+    if callable(negative_labels_B):
+        negative_labels_B = negative_labels_B(logits_BC.detach(), labels_B)
+    image_row = net.image_row(images, masks)
+    positive = negative = states
+    objective = objective_of(learning, net.sign)
+    losses, gradients_only, goodness_TLB = [], [head_loss], ([], [])  # type: ignore[var-annotated]
+    for iteration in range(learning.iterations):
+        frame = image_row if image_row.ndim == 2 else image_row[iteration]
+        drives, positive = iterate(net, positive, frame, net.label_row(labels_B), masks)
+        _, negative = iterate(net, negative, frame, net.label_row(negative_labels_B), masks)
+        goodness_pair = [torch.stack([goodness(state) for state in states]) for states in (positive, negative)]
+        losses.append(objective(*goodness_pair).sum())
+        if learning.peer_normalization > 0 and torch.is_grad_enabled():
+            gradients_only += [
+                peer_term(mean_H, drive_BH, learning.peer_normalization)
+                for mean_H, drive_BH in zip(net.peer_means(), drives, strict=True)
+            ]
+        for kept, value_LB in zip(goodness_TLB, goodness_pair, strict=True):
+            kept.append(value_LB.detach())
+    loss = torch.stack(losses).sum() / len(labels_B)
+    for term in gradients_only:
+        loss = loss + (term - term.detach())
+    return LocalLoss(
+        loss, head_loss.detach(), logits_BC.detach(), negative_labels_B, *(torch.stack(kept) for kept in goodness_TLB)
+    )
+
+
+def objective_of(learning: Learning, sign: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the objective as a function of the goodness of positive and of negative data."""
+    if learning.objective == "paired":
+        return partial(paired_loss, temperature=learning.temperature, sign=sign)
+    return partial(logistic_loss, threshold=learning.threshold, temperature=learning.temperature, sign=sign)
+
+
+def iterate(
+    net: RecurrentNet, states: Sequence[Tensor], frame_BD: Tensor, label_row_BC: Tensor, masks: Masks | None
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """One iteration whose every new state depends, for autograd, on its own layer's weights and on nothing else.
+
+    Returns each layer's drive (its state before the ReLU and the damping) and its new state, both `(B, H)`.
+    """
+    old = [state.detach() for state in states]
+    new, drives = list(old), list(old)
+    for group in net.update_groups():
+        read = [net.read(state.detach(), layer, masks) for layer, state in enumerate(new)]
+        rows = [frame_BD, *read, label_row_BC]
+        for layer in group:
+            drives[layer] = net.bottom_up[layer](rows[layer]) + net.top_down[layer](rows[layer + 2])
+            new[layer] = damped_update(old[layer], torch.relu(drives[layer]), net.damping)
+    return drives, tuple(new)
+
+
+def peer_term(mean_H: Tensor, drive_BH: Tensor, strength: float) -> Tensor:
+    """Update the running mean in place; return the term whose descent by the drive is peer normalisation's ascent."""
+    mean_H.copy_(peer_mean(mean_H, torch.relu(drive_BH.detach())))
+    return -(peer_ascent(mean_H, strength) * drive_BH).sum() / len(drive_BH)

@@ -1,0 +1,150 @@
+"""Slow, loop-only NumPy versions of the equations, written from the formulas alone, in float64.
+
+They share no code with the package: a network is a plain dict of arrays (see `arrays_of`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EPS = 1e-8
+
+
+def arrays_of(net):
+    """Copy a `RecurrentNet` into plain float64 arrays."""
+
+    def copy(tensor):
+        return tensor.detach().double().numpy().copy()
+
+    return {
+        "bottom_up": [copy(linear.weight) for linear in net.bottom_up],
+        "bias": [copy(linear.bias) for linear in net.bottom_up],
+        "top_down": [copy(linear.weight) for linear in net.top_down],
+        "head": (copy(net.head.weight), copy(net.head.bias)),
+        "damping": net.damping,
+        "sign": net.sign,
+        "scheme": net.update_scheme,
+    }
+
+
+def rms(row):
+    """a / sqrt(mean(a**2) + eps) of one row."""
+    total = 0.0
+    for value in row:
+        total += value * value
+    return [value / np.sqrt(total / len(row) + EPS) for value in row]
+
+
+def dot(weights, row):
+    """One unit's drive."""
+    return sum(w * x for w, x in zip(weights, row, strict=True))
+
+
+def one_hot(label, classes):
+    """A label as a row."""
+    return [1.0 if c == label else 0.0 for c in range(classes)]
+
+
+def bottom_up_pass(arrays, image):
+    """States of all layers after one pass without top-down input."""
+    states, below = [], rms(image)
+    for weight, bias in zip(arrays["bottom_up"], arrays["bias"], strict=True):
+        states.append([max(0.0, dot(w, below) + b) for w, b in zip(weight, bias, strict=True)])
+        below = rms(states[-1])
+    return states
+
+
+def computed_state(arrays, layer, states, image, label):
+    """The ReLU of the sum of what comes from below and from above, of one layer."""
+    classes = arrays["top_down"][-1].shape[1]
+    below = rms(image) if layer == 0 else rms(states[layer - 1])
+    above = rms(one_hot(label, classes)) if layer == len(states) - 1 else rms(states[layer + 1])
+    return [
+        max(0.0, dot(w, below) + dot(v, above) + b)
+        for w, v, b in zip(
+            arrays["bottom_up"][layer], arrays["top_down"][layer], arrays["bias"][layer], strict=True
+        )
+    ]
+
+
+def iteration(arrays, states, image, label):
+    """All layers once, in the network's update scheme. Returns the computed states and the new ones."""
+    layers = list(range(len(states)))
+    groups = [layers]
+    if arrays["scheme"] == "alternating":
+        groups = [[k for k in layers if (k + 1) % 2 == 0], [k for k in layers if (k + 1) % 2 == 1]]
+    computed, new = list(states), list(states)
+    for group in groups:
+        read = list(new)
+        for layer in group:
+            computed[layer] = computed_state(arrays, layer, read, image, label)
+            d = arrays["damping"]
+            new[layer] = [d * old + (1 - d) * c for old, c in zip(states[layer], computed[layer], strict=True)]
+    return computed, new
+
+
+def goodness(state):
+    """Mean square."""
+    return sum(s * s for s in state) / len(state)
+
+
+def trajectory(arrays, frames, label, iterations):
+    """States after each iteration, starting from the bottom-up pass of the first frame."""
+    states, rolled = bottom_up_pass(arrays, frames[0]), []
+    for t in range(iterations):
+        states = iteration(arrays, states, frames[t], label)[1]
+        rolled.append(states)
+    return rolled
+
+
+def softplus(x):
+    """log(1 + exp(x)), without overflow."""
+    return max(x, 0.0) + np.log1p(np.exp(-abs(x)))
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow."""
+    return 1 / (1 + np.exp(-x)) if x >= 0 else np.exp(x) / (1 + np.exp(x))
+
+
+def objective(kind, g_pos, g_neg, threshold, temperature, sign):
+    """The loss of one image, layer and iteration, and its derivatives by both kinds of goodness."""
+    if kind == "logistic":
+        p, n = -sign * (g_pos - threshold) / temperature, sign * (g_neg - threshold) / temperature
+        return softplus(p) + softplus(n), -sign / temperature * sigmoid(p), sign / temperature * sigmoid(n)
+    x = sign * (g_neg - g_pos) / temperature
+    return softplus(x), -sign / temperature * sigmoid(x), sign / temperature * sigmoid(x)
+
+
+def local_gradients(arrays, images, labels, negatives, iterations, kind, threshold, temperature):
+    """Loss and local gradients, by hand: d goodness / d drive = 2 * state / H * (1 - damping) where the ReLU is on.
+
+    `images` is a list of lists of frames. Returns (loss, bottom_up, bias, top_down).
+    """
+    layers, classes = len(arrays["bottom_up"]), arrays["top_down"][-1].shape[1]
+    grads = [[np.zeros_like(a) for a in arrays[name]] for name in ("bottom_up", "bias", "top_down")]
+    loss, share = 0.0, 1 / len(images)
+    for frames, label, negative in zip(images, labels, negatives, strict=True):
+        kinds = [(label, bottom_up_pass(arrays, frames[0])), (negative, bottom_up_pass(arrays, frames[0]))]
+        for t in range(iterations):
+            steps = [(lab, states, *iteration(arrays, states, frames[t], lab)) for lab, states in kinds]
+            for layer in range(layers):
+                g = [goodness(new[layer]) for _, _, _, new in steps]
+                value, *slopes = objective(kind, *g, threshold, temperature, arrays["sign"])
+                loss += share * value
+                for slope, (lab, old, computed, new) in zip(slopes, steps, strict=True):
+                    # Odd layers (from 1) of the alternating scheme read their new neighbours, all others the old ones.
+                    late = arrays["scheme"] == "alternating" and (layer + 1) % 2 == 1
+                    source = new if late else old
+                    below = rms(frames[t]) if layer == 0 else rms(source[layer - 1])
+                    above = rms(one_hot(lab, classes)) if layer == layers - 1 else rms(source[layer + 1])
+                    width = len(new[layer])
+                    for unit in range(width):
+                        if computed[layer][unit] <= 0:
+                            continue
+                        delta = share * slope * 2 * new[layer][unit] / width * (1 - arrays["damping"])
+                        grads[0][layer][unit] += delta * np.array(below)
+                        grads[1][layer][unit] += delta
+                        grads[2][layer][unit] += delta * np.array(above)
+            kinds = [(lab, new) for lab, _, _, new in steps]
+    return loss, *grads
