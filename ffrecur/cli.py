@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import read_checkpoint
 from ffrecur.errors import UserError
-from ffrecur.lit.config import CONFIG_KEY, RunConfig
+from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
 from ffrecur.lit.report import EpochLines, PredictionWriter, Report
@@ -77,22 +77,26 @@ class CommandLine(LightningCLI):
             parser.link_arguments("seed_everything", f"{key}.init_args.seed")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; where a checkpoint is read, parse again with its settings first, so that what the user typed wins."""
-        self.typed = list(sys.argv[1:] if args is None else args)
-        self.config = parser.parse_args(self.typed)
-        subcommand = self.config.subcommand
-        chosen = self.config[subcommand]
-        self.checkpoint = checkpoint_to_use(subcommand, chosen.ckpt_path, chosen.trainer.default_root_dir)
+        """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
+        typed = list(sys.argv[1:] if args is None else args)
+        subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
+        self.checkpoint = None
+        stored: dict[str, Any] = {}
+        if subcommand is not None and not {"-h", "--help"} & set(typed):
+            root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
+            self.checkpoint = checkpoint_to_use(subcommand, typed_value(typed, "ckpt_path"), root)
         if self.checkpoint is not None:
             stored = read_checkpoint(self.checkpoint).get(CONFIG_KEY, {})
-            kept = stored if subcommand == "fit" else {k: v for k, v in stored.items() if k != "trainer"}
-            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-                yaml.safe_dump(kept, file)
-                file.flush()
-                at = self.typed.index(subcommand) + 1
-                self.config = parser.parse_args([*self.typed[:at], "--config", file.name, *self.typed[at:]])
-            self.config[subcommand].config = chosen.config
-        self.config[subcommand].ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+            stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump(stored, file)
+            file.flush()
+            at = typed.index(subcommand) + 1 if subcommand else 0
+            first = ["--config", file.name] if stored else []
+            self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
+        chosen = self.config[self.config.subcommand]
+        chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
+        chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint's settings win here."""
@@ -119,22 +123,19 @@ class CommandLine(LightningCLI):
             kwargs["enable_progress_bar"] = on_screen
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run))
-            callbacks.append(self._checkpoints())
+            callbacks += self._checkpoints()
         elif self.subcommand == "predict":
             callbacks.append(PredictionWriter(run))
         else:
             callbacks.append(Report(run, self.checkpoint))
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
-    def _checkpoints(self) -> ModelCheckpoint:
-        return ModelCheckpoint(
-            dirpath=self.run_folder,
-            filename="best",
-            monitor="val/error",
-            mode="min",
-            save_last=True,
-            enable_version_counter=False,
-        )
+    def _checkpoints(self) -> list[Any]:
+        """One callback for the best and one for the last: Lightning's `save_last` writes only when a best one is saved."""
+        every_time = {"dirpath": self.run_folder, "enable_version_counter": False}
+        best = ModelCheckpoint(filename="best", monitor="val/error", mode="min", **every_time)
+        last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **every_time)
+        return [best, last]
 
     def before_fit(self) -> None:
         """Read the data before the run's folder is made, so that a mistake leaves none behind."""

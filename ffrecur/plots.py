@@ -113,6 +113,6 @@ def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> No
     weights = row_D.reshape(image_shape)
     if weights.ndim == 3:
         weights = weights.mean(dim=-1)  # over the colours
-    limit = max(float(weights.abs().max()), 1e-12)
+    limit = max(float(weights.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
     axis.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.axis("off")

@@ -216,15 +216,16 @@ class RecurrentNet(nn.Module):
 
     @torch.no_grad()
     def imagine(self) -> Tensor:
-        """What each label expects to see, `(C, D)`: its top-down drive, layer by layer, without any image.
+        """What each label expects to see, `(C, D)`: its top-down drive of layer 1 through that layer's image weights.
 
-        `state = relu(rms(above) @ top_down.T)` from the label down to layer 1, then what the units that are on look
-        for: `rms(state) @ bottom_up[0].weight`, minus its mean over the labels.
+        From the label down, `state = relu(rms(above) @ top_down.T + bias)` without any input from below; then
+        `sign * (rms(state) @ top_down[0].T) @ bottom_up[0].weight`, minus its mean over the labels. The sign is there
+        because with `sign=-1` top-down input learns to cancel what it expects.
         """
         row = self.label_row(torch.arange(self.num_classes, device=self.head.weight.device))
-        for linear in reversed(self.top_down):
-            row = rms_normalize(torch.relu(linear(row)))
-        images_CD = row @ self.bottom_up[0].weight
+        for layer in range(len(self.hidden_features) - 1, 0, -1):
+            row = rms_normalize(torch.relu(self.top_down[layer](row) + self.bottom_up[layer].bias))
+        images_CD = self.sign * self.top_down[0](row) @ self.bottom_up[0].weight
         return images_CD - images_CD.mean(dim=0)
 
     # --- learning -----------------------------------------------------------------------------------------------------

@@ -80,29 +80,31 @@ def local_learning(
     head_loss = F.cross_entropy(logits_BC, labels_B)
     if callable(negative_labels_B):
         negative_labels_B = negative_labels_B(logits_BC.detach(), labels_B)
-    image_row = net.image_row(images, masks)
-    positive = negative = states
+    # Positive and negative data in one batch of 2B rows, the positives first.
+    image_row = net.image_row(torch.cat([images, images], dim=-2), doubled(masks))
+    label_row = net.label_row(torch.cat([labels_B, negative_labels_B]))
+    states = tuple(torch.cat([state, state]) for state in states)
     objective = objective_of(learning, net.sign)
-    losses, gradients_only, goodness_TLB = [], [head_loss], ([], [])  # type: ignore[var-annotated]
+    losses, gradients_only, goodness_of_all = [], [head_loss], []
     for iteration in range(learning.iterations):
         frame = image_row if image_row.ndim == 2 else image_row[iteration]
-        drives, positive = iterate(net, positive, frame, net.label_row(labels_B), masks)
-        _, negative = iterate(net, negative, frame, net.label_row(negative_labels_B), masks)
-        goodness_pair = [torch.stack([goodness(state) for state in states]) for states in (positive, negative)]
-        losses.append(objective(*goodness_pair).sum())
+        drives, states = iterate(net, states, frame, label_row, doubled(masks))
+        goodness_L2B = torch.stack([goodness(state) for state in states])
+        losses.append(objective(*goodness_L2B.chunk(2, dim=1)).sum())
+        goodness_of_all.append(goodness_L2B.detach())
         if learning.peer_normalization > 0 and torch.is_grad_enabled():
-            gradients_only += [
-                peer_term(mean_H, drive_BH, learning.peer_normalization)
-                for mean_H, drive_BH in zip(net.peer_means(), drives, strict=True)
-            ]
-        for kept, value_LB in zip(goodness_TLB, goodness_pair, strict=True):
-            kept.append(value_LB.detach())
+            for mean_H, drive in zip(net.peer_means(), drives, strict=True):
+                gradients_only.append(peer_term(mean_H, drive[: len(labels_B)], learning.peer_normalization))
     loss = torch.stack(losses).sum() / len(labels_B)
     for term in gradients_only:
         loss = loss + (term - term.detach())
-    return LocalLoss(
-        loss, head_loss.detach(), logits_BC.detach(), negative_labels_B, *(torch.stack(kept) for kept in goodness_TLB)
-    )
+    positive_TLB, negative_TLB = torch.stack(goodness_of_all).chunk(2, dim=2)
+    return LocalLoss(loss, head_loss.detach(), logits_BC.detach(), negative_labels_B, positive_TLB, negative_TLB)
+
+
+def doubled(masks: Masks | None) -> Masks | None:
+    """Return the masks for positive and negative data: the same for both."""
+    return None if masks is None else [None if mask is None else torch.cat([mask, mask]) for mask in masks]
 
 
 def objective_of(learning: Learning, sign: int) -> Callable[[Tensor, Tensor], Tensor]:

@@ -61,9 +61,7 @@ def computed_state(arrays, layer, states, image, label):
     above = rms(one_hot(label, classes)) if layer == len(states) - 1 else rms(states[layer + 1])
     return [
         max(0.0, dot(w, below) + dot(v, above) + b)
-        for w, v, b in zip(
-            arrays["bottom_up"][layer], arrays["top_down"][layer], arrays["bias"][layer], strict=True
-        )
+        for w, v, b in zip(arrays["bottom_up"][layer], arrays["top_down"][layer], arrays["bias"][layer], strict=True)
     ]
 
 

@@ -35,7 +35,9 @@ def test_three_steps_by_hand():
     np.testing.assert_allclose(net.bottom_up_pass(image)[0].item(), 1.0, rtol=1e-7)
     by_label = net.label_goodness(image, iterations=3)[:, 0, 0].sqrt()
     np.testing.assert_allclose(by_label, [[2.5, 0.5], [3.25, 0.25], [3.625, 0.125]], rtol=1e-6)
-    np.testing.assert_allclose(net.score(image, window=(2, 3)), [[(3.25**2 + 3.625**2) / 2, (0.25**2 + 0.125**2) / 2]], rtol=1e-6)
+    np.testing.assert_allclose(
+        net.score(image, window=(2, 3)), [[(3.25**2 + 3.625**2) / 2, (0.25**2 + 0.125**2) / 2]], rtol=1e-6
+    )
 
 
 def test_two_layers_by_hand():
@@ -147,7 +149,10 @@ def test_a_boring_video_is_the_image():
     net = make_net((6, 5))
     images, labels = torch.randn(3, 4, dtype=torch.float64), torch.tensor([0, 2, 1])
     torch.testing.assert_close(
-        net.goodness(images.expand(5, 3, 4), labels, iterations=5), net.goodness(images, labels, iterations=5), rtol=1e-14, atol=0
+        net.goodness(images.expand(5, 3, 4), labels, iterations=5),
+        net.goodness(images, labels, iterations=5),
+        rtol=1e-14,
+        atol=0,
     )
 
 
@@ -177,7 +182,9 @@ def test_score_is_the_windows_mean_goodness_by_hand():
     net = make_net((6, 5), sign=-1)
     images = torch.randn(2, 4, dtype=torch.float64)
     goodness = net.label_goodness(images, iterations=5).numpy()
-    expected = [[-sum(goodness[t, layer, b, c] for t in (2, 3, 4) for layer in (0, 1)) / 3 for c in range(3)] for b in range(2)]
+    expected = [
+        [-sum(goodness[t, layer, b, c] for t in (2, 3, 4) for layer in (0, 1)) / 3 for c in range(3)] for b in range(2)
+    ]
     np.testing.assert_allclose(net.score(images), expected, rtol=1e-13)
     assert net.classify(images).tolist() == np.argmax(expected, axis=1).tolist()
 
@@ -193,14 +200,15 @@ def test_first_weights_have_unit_variance_per_stream():
     assert all(linear.bias is None for linear in net.top_down)
 
 
-def test_imagination_follows_the_top_down_weights_by_hand():
-    net = make_net((2, 2), in_features=3, classes=2)
-    images = []
+@pytest.mark.parametrize("sign", [1, -1])
+def test_imagination_follows_the_top_down_weights_by_hand(sign):
+    net = make_net((2, 3), in_features=3, classes=2, sign=sign)
+    arrays, images = oracle.arrays_of(net), []
     for label in range(2):
         row = oracle.rms(oracle.one_hot(label, 2))
-        for weight in reversed(oracle.arrays_of(net)["top_down"]):
-            row = oracle.rms([max(0.0, oracle.dot(w, row)) for w in weight])
-        images.append(np.array(row) @ oracle.arrays_of(net)["bottom_up"][0])
+        row = [max(0.0, oracle.dot(w, row) + b) for w, b in zip(arrays["top_down"][1], arrays["bias"][1], strict=True)]
+        drive = np.array([oracle.dot(w, oracle.rms(row)) for w in arrays["top_down"][0]])
+        images.append(sign * drive @ arrays["bottom_up"][0])
     np.testing.assert_allclose(net.imagine(), np.array(images) - np.mean(images, axis=0), rtol=1e-12, atol=1e-14)
 
 

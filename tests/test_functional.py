@@ -44,7 +44,10 @@ def test_derivatives_agree_with_finite_differences_and_autograd(g_pos, g_neg, te
             lambda p, n: ff.logistic_loss(p, n, 0.5, temperature, sign),
             lambda p, n: ff.logistic_loss_gradient(p, n, 0.5, temperature, sign),
         ),
-        (lambda p, n: ff.paired_loss(p, n, temperature, sign), lambda p, n: ff.paired_loss_gradient(p, n, temperature, sign)),
+        (
+            lambda p, n: ff.paired_loss(p, n, temperature, sign),
+            lambda p, n: ff.paired_loss_gradient(p, n, temperature, sign),
+        ),
     ):
         p, n = double(g_pos).requires_grad_(), double(g_neg).requires_grad_()
         closed = gradient(p.detach(), n.detach())
@@ -71,7 +74,9 @@ def test_the_two_signs_are_each_others_mirror(g_pos, g_neg, temperature):
     other = ff.logistic_loss(double(g_neg), double(g_pos), 0.3, temperature, sign=-1)
     assert one.item() == pytest.approx(other.item(), rel=1e-12)
     probability = ff.probability_of_positive(double(g_pos), 0.3, temperature, 1)
-    assert probability.item() == pytest.approx(1 - ff.probability_of_positive(double(g_pos), 0.3, temperature, -1).item())
+    assert probability.item() == pytest.approx(
+        1 - ff.probability_of_positive(double(g_pos), 0.3, temperature, -1).item()
+    )
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=6), st.floats(1, 1000))

@@ -136,8 +136,12 @@ def test_negatives_may_be_a_function_of_the_heads_logits():
     assert torch.equal(learned.negative_labels_B, NEGATIVES)
     torch.testing.assert_close(seen[0][0], net.one_pass_logits(images).detach())
     assert not seen[0][0].requires_grad
-    torch.testing.assert_close(learned.goodness_positive_TLB, net.goodness(images, LABELS, 3).detach(), rtol=1e-13, atol=0)
-    torch.testing.assert_close(learned.goodness_negative_TLB, net.goodness(images, NEGATIVES, 3).detach(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        learned.goodness_positive_TLB, net.goodness(images, LABELS, 3).detach(), rtol=1e-13, atol=0
+    )
+    torch.testing.assert_close(
+        learned.goodness_negative_TLB, net.goodness(images, NEGATIVES, 3).detach(), rtol=1e-13, atol=0
+    )
 
 
 def test_peer_normalisation_adds_its_ascent_to_every_positive_case():
@@ -154,7 +158,8 @@ def test_peer_normalisation_adds_its_ascent_to_every_positive_case():
     peered = net.local_loss(images, LABELS, NEGATIVES, iterations=1, peer_normalization=0.2)
     assert peered.item() == pytest.approx(value.item(), rel=1e-14)
     peered.backward()
-    rows = [oracle.computed_state(oracle.arrays_of(net), 0, [None], x.tolist(), y) for x, y in zip(images, LABELS.tolist(), strict=True)]
+    arrays = oracle.arrays_of(net)
+    rows = [oracle.computed_state(arrays, 0, [None], x.tolist(), int(y)) for x, y in zip(images, LABELS, strict=True)]
     mean = 0.9 * 0.5 + 0.1 * np.mean(rows, axis=0)
     np.testing.assert_allclose(net.peer_means()[0], mean, rtol=1e-12)
     extra = -0.2 * (mean.mean() - mean)
@@ -208,7 +213,13 @@ def test_state_masks_stop_what_neighbours_read():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("iterations", 0), ("objective", "hinge"), ("temperature", 0.0), ("temperature", -1.0), ("peer_normalization", -0.1)],
+    [
+        ("iterations", 0),
+        ("objective", "hinge"),
+        ("temperature", 0.0),
+        ("temperature", -1.0),
+        ("peer_normalization", -0.1),
+    ],
 )
 def test_bad_learning_settings_are_refused_by_name(name, value):
     net = make_net((6, 5))

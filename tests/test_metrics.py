@@ -16,14 +16,18 @@ def brute_force(net, images, labels, iterations, window, temperature):
     def error(iterations_used, layers_used):
         wrong = 0
         for i in range(n):
-            score = [np.mean([sum(g[i, t, k, c] for k in layers_used) for t in iterations_used]) for c in range(classes)]
+            score = [
+                np.mean([sum(g[i, t, k, c] for k in layers_used) for t in iterations_used]) for c in range(classes)
+            ]
             wrong += int(np.argmax(net.sign * np.array(score))) != labels[i]
         return wrong / n
 
     span = range(window[0] - 1, window[1])
     confidence, right = [], []
     for i in range(n):
-        score = net.sign * np.array([np.mean([g[i, t, :, c].sum() for t in span]) for c in range(classes)]) / temperature
+        score = (
+            net.sign * np.array([np.mean([g[i, t, :, c].sum() for t in span]) for c in range(classes)]) / temperature
+        )
         p = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
         confidence.append(p.max())
         right.append(p.argmax() == labels[i])
@@ -32,9 +36,14 @@ def brute_force(net, images, labels, iterations, window, temperature):
         (bins == b).mean() * abs(np.mean(np.array(right)[bins == b]) - np.mean(np.array(confidence)[bins == b]))
         for b in set(bins)
     )
-    true = np.mean([[[g[i, t, k, labels[i]] for k in range(layers)] for t in range(iterations)] for i in range(n)], axis=0)
+    true = np.mean(
+        [[[g[i, t, k, labels[i]] for k in range(layers)] for t in range(iterations)] for i in range(n)], axis=0
+    )
     wrong = [
-        [[np.mean([g[i, t, k, c] for c in range(classes) if c != labels[i]]) for k in range(layers)] for t in range(iterations)]
+        [
+            [np.mean([g[i, t, k, c] for c in range(classes) if c != labels[i]]) for k in range(layers)]
+            for t in range(iterations)
+        ]
         for i in range(n)
     ]
     return {
@@ -78,7 +87,9 @@ def test_one_layer_and_one_iteration_keep_their_shapes():
 def test_errors_by_hand():
     """Two images, two labels, two iterations, one layer; the truth is label 0 both times."""
     layer = torch.tensor([[[[2.0, 1.0], [1.0, 2.0]]], [[[2.0, 1.0], [5.0, 3.0]]]])  # (T, L, B, C)
-    goodness = torch.cat([layer, 0.1 * layer.flip(-1)], dim=1)  # a faint second layer that is always of the other opinion
+    goodness = torch.cat(
+        [layer, 0.1 * layer.flip(-1)], dim=1
+    )  # a faint second layer that is always of the other opinion
     metric = GoodnessError(iterations=2, layers=2, window=(1, 2), sign=1)
     metric.update(goodness, torch.tensor([0, 0]))
     assert {name: value.tolist() for name, value in metric.compute().items()} == {

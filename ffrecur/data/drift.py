@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -10,8 +11,8 @@ from torch.nn.functional import pad
 
 from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSet
-from ffrecur.data.loader import seeded_generator
 from ffrecur.errors import check_setting
+from ffrecur.seeding import seeded_generator
 
 # (down, right), clockwise from north
 DIRECTIONS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
@@ -42,26 +43,20 @@ def drift(images_ND: Tensor, image_shape: tuple[int, ...], frames: int, generato
 class DriftDataModule(ImageDataModule):
     """The same images and splits as videos: batches are `(images (B, T, D) uint8, labels (B,) int64)`.
 
-    `frames` is the number T of frames. The direction of an image depends on the seed, the split and its index, so it is
-    the same every epoch. All videos are made at once and take T times the memory of the images.
+    The direction of an image depends on the seed, the split and its index, so it is the same every epoch. All videos are
+    made at once and take T times the memory of the images.
+
+    Args:
+        frames: number T of frames, at least as many as there are iterations.
+        settings: those of `ImageDataModule`.
+
+    Raises:
+        UserError: a setting outside its range.
     """
 
-    def __init__(
-        self,
-        source: str = "bundled",
-        batch_size: int = 100,
-        evaluation_batch_size: int = 500,
-        validation_size: int | None = None,
-        split_seed: int | None = None,
-        image_column: str | None = None,
-        label_column: str | None = None,
-        seed: int = 0,
-        frames: int = 8,
-    ) -> None:
+    def __init__(self, frames: int = 8, **settings: Any) -> None:
         check_setting(frames >= 1, "data.frames", frames, "a whole number of at least 1")
-        super().__init__(
-            source, batch_size, evaluation_batch_size, validation_size, split_seed, image_column, label_column, seed
-        )
+        super().__init__(**settings)
         self.frames = frames
 
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:

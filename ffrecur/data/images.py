@@ -19,23 +19,28 @@ from ffrecur.errors import UserError, check_setting
 class ImageDataModule(LightningDataModule):
     """Images with labels; batches are `(images (B, D) uint8, labels (B,) int64)`, for prediction `(images,)`.
 
-    source: `bundled` (5,000 MNIST digits), a folder (IDX files; what `save_to_disk` wrote; parquet; image files), or a
-    hub id such as `ylecun/mnist`. image_column, label_column: columns to take where the source has several.
+    Without a test split the validation images test too, and the log says so. Prediction takes the test images, or all
+    images of a source without a test split, and needs no labels. After `setup` there are `description`, `image_shape`
+    ((H, W), or (H, W, 3)), `in_features`, `num_classes` and `class_names` (the latter two None where an unlabelled
+    source leaves them unknown).
 
-    Validation images are the source's own validation split. Where it has none, or where `validation_size` or
-    `split_seed` asks for another split, they are cut from the training images: the last `validation_size` of them, or
-    as many at random with `split_seed`; by default a sixth, at most 10,000 (of full MNIST the last 10,000). The source's
-    own validation split is then not used. Without a test split the validation images test too, and the log says so.
+    Args:
+        source: "bundled" (5,000 MNIST digits); a folder with IDX files, one that `save_to_disk` wrote, one of parquet
+            files or of images; or a hub id such as ylecun/mnist. Tried in this order.
+        batch_size: images a training batch, of all processes together.
+        evaluation_batch_size: images a batch in validation, test and prediction.
+        validation_size: the last so many training images validate. By default the source's own validation split; where
+            it has none, a sixth of the training images, at most 10,000.
+        split_seed: draw the validation images at random with this seed instead, so many of the training images.
+        image_column: column with the images, where the source has several.
+        label_column: column with the labels, where the source has several or holds them as plain whole numbers.
+        seed: seed of the order of the training images; the command line sets it to `seed_everything`.
 
-    Prediction takes the test images, or all images of a source without a test split, and needs no labels.
-
-    `seed` and the epoch alone determine the order of the training images. Batch sizes count the images of all processes
-    together. After `setup` there are `image_shape` ((H, W), or (H, W, 3)), `in_features`, `num_classes` and `class_names`
-    (the latter two None where an unlabelled source leaves them unknown).
-
-    Raises `UserError` for a setting out of range, here, and for everything wrong with the source, in `setup`.
+    Raises:
+        UserError: a setting outside its range; in `setup`, everything wrong with the source.
     """
 
+    description: str
     image_shape: tuple[int, ...]
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
@@ -111,7 +116,7 @@ class ImageDataModule(LightningDataModule):
     def read(self, require_labels: bool) -> ImageSource:
         """The source, whose shape and classes are kept."""
         source = read_source(self.source, self.image_column, self.label_column, require_labels)
-        self.image_shape = source.image_shape
+        self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None:
             self.num_classes, self.class_names = source.num_classes, source.class_names
         return source

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ffrecur.errors import UserError
-
-
-def seeded_generator(*numbers: int) -> torch.Generator:
-    """A generator on the CPU for `numbers`, each in 0..2**32-1.
-
-    They are hashed together; with a mere sum, epoch 1 of seed 0 would be the same as epoch 0 of seed 1.
-    """
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+from ffrecur.seeding import seeded_generator
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,4 +26,31 @@ class RunConfig(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, so that a checkpoint on its own is enough to test it or to continue."""
         content = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        settings = content["model"]["init_args"]
+        learned = {name: pl_module.hparams.get(name) for name, value in settings.items() if value is None}
+        settings.update(learned)  # what the data told, such as the number of classes
         checkpoint[CONFIG_KEY] = {key: value for key, value in content.items() if key not in NOT_OF_THE_RUN}
+
+
+def typed_value(args: Sequence[str], name: str) -> Any:
+    """Return the value of an option as typed, on the command line or in a configuration file; None if it is in neither.
+
+    Needed before the arguments can be parsed: which checkpoint is read decides which settings there are. A file that
+    cannot be read is left to the parser to complain about.
+    """
+    value, config_files = None, []
+    for index, arg in enumerate(args):
+        option, equals, attached = arg.partition("=")
+        if option in (f"--{name}", "--config", "-c"):
+            given = attached if equals else next(iter(args[index + 1 :]), None)
+            if option == f"--{name}":
+                value = given
+            elif given is not None:
+                config_files.append(given)
+    for file in reversed(config_files):
+        if value is None and Path(file).is_file():
+            with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):
+                value = yaml.safe_load(Path(file).read_text())
+            for key in name.split("."):
+                value = value.get(key) if isinstance(value, dict) else None
+    return value

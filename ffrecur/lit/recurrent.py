@@ -17,7 +17,7 @@ from ffrecur.metrics import MeanGoodness, RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.recurrent import RecurrentNet, check_window
 from ffrecur.reference import Learning, Objective
-from ffrecur.seeding import generator
+from ffrecur.seeding import seeded_generator
 
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
@@ -92,13 +92,16 @@ class RecurrentModule(L.LightningModule):
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay
         self._check_settings()
-        net_settings = (hidden_features, damping, sign, update_scheme)
+        self._net_settings: dict[str, Any] = {
+            "hidden_features": hidden_features,
+            "damping": damping,
+            "sign": sign,
+            "update_scheme": update_scheme,
+        }
         with torch.device("meta"):  # a net without memory: refuses bad settings before any data is read
-            self._build_net(in_features or 1, num_classes or 2, *net_settings)
-        self._net_settings = net_settings
-        self.net: RecurrentNet | None = None
-        if in_features is not None and num_classes is not None:
-            self.net = self._build_net(in_features, num_classes, *net_settings)
+            RecurrentNet(in_features or 1, num_classes=num_classes or 2, **self._net_settings)
+        known = in_features is not None and num_classes is not None
+        self.net: RecurrentNet | None = self._build_net() if known else None
 
     def _check_settings(self) -> None:
         check_setting(self.negatives in NEGATIVES, "negatives", self.negatives, " or ".join(NEGATIVES))
@@ -115,11 +118,14 @@ class RecurrentModule(L.LightningModule):
 
     # --- building -----------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _build_net(
-        in_features: int, num_classes: int, hidden_features: list[int], damping: float, sign: int, update_scheme: Any
-    ) -> RecurrentNet:
-        return RecurrentNet(in_features, hidden_features, num_classes, damping, sign, update_scheme)
+    def _build_net(self) -> RecurrentNet:
+        """Return a new net, with weights that depend on the seed only."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            hparams = self.hparams
+            return RecurrentNet(
+                num_classes=hparams["num_classes"], in_features=hparams["in_features"], **self._net_settings
+            )
 
     def setup(self, stage: str) -> None:
         """Learn the sizes from the data, or refuse data that does not fit the net."""
@@ -135,13 +141,9 @@ class RecurrentModule(L.LightningModule):
                 )
 
     def configure_model(self) -> None:
-        """Build the net, with weights that depend on the seed only."""
+        """Build the net, now that the data has told its sizes."""
         if self.net is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                self.net = self._build_net(
-                    self.hparams["in_features"], self.hparams["num_classes"], *self._net_settings
-                )
+            self.net = self._build_net()
 
     def configure_optimizers(self) -> Any:
         """Return one optimiser for all layers, and the schedule."""
@@ -176,7 +178,8 @@ class RecurrentModule(L.LightningModule):
         apply_configured(self._optimizer, self.lr_schedulers(), self._configured)
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's means of goodness."""
+        """Log the hidden layers' learning rate, and start the epoch's means of goodness."""
+        self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
         layers = len(self._net.hidden_features)
         self.goodness_means = {
             kind: MeanGoodness(self.learning.iterations, layers).to(self.device) for kind in ("positive", "negative")
@@ -210,15 +213,14 @@ class RecurrentModule(L.LightningModule):
         return learned.loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the learning rate, and the mean goodness of each layer over the training iterations."""
-        self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
+        """Log the mean goodness of each layer over the training iterations."""
         for kind, metric in self.goodness_means.items():
             for layer, value in enumerate(metric.compute().reshape(metric.sum_TL.shape).mean(dim=0), start=1):
                 self.log(f"train/goodness_{kind}_layer_{layer}", value)
 
     def _noise(self, batch_size: int, batch_index: int) -> tuple[Tensor, list[Tensor | None]]:
         """Noise of the negatives and dropout masks, functions of (seed, epoch, place in the global batch)."""
-        source = generator(self.seed, self.current_epoch, batch_index)
+        source = seeded_generator(self.seed, self.current_epoch, batch_index)
         world, rank = self.trainer.world_size, self.trainer.global_rank
         mine = slice(rank * batch_size, (rank + 1) * batch_size)
         noise_BC = torch.rand(world * batch_size, self._net.num_classes, generator=source)[mine].to(self.device)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur.errors import UserError
 
 BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
+
+
+@rank_zero_only
+def notice(message: str) -> None:
+    """Tell the user, on standard error, which run or checkpoint a command means."""
+    print(message, file=sys.stderr)
 
 
 def new_run_folder(root: str | Path, name: str) -> Path:
@@ -47,7 +54,7 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
         return _best_or_last(Path(given)) if Path(given).is_dir() else Path(given)
     run = newest_run(root)
     if run is None and subcommand == "fit":
-        rank_zero_info(f"There is no run in '{root}' to continue: starting a new one.")
+        notice(f"There is no run in '{root}' to continue: starting a new one.")
         return None
     if run is None:
         raise UserError(
@@ -55,7 +62,7 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
             "or give the path of a checkpoint"
         )
     checkpoint = run / LAST if given == "last" else _best_or_last(run)
-    rank_zero_info(f"Using {checkpoint}, of the newest run.")
+    notice(f"Using {checkpoint}, of the newest run.")
     return checkpoint
 
 

@@ -1,0 +1,25 @@
+# Each target makes .venv when it is missing or older than what it is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint bench
+
+run: .venv/installed  ## train on the bundled digits, test, and draw the pictures
+	$(BIN)/ffrecur fit --config tasks/mnist/bundled.yaml
+	$(BIN)/ffrecur test
+
+test: .venv/installed  ## all tests and doctests
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed  ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed  ## how fast it trains and evaluates
+	$(BIN)/python scripts/bench.py
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@

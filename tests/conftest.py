@@ -1,0 +1,86 @@
+"""Fixtures for tests of the command line, which run it in this process: starting Python with Lightning takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from test_data_idx import idx_bytes
+
+from ffrecur.cli import main
+
+TASKS = Path(__file__).parent.parent / "tasks"
+TINY = [
+    "--model.hidden_features=[12,10]",
+    "--model.optimizer=torch.optim.Adam",
+    "--model.optimizer.lr=0.01",
+    "--data.source=digits",
+    "--data.batch_size=20",
+    "--trainer.max_epochs=2",
+]
+
+
+class Outcome(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(*args: str | Path) -> Outcome:
+    """Run `ffrecur` with these arguments in the current folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(arg) for arg in args])
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def only_run() -> Path:
+    """The one run folder there is."""
+    (folder,) = Path("runs").iterdir()
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tests compare numbers bit by bit, and run beside others."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty current folder with a little IDX data set in `digits`: 60 training and 20 test images of 6x5, 3 classes."""
+    monkeypatch.chdir(tmp_path)
+    make_digits(tmp_path / "digits")
+    return tmp_path
+
+
+@pytest.fixture
+def trained(workplace):
+    """The same after a short training."""
+    outcome = run("fit", *TINY)
+    assert outcome.code == 0, outcome.err
+    return workplace
+
+
+def make_digits(folder: Path, size: tuple[int, int] = (6, 5), classes: int = 3) -> None:
+    """Write IDX files: noise with one bright pixel in the first row, whose place tells the class."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, count in (("train", 60), ("t10k", 20)):
+        labels = np.arange(count) % classes
+        images = random.integers(0, 60, (count, *size))
+        images[np.arange(count), 0, labels] = 255
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
