@@ -19,13 +19,16 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ffrecur.checkpoint import read_checkpoint
-from ffrecur.errors import UserError
+from ffrecur.checkpoint import NET_KEY, read_checkpoint
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit import RecurrentModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
 from ffrecur.lit.report import EpochLines, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
+
+STRUCTURE = ("in_features", "hidden_features", "num_classes")  # what a checkpoint's weights must agree with
 
 
 class Mistake(BaseException):
@@ -54,6 +57,10 @@ class Parser(LightningArgumentParser):
 
 class CommandLine(LightningCLI):
     """LightningCLI with a folder a run, checkpoints found by name, and typed settings that win over a checkpoint's."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
+        return super().init_parser(allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         """Leave the printing of results to `Report`."""
@@ -85,8 +92,11 @@ class CommandLine(LightningCLI):
         if subcommand is not None and not {"-h", "--help"} & set(typed):
             root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
             self.checkpoint = checkpoint_to_use(subcommand, typed_value(typed, "ckpt_path"), root)
+        self.stored_settings: dict[str, Any] = {}
         if self.checkpoint is not None:
-            stored = read_checkpoint(self.checkpoint).get(CONFIG_KEY, {})
+            checkpoint = read_checkpoint(self.checkpoint, kind="RecurrentNet")
+            self.stored_settings = checkpoint[NET_KEY]["settings"]
+            stored = checkpoint.get(CONFIG_KEY, {})
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump(stored, file)
@@ -95,6 +105,7 @@ class CommandLine(LightningCLI):
             first = ["--config", file.name] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = self.config[self.config.subcommand]
+        check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
 
@@ -128,7 +139,14 @@ class CommandLine(LightningCLI):
             callbacks.append(PredictionWriter(run))
         else:
             callbacks.append(Report(run, self.checkpoint))
-        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        try:
+            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # whatever Lightning refuses is a setting of the trainer's
+            raise UserError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Any]:
         """One callback for the best and one for the last: Lightning's `save_last` writes only when a best one is saved."""
@@ -137,9 +155,18 @@ class CommandLine(LightningCLI):
         last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **every_time)
         return [best, last]
 
-    def before_fit(self) -> None:
-        """Read the data before the run's folder is made, so that a mistake leaves none behind."""
-        self.datamodule.setup("fit")
+    def _check_data(self) -> None:
+        """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
+        stage = str(self.subcommand)
+        self.datamodule.setup(stage)
+        if isinstance(self.model, RecurrentModule):
+            for name, stored in self.stored_settings.items():
+                asked = self.model.hparams.get(name, stored)
+                if asked is not None and name in STRUCTURE and asked != stored:
+                    raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
+            self.model.match_data(self.datamodule)
+
+    before_fit = before_validate = before_test = before_predict = _check_data
 
     def after_fit(self) -> None:
         """Say where things are and what to type next."""

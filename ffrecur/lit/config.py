@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+
+from ffrecur.errors import UserError
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
 NOT_OF_THE_RUN = ("config", "ckpt_path", "weights_only", "return_predictions", "verbose")  # of one command only
@@ -35,8 +36,8 @@ class RunConfig(SaveConfigCallback):
 def typed_value(args: Sequence[str], name: str) -> Any:
     """Return the value of an option as typed, on the command line or in a configuration file; None if it is in neither.
 
-    Needed before the arguments can be parsed: which checkpoint is read decides which settings there are. A file that
-    cannot be read is left to the parser to complain about.
+    Needed before the arguments can be parsed: which checkpoint is read decides which settings there are.
+    Raises `UserError` for a configuration file that is not YAML; one that is missing is left to the parser.
     """
     value, config_files = None, []
     for index, arg in enumerate(args):
@@ -45,12 +46,18 @@ def typed_value(args: Sequence[str], name: str) -> Any:
             given = attached if equals else next(iter(args[index + 1 :]), None)
             if option == f"--{name}":
                 value = given
-            elif given is not None:
-                config_files.append(given)
+            elif given is not None and Path(given).is_file():
+                config_files.append(Path(given))
     for file in reversed(config_files):
-        if value is None and Path(file).is_file():
-            with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):
-                value = yaml.safe_load(Path(file).read_text())
-            for key in name.split("."):
-                value = value.get(key) if isinstance(value, dict) else None
+        in_file = _read_yaml(file)
+        for key in name.split("."):
+            in_file = in_file.get(key) if isinstance(in_file, dict) else None
+        value = in_file if value is None else value
     return value
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config is '{file}', which is not valid YAML: {' '.join(str(error).split())}") from error

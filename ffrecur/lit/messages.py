@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -25,18 +26,31 @@ def explain(message: str, args: Sequence[str]) -> str:
         return f"subcommand is '{match[1]}', but must be {_listed(SUBCOMMANDS)}{_nearest(match[1], SUBCOMMANDS)}"
     if 'expected "subcommand"' in message:
         return f"subcommand is missing; give {_listed(SUBCOMMANDS)}"
-    if match := re.search(r"[Uu]nrecognized arguments: (\S+)", message):
+    if match := re.search(r"[Uu]nrecognized arguments: ([^\s=]+)", message):
         return f"{match[1]} is not an option{_nearest(match[1], ['--' + name for name in known_settings()])}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         name = _full_name(match[1], args)
         return f"{name} is not a setting{_nearest(name, known_settings())}"
-    if match := re.search(r"dot import path string: (\S+)", message):
-        key = re.search(r'Parser key "([^"]+)"', message)
-        name = _full_name(key[1], args) if key else "class"
+    key, report = _innermost(message)
+    if key and (match := re.search(r"dot import path string: (\S+)", report)):
+        name = _full_name(key, args)
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
-    if match := re.search(r'Parser key "([^"]+)"', message):
-        return _ill_typed(_full_name(match[1], args), message)
+    if key:
+        return _ill_typed(_full_name(key, args), report)
     return " ".join(message.split())
+
+
+def _innermost(message: str) -> tuple[str | None, str]:
+    """Return the setting that jsonargparse's nested report ends at, and the part of the report about it alone."""
+    found = list(re.finditer(r'^([ -]*)Parser key "([^"]+)"[^:]*:', message, flags=re.MULTILINE))
+    if not found:
+        return None, message
+    first, *lines = message[found[-1].end() :].splitlines() or [""]
+    depth = len(found[-1][1])
+    inside = itertools.takewhile(lambda line: not line.strip() or len(line) - len(line.lstrip(" ")) >= depth, lines)
+    if depth == 0:
+        inside = iter(lines)
+    return found[-1][2], "\n".join([first, *inside])
 
 
 def known_classes() -> list[str]:
@@ -67,7 +81,7 @@ def _ill_typed(name: str, message: str) -> str:
     plain = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("NoneType", "null") for text in expected]
     allowed = list(dict.fromkeys(re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", text) for text in plain))
     if value is None or not allowed:
-        return f"{name}: " + " ".join(message.split(":", 1)[-1].split())
+        return f"{name}: " + " ".join(message.split())
     return f"{name} is {value[1].strip()}, but must be {' or '.join(allowed)}"
 
 

@@ -128,8 +128,14 @@ class RecurrentModule(L.LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Learn the sizes from the data, or refuse data that does not fit the net."""
-        data = getattr(self.trainer, "datamodule", None)
+        """Learn the sizes from the data, or refuse data that does not fit."""
+        self.match_data(getattr(self.trainer, "datamodule", None))
+
+    def match_data(self, data: Any) -> None:
+        """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
+
+        Raises `UserError` for data of other sizes, and for videos with fewer frames than there are iterations.
+        """
         for name in ("in_features", "num_classes"):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:
@@ -138,6 +144,12 @@ class RecurrentModule(L.LightningModule):
             elif found not in (None, known):
                 raise UserError(
                     f"{name} of the net is {known}, but the data has {found}; train a net on this data first"
+                )
+        frames = getattr(data, "frames", None)
+        for name in ("iterations", "evaluation_iterations"):
+            if frames is not None:
+                check_setting(
+                    self.hparams[name] <= frames, name, self.hparams[name], f"at most the {frames} frames of the videos"
                 )
 
     def configure_model(self) -> None:
