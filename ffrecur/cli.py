@@ -115,10 +115,11 @@ class CommandLine(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, with the run's folder, loggers and checkpoints."""
         chosen = self.config[self.subcommand]
-        run = self.checkpoint and run_of(self.checkpoint)
-        if run is None or (self.subcommand == "fit" and self.checkpoint.name != LAST):
-            # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
-            name = Path(str(chosen.config[-1])).stem if chosen.config else self.subcommand
+        run = None if self.checkpoint is None else run_of(self.checkpoint)
+        # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
+        from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
+        if run is None or from_another:
+            name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
             run = new_run_folder(chosen.trainer.default_root_dir, name)
         self.run_folder = run
         trainer = self._get(self.config_init, "trainer")
@@ -150,9 +151,9 @@ class CommandLine(LightningCLI):
 
     def _checkpoints(self) -> list[Any]:
         """One callback for the best and one for the last: Lightning's `save_last` writes only when a best one is saved."""
-        every_time = {"dirpath": self.run_folder, "enable_version_counter": False}
-        best = ModelCheckpoint(filename="best", monitor="val/error", mode="min", **every_time)
-        last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **every_time)
+        checkpoint = functools.partial(ModelCheckpoint, dirpath=self.run_folder, enable_version_counter=False)
+        best = checkpoint(filename="best", monitor="val/error", mode="min")
+        last = checkpoint(filename="last", save_on_train_epoch_end=True)
         return [best, last]
 
     def _check_data(self) -> None:

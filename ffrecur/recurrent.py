@@ -7,13 +7,14 @@ L hidden layers, T iterations, C classes. Iterations are numbered from 1, window
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur import reference
+from ffrecur import engine
 from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import damped_update, dropout_mask, goodness, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Negatives, Objective
@@ -44,6 +45,9 @@ class RecurrentNet(nn.Module):
         UserError (a ValueError): a setting outside its range.
     """
 
+    bottom_up: Sequence[nn.Linear]
+    top_down: Sequence[nn.Linear]
+
     def __init__(
         self,
         in_features: int,
@@ -66,10 +70,9 @@ class RecurrentNet(nn.Module):
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         self.damping, self.sign, self.update_scheme = damping, sign, update_scheme
         below, above = (in_features, *widths[:-1]), (*widths[1:], num_classes)
-        self.bottom_up = nn.ModuleList(nn.Linear(fan_in, width) for fan_in, width in zip(below, widths, strict=True))
-        self.top_down = nn.ModuleList(
-            nn.Linear(fan_in, width, bias=False) for fan_in, width in zip(above, widths, strict=True)
-        )
+        # A ModuleList does not tell what it holds; the annotations above do.
+        self.bottom_up = nn.ModuleList(map(nn.Linear, below, widths))  # type: ignore[assignment]
+        self.top_down = nn.ModuleList(map(partial(nn.Linear, bias=False), above, widths))  # type: ignore[assignment]
         self.head = nn.Linear(sum(widths), num_classes)
         for layer, width in enumerate(widths):
             self.register_buffer(f"peer_mean_{layer}", torch.full((width,), 0.5))
@@ -78,7 +81,6 @@ class RecurrentNet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 1/fan_in)`, set biases and head to 0 and the peers' mean activities to 0.5."""
         for linear in (*self.bottom_up, *self.top_down):
-            assert isinstance(linear, nn.Linear)
             nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
         for linear in (*self.bottom_up, self.head):
             nn.init.zeros_(linear.bias)
@@ -274,7 +276,7 @@ class RecurrentNet(nn.Module):
             UserError: images that do not fit the net, or a video with too few frames.
         """
         check_iterations(images, learning.iterations)
-        return reference.local_learning(self, images, labels_B, negative_labels_B, learning, masks)
+        return engine.local_learning(self, images, labels_B, negative_labels_B, learning, masks)
 
     def dropout_masks(
         self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None

@@ -47,16 +47,17 @@ class DriftDataModule(ImageDataModule):
     made at once and take T times the memory of the images.
 
     Args:
+        source: as of `ImageDataModule`.
         frames: number T of frames, at least as many as there are iterations.
-        settings: those of `ImageDataModule`.
+        settings: the others of `ImageDataModule`.
 
     Raises:
         UserError: a setting outside its range.
     """
 
-    def __init__(self, frames: int = 8, **settings: Any) -> None:
+    def __init__(self, source: str = "bundled", frames: int = 8, **settings: Any) -> None:
         check_setting(frames >= 1, "data.frames", frames, "a whole number of at least 1")
-        super().__init__(**settings)
+        super().__init__(source, **settings)
         self.frames = frames
 
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:

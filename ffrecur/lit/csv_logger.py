@@ -25,9 +25,10 @@ class ContinuedCSVLogger(CSVLogger):
         super().__init__(save_dir=str(Path(folder).parent), name=Path(folder).name, version="")
 
     @property
-    def experiment(self) -> ExperimentWriter:  # type: ignore[override]
+    def experiment(self) -> ContinuedWriter:
         """Return the writer; made when it is first used, on rank zero."""
         if self._experiment is None:
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = ContinuedWriter(log_dir=self.log_dir)
+        assert isinstance(self._experiment, ContinuedWriter)
         return self._experiment

@@ -47,9 +47,8 @@ def _innermost(message: str) -> tuple[str | None, str]:
         return None, message
     first, *lines = message[found[-1].end() :].splitlines() or [""]
     depth = len(found[-1][1])
+    # What belongs to it is indented as far as it is, or farther.
     inside = itertools.takewhile(lambda line: not line.strip() or len(line) - len(line.lstrip(" ")) >= depth, lines)
-    if depth == 0:
-        inside = iter(lines)
     return found[-1][2], "\n".join([first, *inside])
 
 

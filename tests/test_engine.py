@@ -1,0 +1,106 @@
+"""The closed-form engine against the plain reference, in float64, over shapes and settings."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_dynamics import make_net
+
+from ffrecur import engine, reference
+from ffrecur.reference import Learning
+
+
+@st.composite
+def problems(draw):
+    """A net, a batch and how to learn from it."""
+    classes, features = draw(st.integers(2, 5)), draw(st.integers(1, 6))
+    net_settings = {
+        "hidden": tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))),
+        "in_features": features,
+        "classes": classes,
+        "damping": draw(st.sampled_from([0.0, 0.3, 0.9])),
+        "sign": draw(st.sampled_from([1, -1])),
+        "update_scheme": draw(st.sampled_from(["synchronous", "alternating"])),
+    }
+    learning = Learning(
+        iterations=draw(st.integers(1, 6)),
+        objective=draw(st.sampled_from(["logistic", "paired"])),
+        threshold=draw(st.floats(0.1, 2)),
+        temperature=draw(st.floats(0.05, 2)),
+        peer_normalization=draw(st.sampled_from([0.0, 0.1])),
+    )
+    batch, video = draw(st.integers(1, 4)), draw(st.booleans())
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    shape = (learning.iterations + draw(st.integers(0, 2)), batch, features) if video else (batch, features)
+    images = torch.randn(shape, generator=generator, dtype=torch.float64)
+    labels = torch.randint(classes, (batch,), generator=generator)
+    negatives = (labels + torch.randint(1, classes, (batch,), generator=generator)) % classes
+    dropout = draw(st.sampled_from([None, (0.3, 0.0), (0.2, 0.4)]))
+    return net_settings, learning, images, labels, negatives, dropout
+
+
+def learn(module, net_settings, learning, images, labels, negatives, dropout):
+    net = make_net(**net_settings)
+    torch.nn.init.normal_(net.head.weight)
+    masks = dropout and net.dropout_masks(len(labels), *dropout, torch.Generator().manual_seed(0))
+    learned = module.local_learning(net, images, labels, negatives, learning, masks)
+    (0.7 * learned.loss).backward()
+    return net, learned
+
+
+@settings(deadline=None, max_examples=150)
+@given(problems())
+def test_the_engine_is_the_reference(problem):
+    fast_net, fast = learn(engine, *problem)
+    plain_net, plain = learn(reference, *problem)
+    for name, one, two in zip(fast._fields, fast, plain, strict=True):
+        torch.testing.assert_close(
+            one.detach(), two.detach(), rtol=1e-10, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}"
+        )
+    for one, two in zip(fast_net.peer_means(), plain_net.peer_means(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=0)
+    # Gradients that cancel exactly in theory differ from 0 by rounding, relative to the slope 1 / temperature.
+    scale = 1 / problem[1].temperature
+    for (name, one), two in zip(fast_net.named_parameters(), plain_net.parameters(), strict=True):
+        torch.testing.assert_close(
+            one.grad, two.grad, rtol=1e-10, atol=1e-12 * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_float32_is_close():
+    torch.manual_seed(0)
+    found = []
+    for module in (engine, reference):
+        net = make_net((50, 40), in_features=30).float()
+        images, labels = torch.linspace(0, 1, 600).view(20, 30), torch.arange(20) % 3
+        module.local_learning(net, images, labels, (labels + 1) % 3, Learning(), None).loss.backward()
+        found.append([p.grad for p in net.parameters()])
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradients_are_handed_out_once():
+    net = make_net((5,))
+    loss = net.local_loss(torch.rand(2, 4, dtype=torch.float64), torch.tensor([0, 1]), torch.tensor([1, 2]))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="handed out already"):
+        loss.backward()
+
+
+def test_frozen_parameters_get_no_gradient():
+    net = make_net((5, 4))
+    net.top_down[0].weight.requires_grad_(False)
+    net.local_loss(torch.rand(2, 4, dtype=torch.float64), torch.tensor([0, 1]), torch.tensor([1, 2])).backward()
+    assert net.top_down[0].weight.grad is None
+    assert all(p.grad is not None for p in net.parameters() if p.requires_grad)
+
+
+def test_states_and_inputs_are_left_as_they_were():
+    """The engine works in place, on tensors of its own only."""
+    net = make_net((5, 4))
+    images, labels, negatives = torch.rand(2, 4, dtype=torch.float64), torch.tensor([0, 1]), torch.tensor([1, 2])
+    kept = [tensor.clone() for tensor in (images, labels, negatives, *net.parameters())]
+    first = net.local_loss(images, labels, negatives)
+    first.backward()
+    assert all(torch.equal(a, b) for a, b in zip(kept, (images, labels, negatives, *net.parameters()), strict=True))
+    assert net.local_loss(images, labels, negatives).item() == first.item()
