@@ -60,6 +60,7 @@ class CommandLine(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
+        kwargs.setdefault("description", "Train networks with the Forward-Forward algorithm, test them, and predict.")
         return super().init_parser(allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
@@ -98,11 +99,11 @@ class CommandLine(LightningCLI):
             self.stored_settings = checkpoint[NET_KEY]["settings"]
             stored = checkpoint.get(CONFIG_KEY, {})
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            yaml.safe_dump(stored, file)
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "checkpoint.yaml"
+            file.write_text(yaml.safe_dump(stored), encoding="utf-8")
             at = typed.index(subcommand) + 1 if subcommand else 0
-            first = ["--config", file.name] if stored else []
+            first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = self.config[self.config.subcommand]
         check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
@@ -135,18 +136,15 @@ class CommandLine(LightningCLI):
             kwargs["enable_progress_bar"] = on_screen
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run))
-            callbacks += self._checkpoints()
+            callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
         elif self.subcommand == "predict":
             callbacks.append(PredictionWriter(run))
         else:
             callbacks.append(Report(run, self.checkpoint))
         try:
             return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
-        except (
-            TypeError,
-            ValueError,
-            RuntimeError,
-        ) as error:  # whatever Lightning refuses is a setting of the trainer's
+        except (TypeError, ValueError, RuntimeError) as error:
+            # What Lightning refuses here is one of the trainer's settings.
             raise UserError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Any]:
@@ -171,6 +169,8 @@ class CommandLine(LightningCLI):
 
     def after_fit(self) -> None:
         """Say where things are and what to type next."""
+        if not self.trainer.is_global_zero or not (self.run_folder / LAST).is_file():
+            return
         print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
 

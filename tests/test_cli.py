@@ -185,13 +185,13 @@ def test_predict_writes_labels_scores_and_margins(trained):
     outcome = run("predict")
     assert outcome.code == 0, outcome.err
     rows = read_csv(only_run() / "predictions.csv")
-    assert list(rows[0]) == ["index", "label", "margin", "score_0", "score_1", "score_2"]
+    assert list(rows[0]) == ["index", "predicted_label", "score_0", "score_1", "score_2", "margin"]
     scores = ffrecur.load(only_run()).score(test_images()[0]).numpy()
     assert [int(row["index"]) for row in rows] == list(range(20))
     for row, expected in zip(rows, scores, strict=True):
         np.testing.assert_allclose([float(row[f"score_{c}"]) for c in range(3)], expected, rtol=1e-5)
         ordered = sorted(expected, reverse=True)
-        assert int(row["label"]) == expected.argmax()
+        assert int(row["predicted_label"]) == expected.argmax()
         assert float(row["margin"]) == pytest.approx(ordered[0] - ordered[1], rel=1e-3, abs=1e-6)
 
 
@@ -203,7 +203,7 @@ def test_predict_takes_unlabelled_images(trained):
     assert run("predict", "--data.source=mine").code == 0
     rows = read_csv(only_run() / "predictions.csv")
     expected = ffrecur.load(only_run()).classify(images[:5]).tolist()
-    assert [int(row["label"]) for row in rows] == expected
+    assert [int(row["predicted_label"]) for row in rows] == expected
 
 
 def test_load_needs_no_lightning(trained):

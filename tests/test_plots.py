@@ -117,7 +117,9 @@ def test_labels_compete_beside_their_image(sign, image_shape):
 @pytest.mark.parametrize(("sign", "rival"), [(1, 1), (-1, 2)])
 def test_the_rival_is_the_best_wrong_label_within_the_window(sign, rival):
     """By the window's mean, not by its last iteration, not by iterations outside it, and never the true label."""
-    goodness_TC = torch.tensor([[0.0, 0.0, 0.0, 9.0], [5.0, 4.0, 1.0, 2.0], [5.0, 2.0, 3.0, 2.5], [0.0, 0.0, 0.0, -9.0]])
+    goodness_TC = torch.tensor(
+        [[0.0, 0.0, 0.0, 9.0], [5.0, 4.0, 1.0, 2.0], [5.0, 2.0, 3.0, 2.5], [0.0, 0.0, 0.0, -9.0]]
+    )
     if sign == -1:
         goodness_TC[1:3, 0] = 0.0  # the true label is best within the window for either sign
         goodness_TC[1:3, 3] = 4.0

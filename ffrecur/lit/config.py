@@ -22,6 +22,8 @@ class RunConfig(SaveConfigCallback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save config.yaml; only a training owns its run folder."""
         if stage == "fit":
+            self.config = self.config.clone()
+            self.config.ckpt_path = None  # who trains with config.yaml again starts anew
             super().setup(trainer, pl_module, stage)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -130,7 +130,7 @@ def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write `predictions.csv`: index, predicted label, margin over the second-best label, and the score of each label."""
+    """Write `predictions.csv`: index, predicted label, score of each label, and margin over the second-best label."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(write_interval="epoch")
@@ -152,7 +152,8 @@ def write_predictions(path: Path, scores_NC: Tensor) -> None:
     best_N2 = scores_NC.topk(2, dim=1).values
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "label", "margin", *(f"score_{label}" for label in range(scores_NC.shape[1]))])
+        scores = [f"score_{label}" for label in range(scores_NC.shape[1])]
+        writer.writerow(["index", "predicted_label", *scores, "margin"])
         labels, margins = scores_NC.argmax(dim=1).tolist(), (best_N2[:, 0] - best_N2[:, 1]).tolist()
         for index, (label, margin) in enumerate(zip(labels, margins, strict=True)):
-            writer.writerow([index, label, margin, *scores_NC[index].tolist()])
+            writer.writerow([index, label, *scores_NC[index].tolist(), margin])

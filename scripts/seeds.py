@@ -1,0 +1,55 @@
+"""Train and test a task once a seed, and print the mean test error: how the figures in the tasks' READMEs are made.
+
+python scripts/seeds.py tasks/mnist/bundled.yaml --seeds 0 1 2 3 4 [-- OPTIONS OF ffrecur fit]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from ffrecur.cli import main as ffrecur
+
+
+def train_and_test(config: str, seed: int, root: Path, options: list[str]) -> dict[str, float]:
+    """Return the errors and the seconds of training of one seed; the run stays below `root`."""
+    folder = f"{root}/seed-{seed}"
+    own = [f"--trainer.default_root_dir={folder}", "--trainer.enable_model_summary=false"]
+    start = time.perf_counter()
+    code = ffrecur(["fit", "--config", config, f"--seed_everything={seed}", *own, *options])
+    seconds = time.perf_counter() - start
+    for subcommand in ("validate", "test"):
+        code = code or ffrecur([subcommand, own[0]])
+    if code:
+        sys.exit(code)
+    (run,) = Path(folder).glob("*/")
+    validation, test = (json.loads((run / f"{part}_results.json").read_text()) for part in ("validation", "test"))
+    errors = {"validation": validation["error"], "test": test["error"], "one_pass": test["one_pass_error"]}
+    return {"seed": seed, **errors, "seconds": seconds}
+
+
+def main() -> None:
+    """Run every seed, one after the other, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="configuration file of the task")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--root", type=Path, default=Path("runs") / f"seeds-{time.strftime('%Y%m%d-%H%M%S')}")
+    arguments = sys.argv[1:]
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
+    rows = [train_and_test(options.config, seed, options.root, arguments[at + 1 :]) for seed in options.seeds]
+    print(f"\n{'seed':>6}{'validation':>12}{'test':>9}{'one pass':>10}{'seconds':>9}")
+    for row in rows:
+        errors = f"{row['validation']:>12.2%}{row['test']:>9.2%}{row['one_pass']:>10.2%}"
+        print(f"{row['seed']:>6}{errors}{row['seconds']:>9.0f}")
+    test = [row["test"] for row in rows]
+    spread = f", standard deviation {statistics.stdev(test):.2%}" if len(test) > 1 else ""
+    print(f"mean test error {statistics.mean(test):.2%}{spread}")
+
+
+if __name__ == "__main__":
+    main()
