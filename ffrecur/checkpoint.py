@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
@@ -33,14 +30,14 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
         raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"checkpoint is '{path}', which cannot be read as a checkpoint ({_first_line(error)})"
-        ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(NET_KEY), dict):
+    except Exception as error:  # unpickling garbage can raise anything
+        reason = _first_line(error)
+        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(checkpoint, dict) or not {NET_KEY, "state_dict"} <= set(checkpoint):
         raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
-    found = checkpoint[NET_KEY]["kind"]
-    if found not in KINDS or kind not in (None, found):
+    entry = checkpoint[NET_KEY]
+    found = entry.get("kind") if isinstance(entry, dict) else None
+    if not isinstance(found, str) or found not in KINDS or kind not in (None, found):
         allowed = kind or " or ".join(KINDS)
         raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
     return checkpoint
@@ -60,9 +57,7 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Recurren
             raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor net.json in it")
         path = candidates[0]
     checkpoint = read_checkpoint(path)
-    prefix = "net."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    return _build(checkpoint[NET_KEY], weights, path).to(map_location)
+    return _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, prefix="net.").to(map_location)
 
 
 def save(net: RecurrentNet, folder: str | Path) -> None:
@@ -77,21 +72,19 @@ def _load_exported(folder: Path) -> RecurrentNet:
     try:
         entry = json.loads((folder / "net.json").read_text())
         weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(
-            f"checkpoint is '{folder}', which cannot be read as an exported net ({_first_line(error)})"
-        ) from error
+    except Exception as error:  # as above
+        reason = _first_line(error)
+        raise UserError(f"checkpoint is '{folder}', which cannot be read as an exported net ({reason})") from error
     return _build(entry, weights, folder)
 
 
-def _build(entry: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> RecurrentNet:
+def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> RecurrentNet:
     try:
         net = KINDS[entry["kind"]](**entry["settings"])
-        net.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"checkpoint is '{path}', whose weights do not fit its settings ({_first_line(error)})"
-        ) from error
+        net.load_state_dict({name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)})
+    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"checkpoint is '{path}', from which no net can be built ({reason})") from error
     return net.eval()
 
 

@@ -92,7 +92,7 @@ class CommandLine(LightningCLI):
         stored: dict[str, Any] = {}
         if subcommand is not None and not {"-h", "--help"} & set(typed):
             root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
-            self.checkpoint = checkpoint_to_use(subcommand, typed_value(typed, "ckpt_path"), root)
+            self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
         self.stored_settings: dict[str, Any] = {}
         if self.checkpoint is not None:
             checkpoint = read_checkpoint(self.checkpoint, kind="RecurrentNet")
@@ -109,6 +109,12 @@ class CommandLine(LightningCLI):
         check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+
+    @staticmethod
+    def _typed_checkpoint(typed: list[str]) -> str | None:
+        given = typed_value(typed, "ckpt_path")
+        check_setting(given is None or isinstance(given, str), "ckpt_path", given, "a path, or last, or best")
+        return None if given == "null" else given
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint's settings win here."""
@@ -137,10 +143,9 @@ class CommandLine(LightningCLI):
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run))
             callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
-        elif self.subcommand == "predict":
-            callbacks.append(PredictionWriter(run))
         else:
-            callbacks.append(Report(run, self.checkpoint))
+            kwargs["enable_checkpointing"] = False
+            callbacks.append(PredictionWriter(run) if self.subcommand == "predict" else Report(run, self.checkpoint))
         try:
             return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:

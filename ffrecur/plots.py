@@ -17,8 +17,8 @@ def goodness_curves(positive_TL: Tensor, negative_TL: Tensor) -> Figure:
     axes = figure.subplots(1, layers, squeeze=False, sharey=True)[0]
     ticks = range(1, iterations + 1)
     for layer, axis in enumerate(axes):
-        axis.plot(ticks, positive_TL[:, layer], "o-", color=TRUE, label="true label")
-        axis.plot(ticks, negative_TL[:, layer], "s--", color=WRONG, label="wrong labels")
+        axis.plot(ticks, np.asarray(positive_TL[:, layer]), "o-", color=TRUE, label="true label")
+        axis.plot(ticks, np.asarray(negative_TL[:, layer]), "s--", color=WRONG, label="wrong labels")
         axis.set(title=f"hidden layer {layer + 1}", xlabel="iteration", xticks=ticks)
     axes[0].set_ylabel("goodness, mean of state²")
     axes[0].legend(frameon=False)
@@ -63,9 +63,9 @@ def label_competition(
         axis.axvspan(window[0] - 0.5, window[1] + 0.5, color=NEUTRAL, alpha=0.15, lw=0)
         for c in range(support_TBC.shape[-1]):
             color = TRUE if c == label else WRONG if c == rival else NEUTRAL
-            axis.plot(ticks, support_TBC[:, row, c], color=color, lw=2 if c in (label, rival) else 0.8)
+            axis.plot(ticks, np.asarray(support_TBC[:, row, c]), color=color, lw=2 if c in (label, rival) else 0.8)
         for c, color in ((label, TRUE), (rival, WRONG)):
-            place = (ticks[-1], support_TBC[-1, row, c])
+            place = (ticks[-1], float(support_TBC[-1, row, c]))
             axis.annotate(f" {c}", place, color=color, fontweight="bold", va="center")
         axis.set(xticks=ticks, ylabel="score")
     axes[0, 1].set_title("score of each label: true blue, best wrong orange", fontsize="medium")
@@ -105,7 +105,7 @@ def imagination(images_CD: Tensor, image_shape: tuple[int, ...]) -> Figure:
 
 
 def _show_image(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
-    axis.imshow(row_D.reshape(image_shape), cmap="gray")
+    axis.imshow(np.asarray(row_D.reshape(image_shape)), cmap="gray")
     axis.axis("off")
 
 
@@ -114,5 +114,5 @@ def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> No
     if weights.ndim == 3:
         weights = weights.mean(dim=-1)  # over the colours
     limit = max(float(weights.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
-    axis.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axis.imshow(np.asarray(weights), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.axis("off")

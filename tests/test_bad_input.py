@@ -151,10 +151,16 @@ def test_checkpoints_that_cannot_be_used(trained, command):
     Path("garbage.ckpt").write_bytes(b"not a checkpoint at all")
     Path("cut.ckpt").write_bytes((only_run() / "last.ckpt").read_bytes()[:-500])
     torch.save({"state_dict": {}}, "foreign.ckpt")
+    torch.save({"state_dict": {}, "ffrecur_net": {}}, "hollow.ckpt")
+    Path("words.ckpt").write_text("all work and no play")
     torch.save({**good, "ffrecur_net": {"kind": "CharNet", "settings": {}}}, "text.ckpt")
     check_refused([command, "--ckpt_path", "garbage.ckpt"], "garbage.ckpt", "cannot be read")
     check_refused([command, "--ckpt_path", "cut.ckpt"], "cut.ckpt", "cannot be read")
     check_refused([command, "--ckpt_path", "foreign.ckpt"], "foreign.ckpt", "no ffrecur net")
+    check_refused([command, "--ckpt_path", "hollow.ckpt"], "hollow.ckpt", "RecurrentNet")
+    check_refused([command, "--ckpt_path", "words.ckpt"], "words.ckpt", "cannot be read")
+    Path("number.yaml").write_text("ckpt_path: 5")
+    check_refused([command, "--config", "number.yaml"], "ckpt_path is 5")
     check_refused([command, "--ckpt_path", "text.ckpt"], "text.ckpt", "CharNet", "RecurrentNet")
     check_refused([command, "--ckpt_path", "missing.ckpt"], "missing.ckpt", "not a file")
     check_refused([command, "--ckpt_path", "digits"], "digits", "not a file")
@@ -176,6 +182,32 @@ def test_a_net_that_does_not_fit_the_checkpoint(trained):
 def test_a_video_with_too_few_frames(workplace):
     options = ["--data=DriftDataModule", "--data.source=digits", "--data.frames=4"]
     check_refused(["fit", *TINY, *options], "iterations is 8", "4 frames")
+
+
+def test_what_cannot_be_changed_in_a_run_that_is_continued(trained):
+    outcome = run("fit", "--ckpt_path=last", "--trainer.max_epochs=3", "--model.optimizer=torch.optim.SGD")
+    assert outcome.code == 2
+    assert "error: model.optimizer is SGD, but the run that is continued has Adam" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "pieces"),
+    [
+        (["--model.optimizer.lr=-1"], ["model.optimizer", "Invalid learning rate: -1"]),
+        (["--model.optimizer=torch.optim.LBFGS"], ["model.optimizer", "LBFGS"]),
+        (["--model.lr_scheduler=FlatThenLinear"], ["model.lr_scheduler", "epochs"]),
+        (
+            ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.epochs=0"],
+            ["lr_scheduler.epochs is 0", "at least 1"],
+        ),
+    ],
+)
+def test_optimisers_and_schedules(workplace, options, pieces):
+    outcome = run("fit", *TINY, *options)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    for piece in ("error: ", *pieces):
+        assert piece in line
 
 
 def test_a_diverging_training_stops_before_it_spoils_the_weights(trained):

@@ -189,7 +189,7 @@ def test_weights_that_do_not_fit_the_settings(tmp_path):
     ):
         path = tmp_path / f"{number}.ckpt"
         torch.save(content, path)
-        check_refused(path, "weights do not fit its settings")
+        check_refused(path, "no net can be built")
 
 
 def exported(tmp_path):
@@ -214,7 +214,7 @@ def test_an_exported_folder_of_another_kind_of_net(tmp_path):
 def test_an_exported_folder_whose_weights_do_not_fit(tmp_path, change):
     folder, entry = exported(tmp_path)
     (folder / "net.json").write_text(json.dumps({**entry, "settings": {**entry["settings"], **change}}))
-    check_refused(folder, "weights do not fit its settings")
+    check_refused(folder, "no net can be built")
 
 
 @pytest.mark.parametrize("content", ["[1]", "3", "null", "{}"])
@@ -230,6 +230,6 @@ def test_an_exported_folder_with_broken_weights(tmp_path):
     weights.write_bytes(weights.read_bytes()[:-100])
     check_refused(folder, "cannot be read as an exported net")
     torch.save(torch.ones(3), weights)
-    check_refused(folder, "weights do not fit its settings")
+    check_refused(folder, "no net can be built")
     weights.unlink()
     check_refused(folder, "cannot be read as an exported net", "weights.pt")

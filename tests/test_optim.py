@@ -9,7 +9,14 @@ from torch.optim import lr_scheduler
 
 from ffrecur import RecurrentNet, UserError
 from ffrecur.lit import FlatThenLinear
-from ffrecur.lit.optim import DECAY_KEY, apply_configured, configured_settings, grouped_optimizer
+from ffrecur.lit.optim import (
+    DECAY_KEY,
+    apply_configured,
+    check_continued,
+    configured_settings,
+    decay_weights,
+    grouped_optimizer,
+)
 
 RATE, SCALE, DECAY, HEAD_DECAY = 0.1, 0.5, 0.2, 0.4
 
@@ -61,6 +68,7 @@ def test_rates_and_decays_of_the_groups(maker):
 def step_with(optimizer, gradients):
     for parameter, gradient in gradients.items():
         parameter.grad = gradient.clone()
+    decay_weights(optimizer)
     optimizer.step()
 
 
@@ -204,7 +212,8 @@ def start(maker, schedule=None, **settings):
     """A new optimiser and its schedule, with a note of how they were configured."""
     optimizer = make(maker, **settings)
     made = None if schedule is None else schedule(optimizer)
-    return optimizer, made, configured_settings(optimizer, made)
+    optimizer.configured = configured_settings(optimizer, made)  # as a checkpoint would keep it
+    return optimizer, made, optimizer.configured
 
 
 def continued(old, old_schedule, maker, schedule=None, **settings):
@@ -213,7 +222,8 @@ def continued(old, old_schedule, maker, schedule=None, **settings):
     optimizer.load_state_dict(copy.deepcopy(old.state_dict()))
     if old_schedule is not None and made is not None:
         made.load_state_dict(copy.deepcopy(old_schedule.state_dict()))
-    apply_configured(optimizer, made, configured)
+    check_continued(configured, old.configured)
+    apply_configured(optimizer, made, configured, old.configured)
     return optimizer, made
 
 
@@ -221,7 +231,7 @@ def test_a_new_run_is_left_as_it_was_configured():
     for schedule in (None, lambda o: FlatThenLinear(o, 4), lambda o: lr_scheduler.OneCycleLR(o, 0.3, 10)):
         optimizer, made, configured = start(adam(), schedule)
         before = copy.deepcopy(optimizer.state_dict())
-        apply_configured(optimizer, made, configured)
+        apply_configured(optimizer, made, configured, configured)
         assert optimizer.state_dict() == before
 
 
@@ -246,30 +256,65 @@ def test_the_next_step_is_taken_with_the_settings_that_won():
     net = make_net()
     new, _, configured = start(sgd(0.25), net=net, decay=0.5)
     new.load_state_dict(copy.deepcopy(old.state_dict()))
-    apply_configured(new, None, configured)
+    apply_configured(new, None, configured, old.configured)
     before = net.bottom_up[0].weight.detach().clone()
     step_with(new, {p: torch.zeros_like(p) for p in net.parameters()})
     assert torch.equal(net.bottom_up[0].weight, before * (1 - 0.25 * 0.5))
 
 
-def test_the_same_settings_change_nothing():
-    """A run that is continued unchanged goes on with the rates that it stopped with."""
-    for schedule in (
+@pytest.mark.parametrize(
+    "schedule",
+    [
         None,
         lambda o: FlatThenLinear(o, 7),
         lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.5**epoch),
         lambda o: lr_scheduler.CosineAnnealingLR(o, 10),
-    ):
-        old, old_schedule, _ = start(adam(), schedule)
-        train(old, old_schedule, epochs=5)
-        new, made = continued(old, old_schedule, adam(), schedule)
-        for _ in range(3):
-            assert rates(new) == pytest.approx(rates(old), rel=1e-13)
-            if made is not None and old_schedule is not None:
-                assert made.last_epoch == old_schedule.last_epoch
-                assert made.get_last_lr() == rates(new)
-            train(new, made, epochs=1)
-            train(old, old_schedule, epochs=1)
+        lambda o: lr_scheduler.StepLR(o, 2),
+        lambda o: lr_scheduler.ExponentialLR(o, 0.9),
+        lambda o: lr_scheduler.PolynomialLR(o, 9),
+        lambda o: lr_scheduler.MultiplicativeLR(o, lambda epoch: 0.7),
+        lambda o: lr_scheduler.OneCycleLR(o, 0.3, 10),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
+    ],
+)
+def test_the_same_settings_change_nothing_to_the_last_bit(schedule):
+    """A run that is continued unchanged goes on with the rates and momenta that it stopped with."""
+    old, old_schedule, _ = start(adam(), schedule)
+    train(old, old_schedule, epochs=5)
+    new, made = continued(old, old_schedule, adam(), schedule)
+    for _ in range(3):
+        assert new.state_dict()["param_groups"] == old.state_dict()["param_groups"]
+        train(new, made, epochs=1)
+        train(old, old_schedule, epochs=1)
+
+
+def test_a_plateau_schedule_keeps_its_reductions():
+    def plateau(optimizer):
+        return lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+
+    old, old_schedule, _ = start(adam(0.1), plateau)
+    for _ in range(3):
+        old_schedule.step(1.0)
+    assert rates(old)[0] == pytest.approx(0.001)
+    new, _ = continued(old, old_schedule, adam(0.1), plateau)
+    assert rates(new) == rates(old)
+    new, _ = continued(old, old_schedule, adam(0.2), plateau)
+    assert rates(new) == pytest.approx([2 * rate for rate in rates(old)])
+
+
+def test_what_cannot_be_continued_is_refused_by_name():
+    old, old_schedule, _ = start(sgd(), lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=10))
+    with pytest.raises(ValueError, match="model.optimizer is Adam, but the run that is continued has SGD"):
+        continued(old, old_schedule, adam(), lambda o: FlatThenLinear(o, 4))
+    with pytest.raises(ValueError, match="model.lr_scheduler is FlatThenLinear, but .* has OneCycleLR"):
+        continued(old, old_schedule, sgd(), lambda o: FlatThenLinear(o, 4))
+    with pytest.raises(ValueError, match="model.lr_scheduler.total_steps is 20, but OneCycleLR cannot be changed"):
+        continued(old, old_schedule, sgd(), lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=20))
+
+
+def test_settings_that_the_optimiser_refuses_are_told_in_one_line():
+    with pytest.raises(ValueError, match="^model.optimizer: Invalid learning rate: -1"):
+        make(sgd(-1.0))
 
 
 def test_flat_then_linear_is_computed_anew_for_the_epoch_reached():

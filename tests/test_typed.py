@@ -388,6 +388,11 @@ NO_SUCH_SETTING = "    - Option 'dampning' is not accepted"
             "trainer.max_epochs is few, but must be int or null",
         ),
         (
+            OF_THE_TRAINER.replace("  Given value type", "    - Expected an <class 'int'>\n  Given value type"),
+            ["fit", "--trainer.max_epochs=few"],
+            "trainer.max_epochs is few, but must be int or null",  # each type once
+        ),
+        (
             # Nobody typed it: it comes from a configuration file, whose name of it is all that is known.
             WITHIN_MODEL.format(report=OWN.format(key="damping", expected="<class 'float'>", value="much")),
             ["fit", "--config", "mine.yaml"],

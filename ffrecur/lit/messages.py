@@ -35,6 +35,10 @@ def explain(message: str, args: Sequence[str]) -> str:
     if key and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
+    if key and (match := re.search(r"arguments are required: (.+)", report)):
+        return f"{_full_name(key, args)} needs its setting {match[1]}, which is not given"
+    if key and (match := re.search(r"Multiple subclasses with name .*", report)):
+        return f"{_full_name(key, args)}: {match[0]}"
     if key:
         return _ill_typed(_full_name(key, args), report)
     return " ".join(message.split())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
 
 DECAY_KEY = "decoupled_weight_decay"
@@ -24,8 +25,9 @@ def grouped_optimizer(
 ) -> Optimizer:
     """Return one optimiser with a group each for weights and biases of the hidden layers and of the head.
 
-    Weight decay is decoupled from the gradient and its smoothing: before each step, `weight *= 1 - rate * weight_decay`,
-    as in Hinton's published code; biases are never decayed.
+    Each group carries its weight decay for `decay_weights`; biases are never decayed.
+
+    Raises `UserError` for settings that the optimiser refuses.
     """
     hidden = nn.ModuleList([*net.bottom_up, *net.top_down])
     groups = []
@@ -33,53 +35,81 @@ def grouped_optimizer(
         named = list(module.named_parameters())
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
         groups.append({"params": [p for name, p in named if name.endswith("bias")], DECAY_KEY: 0.0})
-    optimizer = make(groups)
+    try:
+        optimizer = make(groups)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"model.optimizer: {error}") from error
     for group in optimizer.param_groups[2:]:
         group["lr"] = group["lr"] * head_learning_rate_scale
-    optimizer.register_step_pre_hook(_decay)
     return optimizer
 
 
 @torch.no_grad()
-def _decay(optimizer: Optimizer, *_: Any) -> None:
+def decay_weights(optimizer: Optimizer) -> None:
+    """Shrink the weights, `weight *= 1 - rate * weight_decay`: once the gradients are there, before the step.
+
+    So the decay is decoupled from the gradient and from its smoothing, as in Hinton's published code and in AdamW.
+    """
     for group in optimizer.param_groups:
         if group[DECAY_KEY] > 0:
             torch._foreach_mul_(group["params"], 1 - float(group["lr"]) * group[DECAY_KEY])
 
 
-class Configured(NamedTuple):
-    """Settings of an optimiser and its schedule as they were configured, before a checkpoint's state replaced them."""
-
-    groups: list[dict[str, Any]]
-    schedule: dict[str, Any]
-    base_rates: list[float]
-
-
-def configured_settings(optimizer: Optimizer, scheduler: Any) -> Configured:
-    """Note the settings of a new optimiser and schedule (None: no schedule)."""
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+def configured_settings(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:
+    """Note how a new optimiser and its schedule (None: no schedule) were configured, in types that a checkpoint can hold."""
     names = set(inspect.signature(type(scheduler).__init__).parameters) & set(vars(scheduler)) if scheduler else set()
-    schedule = {name: getattr(scheduler, name) for name in names - {"optimizer", "last_epoch"}}
-    return Configured(groups, schedule, list(getattr(scheduler, "base_lrs", [])))
+    values = {name: getattr(scheduler, name) for name in names - {"optimizer", "last_epoch"}}
+    return {
+        "optimizer": type(optimizer).__name__,
+        "schedule": type(scheduler).__name__ if scheduler else None,
+        "groups": [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups],
+        "settings": {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)},
+        "base_rates": list(getattr(scheduler, "base_lrs", [])),
+    }
 
 
-def apply_configured(optimizer: Optimizer, scheduler: Any, configured: Configured) -> None:
-    """Let the configured settings win over those that a checkpoint brought back; only its progress is kept.
+def check_continued(configured: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Raise `UserError` where a run cannot be continued as configured: another optimiser, another kind of schedule."""
+    for name in ("optimizer", "schedule"):
+        found, kept = configured[name], stored[name]
+        if None not in (found, kept) and found != kept:
+            setting = "model.lr_scheduler" if name == "schedule" else "model.optimizer"
+            raise UserError(f"{setting} is {found}, but the run that is continued has {kept}; start a new run for that")
 
-    The rate of a schedule with a closed form is computed anew for the epoch reached; that of another one is scaled by
-    the configured over the checkpoint's first rate.
+
+def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Let settings that differ from those `stored` when the checkpoint was written win over what it brought back.
+
+    All else, and the progress above all, stays as it was, to the last bit. A rate that was changed scales the current one;
+    where the schedule was changed, the current rate is computed anew for the epoch reached. A schedule that is new, or
+    left out, starts from the configured rate.
+    Raises `UserError` for a changed schedule that cannot be computed anew.
     """
-    for group, wanted in zip(optimizer.param_groups, configured.groups, strict=True):
-        scaled = group["lr"] * wanted.get("initial_lr", 0.0) / group["initial_lr"] if group.get("initial_lr") else None
-        group.update(wanted)
-        if scheduler is not None and scaled is not None:
-            group["lr"] = scaled
-    if scheduler is None:
+    replaced = (configured["schedule"] is None) != (stored["schedule"] is None)
+    for group, new, old in zip(optimizer.param_groups, configured["groups"], stored["groups"], strict=True):
+        if replaced:
+            group.pop("initial_lr", None)
+            group.update(new)
+            continue
+        first = "initial_lr" if "initial_lr" in new else "lr"
+        if new[first] != old[first]:
+            scaled = group["lr"] * new[first] / old[first]
+            group.update({first: new[first], "lr": scaled})
+        group.update(
+            {key: value for key, value in new.items() if key not in ("lr", "initial_lr") and value != old[key]}
+        )
+    if scheduler is None or replaced:
         return
-    vars(scheduler).update(configured.schedule)
-    if configured.base_rates:
-        scheduler.base_lrs = configured.base_rates
-    if hasattr(scheduler, "_get_closed_form_lr"):
+    changed = {k: v for k, v in configured["settings"].items() if v != stored["settings"].get(k)}
+    vars(scheduler).update(changed)
+    if configured["base_rates"] != stored["base_rates"]:
+        scheduler.base_lrs = configured["base_rates"]
+    if changed and not hasattr(scheduler, "_get_closed_form_lr") and hasattr(scheduler, "get_lr"):
+        raise UserError(
+            f"model.lr_scheduler.{next(iter(changed))} is {next(iter(changed.values()))}, but {configured['schedule']} "
+            "cannot be changed in a run that is continued; start a new run for that"
+        )
+    if changed and hasattr(scheduler, "_get_closed_form_lr"):
         for group, rate in zip(optimizer.param_groups, scheduler._get_closed_form_lr(), strict=True):
             group["lr"] = rate
     scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]

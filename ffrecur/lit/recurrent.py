@@ -12,13 +12,20 @@ from torch import Tensor
 
 from ffrecur.checkpoint import NET_KEY, describe
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit.optim import apply_configured, configured_settings, grouped_optimizer
+from ffrecur.lit.optim import (
+    apply_configured,
+    check_continued,
+    configured_settings,
+    decay_weights,
+    grouped_optimizer,
+)
 from ffrecur.metrics import MeanGoodness, RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.recurrent import RecurrentNet, check_window
 from ffrecur.reference import Learning, Objective
 from ffrecur.seeding import seeded_generator
 
+OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
 
@@ -100,6 +107,7 @@ class RecurrentModule(L.LightningModule):
         }
         with torch.device("meta"):  # a net without memory: refuses bad settings before any data is read
             RecurrentNet(in_features or 1, num_classes=num_classes or 2, **self._net_settings)
+        self._stored: dict[str, Any] | None = None
         known = in_features is not None and num_classes is not None
         self.net: RecurrentNet | None = self._build_net() if known else None
 
@@ -164,13 +172,20 @@ class RecurrentModule(L.LightningModule):
         )
         scheduler = None if self.lr_scheduler is None else self.lr_scheduler(optimizer)
         self._configured = configured_settings(optimizer, scheduler)
+        if self._stored is not None:
+            check_continued(self._configured, self._stored)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/error"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `ffrecur.load` needs to rebuild the net."""
+        """Add what `ffrecur.load` needs to rebuild the net, and how the optimiser was configured."""
         checkpoint[NET_KEY] = describe(self._net)
+        checkpoint[OPTIMIZER_KEY] = self._configured
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note how the optimiser of a run that is continued was configured."""
+        self._stored = checkpoint[OPTIMIZER_KEY]
 
     @property
     def _net(self) -> RecurrentNet:
@@ -186,8 +201,13 @@ class RecurrentModule(L.LightningModule):
     # --- training -----------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Let the settings of this run win over those in a checkpoint's optimiser state."""
-        apply_configured(self._optimizer, self.lr_schedulers(), self._configured)
+        """Let settings that were changed win over those in a checkpoint's optimiser state."""
+        if self._stored is not None:
+            apply_configured(self._optimizer, self.lr_schedulers(), self._configured, self._stored)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Decay the weights, now that the gradients have been taken at the old ones."""
+        decay_weights(optimizer)
 
     def on_train_epoch_start(self) -> None:
         """Log the hidden layers' learning rate, and start the epoch's means of goodness."""
@@ -234,10 +254,11 @@ class RecurrentModule(L.LightningModule):
         """Noise of the negatives and dropout masks, functions of (seed, epoch, place in the global batch)."""
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
         world, rank = self.trainer.world_size, self.trainer.global_rank
-        mine = slice(rank * batch_size, (rank + 1) * batch_size)
-        noise_BC = torch.rand(world * batch_size, self._net.num_classes, generator=source)[mine].to(self.device)
+        # For several processes: every part of a batch is as large as this one, but for a last batch that is cut unevenly.
+        noise_BC = torch.rand(world * batch_size, self._net.num_classes, generator=source)
         masks = self._net.dropout_masks(world * batch_size, self.image_dropout, self.state_dropout, source)
-        return noise_BC, [None if mask is None else mask[mine] for mask in masks]
+        mine = slice(rank * batch_size, (rank + 1) * batch_size)
+        return noise_BC[mine].to(self.device), [None if mask is None else mask[mine] for mask in masks]
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
