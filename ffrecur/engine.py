@@ -50,15 +50,25 @@ class _HandOut(torch.autograd.Function):
 
 
 @dataclass
-class Tape:
-    """What the iterations leave behind for the gradients. Rows are cases, 2B of them: the positives, then the negatives."""
+class Batch:
+    """What stays the same over the iterations. Rows are cases, 2B of them: the positives first, then the negatives."""
 
-    goodness_TL2B: Tensor
+    image_row: Tensor  # (B, D), or (T, B, D): both kinds of data see the same image
+    image_drive_2BH: Tensor  # projected once for all iterations; (T, 2B, H) for video
+    labels_2B: Tensor
+    label_drive_2BH: Tensor  # a look-up of columns; with the top layer's bias, if that is not layer 1
+    masks_2BH: list[Tensor | None]  # of each layer
+    reached: list[int]  # the iteration, from 0, at which the label first makes a difference in each layer
+
+
+@dataclass
+class Tape:
+    """What a stretch of iterations leaves behind for the gradients; used again for the next stretch."""
+
     reads: list[
         Tensor
-    ]  # of each layer (T + 1, 2B, H): what its neighbours read after iteration 0 (the first states), 1, ...
-    deltas: list[Tensor]  # of each layer (T, 2B, H): the state where the ReLU is on, else 0; scaled later
-    ascents: list[list[Tensor]]  # of each layer, T of (H,): peer normalisation; empty where it is off
+    ]  # of each layer (t + 1, 2B, H): what its neighbours read before the stretch, after 1 iteration, ...
+    deltas: list[Tensor]  # of each layer (t, 2B, H): the derivatives of the loss by the drives
 
 
 def local_learning(
@@ -73,29 +83,23 @@ def local_learning(
     want_gradients = torch.is_grad_enabled()
     with torch.no_grad():
         image_row = net.image_row(images, masks)
-        image_drive = net.bottom_up[0](image_row)  # projected once for all iterations and both kinds of data
+        image_drive = net.bottom_up[0](image_row)
         states, features_BF = bottom_up_pass(net, image_drive, masks)
         logits_BC = net.head(features_BF)
-        head_loss = F.cross_entropy(logits_BC, labels_B)
         if callable(negative_labels_B):
             negative_labels_B = negative_labels_B(logits_BC, labels_B)
-        labels_2B = torch.cat([labels_B, negative_labels_B])
-        peer_strength = learning.peer_normalization if want_gradients else 0.0
-        tape = roll_out(net, states, features_BF, image_drive, labels_2B, learning.iterations, masks, peer_strength)
-        positive_TLB, negative_TLB = tape.goodness_TL2B.chunk(2, dim=2)
+        batch = make_batch(net, image_row, image_drive, torch.cat([labels_B, negative_labels_B]), masks)
+        goodness_TL2B, gradients = learn(net, batch, states, features_BF, learning, want_gradients)
+        positive_TLB, negative_TLB = goodness_TL2B.chunk(2, dim=2)
         loss = objective_of(learning, net.sign)(positive_TLB, negative_TLB).sum() / len(labels_B)
-        gradients: list[Tensor] = []
         if want_gradients:
-            scale_deltas(net, tape, learning)
-            gradients = [
-                *layer_gradients(net, tape, image_row, labels_2B),
-                *head_gradients(logits_BC, features_BF, labels_B),
-            ]
+            gradients += head_gradients(logits_BC, features_BF, labels_B)
     if want_gradients:
         parameters = [
             p for pair in zip(net.bottom_up, net.top_down, strict=True) for part in pair for p in part.parameters()
         ]
         loss = _HandOut.apply(loss, gradients, *parameters, *net.head.parameters())
+    head_loss = F.cross_entropy(logits_BC, labels_B)
     return LocalLoss(loss, head_loss, logits_BC, negative_labels_B, positive_TLB, negative_TLB)
 
 
@@ -109,60 +113,17 @@ def bottom_up_pass(net: RecurrentNet, image_drive: Tensor, masks: Masks | None) 
     return states, torch.cat(rows, dim=1)
 
 
-def roll_out(
-    net: RecurrentNet,
-    first_states: list[Tensor],
-    features_BF: Tensor,
-    image_drive: Tensor,
-    labels_2B: Tensor,
-    iterations: int,
-    masks: Masks | None,
-    peer_strength: float,
-) -> Tape:
-    """Run the iterations on positive and negative data together, in place, and return what they leave behind."""
-    last, weights = len(first_states) - 1, [linear.weight for linear in net.bottom_up]
-    states = [torch.cat([state, state]) for state in first_states]
-    masks_2BH = [None if mask is None else torch.cat([mask, mask]) for mask in (masks or [None] * (last + 2))[1:]]
-    tape = Tape(
-        states[0].new_empty(iterations, last + 1, len(labels_2B)),
-        [state.new_empty(iterations + 1, *state.shape) for state in states],
-        [state.new_empty(iterations, *state.shape) for state in states],
-        [[] for _ in states],
-    )
-    for read, row_BH in zip(tape.reads, features_BF.split(net.hidden_features, dim=1), strict=True):
-        torch.cat([row_BH, row_BH], out=read[0])
-    image_drive = torch.cat([image_drive, image_drive], dim=-2)
+def make_batch(
+    net: RecurrentNet, image_row: Tensor, image_drive: Tensor, labels_2B: Tensor, masks: Masks | None
+) -> Batch:
+    """Gather what stays the same over the iterations."""
+    layers = len(net.hidden_features)
     label_drive_2BH = net.top_down[-1].weight.t()[labels_2B] * label_scale(net)
-    if last > 0:
+    if layers > 1:
         label_drive_2BH += net.bottom_up[-1].bias
-    for t in range(iterations):
-        image_drive_2BH = image_drive if image_drive.ndim == 2 else image_drive[t]
-        for late, group in enumerate(net.update_groups()):  # a late group reads what an early one has just become
-            for layer in group:
-                state, drive = states[layer], tape.deltas[layer][t]
-                below, above = tape.reads[layer - 1][t + late], tape.reads[min(layer + 1, last)][t + late]
-                if layer == last == 0:
-                    torch.add(image_drive_2BH, label_drive_2BH, out=drive)
-                elif layer == 0:
-                    torch.addmm(image_drive_2BH, above, net.top_down[0].weight.t(), out=drive)
-                elif layer == last:
-                    torch.addmm(label_drive_2BH, below, weights[layer].t(), out=drive)
-                else:
-                    torch.addmm(net.bottom_up[layer].bias, below, weights[layer].t(), out=drive)
-                    drive.addmm_(above, net.top_down[layer].weight.t())
-                computed = drive.clamp_(min=0)
-                if peer_strength > 0:
-                    mean_H = net.peer_means()[layer]
-                    mean_H.copy_(peer_mean(mean_H, computed[: len(labels_2B) // 2]))
-                    tape.ascents[layer].append(peer_ascent(mean_H, peer_strength))
-                state.lerp_(computed, 1 - net.damping)
-                computed.sign_().mul_(state)
-                squared_2B = torch.linalg.vector_norm(state, dim=1).square_().div_(state.shape[1])
-                tape.goodness_TL2B[t, layer] = squared_2B
-                torch.mul(state, squared_2B.add_(EPS).rsqrt_()[:, None], out=tape.reads[layer][t + 1])
-                if (mask_2BH := masks_2BH[layer]) is not None:
-                    tape.reads[layer][t + 1].mul_(mask_2BH)
-    return tape
+    image_drive_2BH = torch.cat([image_drive, image_drive], dim=-2)
+    masks_2BH = [None if mask is None else torch.cat([mask, mask]) for mask in (masks or [None] * (layers + 1))[1:]]
+    return Batch(image_row, image_drive_2BH, labels_2B, label_drive_2BH, masks_2BH, label_reaches(net))
 
 
 def label_scale(net: RecurrentNet) -> float:
@@ -170,48 +131,185 @@ def label_scale(net: RecurrentNet) -> float:
     return (1 / net.num_classes + EPS) ** -0.5
 
 
-def scale_deltas(net: RecurrentNet, tape: Tape, learning: Learning) -> None:
-    """Turn the gated states of `tape.deltas`, in place, into the derivatives of the loss by the drives."""
-    positive, negative = tape.goodness_TL2B.chunk(2, dim=2)
-    if learning.objective == "paired":
-        slopes = paired_loss_gradient(positive, negative, learning.temperature, net.sign)
-    else:
-        slopes = logistic_loss_gradient(positive, negative, learning.threshold, learning.temperature, net.sign)
-    batch = positive.shape[-1]
-    for layer, (delta, width) in enumerate(zip(tape.deltas, net.hidden_features, strict=True)):
-        factor_T2B = torch.cat(slopes, dim=2)[:, layer] * (2 * (1 - net.damping) / (width * batch))
-        for t, rows in enumerate(delta):
-            rows.mul_(factor_T2B[t, :, None])
-            if tape.ascents[layer]:
-                rows[:batch] -= tape.ascents[layer][t] / batch
+def label_reaches(net: RecurrentNet) -> list[int]:
+    """Return the iteration, from 0, at which the label first makes a difference in each layer.
+
+    Synchronous: layer l of L, counted from 1, at iteration L - l + 1, counted from 1. Alternating: sooner, because the
+    odd layers read what the even ones have just become.
+    """
+    last = len(net.hidden_features) - 1
+    reached: dict[int, int] = {}
+    for iteration in range(last + 1):
+        for group in net.update_groups():
+            before = set(reached)
+            for layer in group:
+                if layer == last or layer + 1 in before:
+                    reached.setdefault(layer, iteration)
+    return [reached[layer] for layer in range(last + 1)]
 
 
-def layer_gradients(net: RecurrentNet, tape: Tape, image_row: Tensor, labels_2B: Tensor) -> list[Tensor]:
-    """Return the gradients of bottom-up weight, bias and top-down weight of every layer in turn, a product for each weight."""
-    gradients, last = [], len(tape.deltas) - 1
-    late = {layer: number for number, group in enumerate(net.update_groups()) for layer in group}
-    for layer, delta_T2BH in enumerate(tape.deltas):
-        flat = delta_T2BH.flatten(0, 1).t()  # (H, T * 2B)
+def learn(
+    net: RecurrentNet,
+    batch: Batch,
+    first_states: list[Tensor],
+    features_BF: Tensor,
+    learning: Learning,
+    want_gradients: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Run all iterations; return goodness `(T, L, 2B)` and, if wanted, the gradients of the layers' parameters.
 
-        def against(neighbour: int, first: int = late[layer], flat: Tensor = flat) -> Tensor:
-            return flat @ tape.reads[neighbour][first:][: len(tape.goodness_TL2B)].flatten(0, 1)
+    Memory "full" keeps every iteration's rows, so that a weight's gradient is one product; "constant" keeps those of one
+    iteration and adds up, since nothing has to flow back in time.
+    """
+    total = learning.iterations
+    length = total if want_gradients and learning.memory == "full" else 1
+    states = [torch.cat([state, state]) for state in first_states]
+    tape = Tape(
+        [state.new_empty(length + 1, *state.shape) for state in states],
+        [state.new_empty(length, *state.shape) for state in states],
+    )
+    for read, row_BH in zip(tape.reads, features_BF.split(net.hidden_features, dim=1), strict=True):
+        torch.cat([row_BH, row_BH], out=read[0])
+    goodness_TL2B = states[0].new_empty(total, len(states), len(batch.labels_2B))
+    sums = Sums(net, batch) if want_gradients else None
+    for start in range(0, total, length):
+        for step in range(length):
+            iterate(
+                net, batch, states, tape, start + step, step, goodness_TL2B[start + step], learning if sums else None
+            )
+        if sums is not None:
+            sums.add(tape, start)
+        for read in tape.reads if start + length < total else ():
+            read[0].copy_(read[length])
+    return goodness_TL2B, [] if sums is None else sums.gradients()
 
-        if layer == 0:
-            of_both = delta_T2BH.unflatten(1, (2, -1)).sum(dim=1)  # (T, B, H)
-            if image_row.ndim == 2:
-                gradients.append(of_both.sum(dim=0).t() @ image_row)
+
+def iterate(
+    net: RecurrentNet,
+    batch: Batch,
+    states: list[Tensor],
+    tape: Tape,
+    iteration: int,
+    step: int,
+    goodness_L2B: Tensor,
+    learning: Learning | None,
+) -> None:
+    """One iteration of all layers, in place; `step` is its place on the tape. Without `learning` no derivatives are taken."""
+    last, cases = len(states) - 1, len(batch.labels_2B) // 2
+    image_drive_2BH = batch.image_drive_2BH if batch.image_drive_2BH.ndim == 2 else batch.image_drive_2BH[iteration]
+    ascents: dict[int, Tensor] = {}
+    for late, group in enumerate(net.update_groups()):  # a late group reads what an early one has just become
+        for layer in group:
+            # Until the label makes a difference, positive and negative data are the same: one of them is computed.
+            both = iteration >= batch.reached[layer]
+            rows = slice(None) if both else slice(cases)
+            drive = tape.deltas[layer][step][rows]
+            below = tape.reads[layer - 1][step + late][rows] if layer > 0 else None
+            above = tape.reads[layer + 1][step + late][rows] if layer < last else None
+            outer = (
+                image_drive_2BH if layer == 0 else batch.label_drive_2BH if layer == last else net.bottom_up[layer].bias
+            )
+            outer = outer if outer.ndim == 1 else outer[rows]
+            if below is not None:
+                torch.addmm(outer, below, net.bottom_up[layer].weight.t(), out=drive)
+                if above is not None:
+                    drive.addmm_(above, net.top_down[layer].weight.t())
+            elif above is not None:
+                torch.addmm(outer, above, net.top_down[layer].weight.t(), out=drive)
             else:
-                gradients.append(of_both.flatten(0, 1).t() @ image_row[: len(of_both)].flatten(0, 1))
-        else:
-            gradients.append(against(layer - 1))
-        gradients.append(delta_T2BH.sum(dim=(0, 1)))
-        if layer < last:
-            gradients.append(against(layer + 1))
-        else:
-            by_label_CH = delta_T2BH.new_zeros(net.num_classes, delta_T2BH.shape[-1])
-            by_label_CH.index_add_(0, labels_2B, delta_T2BH.sum(dim=0))
-            gradients.append(by_label_CH.t().mul(label_scale(net)).contiguous())
-    return gradients
+                torch.add(outer, batch.label_drive_2BH, out=drive)
+            computed = tape.deltas[layer][step].clamp_(min=0) if both else drive.clamp_(min=0)
+            if learning is not None and learning.peer_normalization > 0:
+                mean_H = net.peer_means()[layer]
+                mean_H.copy_(peer_mean(mean_H, computed[:cases]))
+                ascents[layer] = peer_ascent(mean_H, learning.peer_normalization)
+            if not both:
+                tape.deltas[layer][step][cases:] = computed
+                computed = tape.deltas[layer][step]
+            state = states[layer].lerp_(computed, 1 - net.damping)
+            goodness_2B = torch.linalg.vector_norm(state, dim=1).square_().div_(state.shape[1])
+            goodness_L2B[layer] = goodness_2B
+            row = torch.mul(state, goodness_2B.add_(EPS).rsqrt_()[:, None], out=tape.reads[layer][step + 1])
+            if (mask_2BH := batch.masks_2BH[layer]) is not None:
+                row.mul_(mask_2BH)
+    if learning is not None:
+        factors_L2B = goodness_slopes(goodness_L2B, learning, net.sign)
+        for layer, state in enumerate(states):
+            delta = tape.deltas[layer][step]  # holds the computed state until here
+            gate = torch.ops.aten.threshold_backward.grad_input
+            gate(state, delta, 0, grad_input=delta)  # the state where the ReLU is on, else 0
+            delta.mul_((factors_L2B[layer] * (2 * (1 - net.damping) / (state.shape[1] * cases)))[:, None])
+            if layer in ascents:
+                delta[:cases] -= ascents[layer] / cases
+
+
+def goodness_slopes(goodness_L2B: Tensor, learning: Learning, sign: int) -> Tensor:
+    """Return the derivatives of the objective by the goodness of each layer and case, `(L, 2B)`."""
+    positive_LB, negative_LB = goodness_L2B.chunk(2, dim=1)
+    if learning.objective == "paired":
+        slopes = paired_loss_gradient(positive_LB, negative_LB, learning.temperature, sign)
+    else:
+        slopes = logistic_loss_gradient(positive_LB, negative_LB, learning.threshold, learning.temperature, sign)
+    return torch.cat(slopes, dim=1)
+
+
+class Sums:
+    """Gradients of the layers' parameters, added up stretch by stretch."""
+
+    def __init__(self, net: RecurrentNet, batch: Batch) -> None:
+        self.net, self.batch = net, batch
+        layers = len(net.hidden_features)
+        self.late = {layer: number for number, group in enumerate(net.update_groups()) for layer in group}
+        self.bottom_up: list[Tensor | None] = [None] * layers
+        self.bias: list[Tensor | None] = [None] * layers
+        self.top_down: list[Tensor | None] = [None] * layers
+        self.image_delta_BH: Tensor | None = (
+            None  # of a still image: its gradient needs the sum of the derivatives only
+        )
+        self.label_delta_2BH: Tensor | None = None  # as does the label's
+
+    def add(self, tape: Tape, start: int) -> None:
+        """Add the gradients of the iterations on the tape, the first of which is `start`: one product a weight matrix."""
+        last = len(tape.deltas) - 1
+        for layer, delta_T2BH in enumerate(tape.deltas):
+            flat_H = delta_T2BH.flatten(0, 1).t()  # (H, t * 2B)
+            read = slice(self.late[layer], self.late[layer] + len(delta_T2BH))
+            self.bias[layer] = plus(self.bias[layer], delta_T2BH.sum(dim=(0, 1)))
+            if layer > 0:
+                self.bottom_up[layer] = plus_product(self.bottom_up[layer], flat_H, tape.reads[layer - 1][read])
+            else:
+                of_both = delta_T2BH.unflatten(1, (2, -1)).sum(dim=1)  # (t, B, H)
+                if self.batch.image_row.ndim == 2:
+                    self.image_delta_BH = plus(self.image_delta_BH, of_both.sum(dim=0))
+                else:
+                    frames = self.batch.image_row[start : start + len(of_both)]
+                    self.bottom_up[0] = plus_product(self.bottom_up[0], of_both.flatten(0, 1).t(), frames)
+            if layer < last:
+                self.top_down[layer] = plus_product(self.top_down[layer], flat_H, tape.reads[layer + 1][read])
+            else:
+                self.label_delta_2BH = plus(self.label_delta_2BH, delta_T2BH.sum(dim=0))
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of bottom-up weight, bias and top-down weight of every layer in turn."""
+        if self.image_delta_BH is not None:
+            self.bottom_up[0] = self.image_delta_BH.t() @ self.batch.image_row
+        assert self.label_delta_2BH is not None
+        by_label_CH = self.label_delta_2BH.new_zeros(self.net.num_classes, self.label_delta_2BH.shape[1])
+        by_label_CH.index_add_(0, self.batch.labels_2B, self.label_delta_2BH)
+        self.top_down[-1] = by_label_CH.t().mul(label_scale(self.net)).contiguous()
+        in_turn = [of for layer in zip(self.bottom_up, self.bias, self.top_down, strict=True) for of in layer]
+        return [gradient for gradient in in_turn if gradient is not None]
+
+
+def plus(total: Tensor | None, part: Tensor) -> Tensor:
+    """Add `part` to `total` in place; the first part is the total."""
+    return part if total is None else total.add_(part)
+
+
+def plus_product(total: Tensor | None, left: Tensor, rows: Tensor) -> Tensor:
+    """Add `left @ rows` to `total` in place, with all but the last dimension of `rows` flattened."""
+    right = rows.flatten(0, -2)
+    return left @ right if total is None else total.addmm_(left, right)
 
 
 def head_gradients(logits_BC: Tensor, features_BF: Tensor, labels_B: Tensor) -> list[Tensor]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ffrecur import engine
 from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import damped_update, dropout_mask, goodness, rms_normalize, window_score
-from ffrecur.reference import Learning, LocalLoss, Masks, Negatives, Objective
+from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
 
 States = tuple[Tensor, ...]
 UpdateScheme = Literal["synchronous", "alternating"]
@@ -243,6 +243,7 @@ class RecurrentNet(nn.Module):
         temperature: float = 0.1,
         peer_normalization: float = 0.0,
         masks: Masks | None = None,
+        memory: Memory = "full",
     ) -> Tensor:
         """Loss `1/B * sum over images, layers, iterations` of the objective; `.backward()` leaves the local gradients.
 
@@ -251,7 +252,7 @@ class RecurrentNet(nn.Module):
         cross-entropy (the delta rule), which is not part of the value. See `Learning` for the settings and
         `local_learning` for the other arguments and for what else can be had.
         """
-        learning = Learning(iterations, objective, threshold, temperature, peer_normalization)
+        learning = Learning(iterations, objective, threshold, temperature, peer_normalization, memory)
         return self.local_learning(images, labels_B, negative_labels_B, learning, masks).loss
 
     def local_learning(

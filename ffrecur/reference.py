@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Objective = Literal["logistic", "paired"]
 OBJECTIVES = ("logistic", "paired")
+Memory = Literal["full", "constant"]
+MEMORIES = ("full", "constant")
 Masks = Sequence[Tensor | None]
 Negatives = Tensor | Callable[[Tensor, Tensor], Tensor]
 
@@ -36,6 +38,9 @@ class Learning:
         threshold: goodness at which the probability of positive is one half; "paired" ignores it.
         temperature: goodness scale of the objective, greater than 0.
         peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
+        memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
+            memory does not grow with the iterations. The gradients are the same but for rounding; the plain form
+            ignores it.
 
     Raises:
         UserError: a setting outside its range.
@@ -46,11 +51,13 @@ class Learning:
     threshold: float = 1.0
     temperature: float = 0.1
     peer_normalization: float = 0.0
+    memory: Memory = "full"
 
     def __post_init__(self) -> None:
         check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         check_setting(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
         check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+        check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
 
 

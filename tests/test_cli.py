@@ -144,6 +144,23 @@ def test_a_continued_run_ends_where_an_uninterrupted_one_does(trained):
     assert all(torch.equal(continued[name], uninterrupted[name]) for name in uninterrupted)
 
 
+def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(workplace):
+    """Six steps, three an epoch; continued from a checkpoint of the user's own after four."""
+    dropout = ["--model.image_dropout=0.2", "--model.state_dropout=0.1"]
+    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=4"]
+    own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=four"]
+    assert run("fit", *TINY, *dropout, *own).code == 0
+    assert torch.load("mid/four.ckpt", weights_only=True)["global_step"] == 4
+    options = ["--trainer.default_root_dir=rest", "--trainer.callbacks=null"]
+    outcome = run("fit", "--ckpt_path=mid/four.ckpt", *options)
+    assert outcome.code == 0, outcome.err
+    (rest,) = Path("rest").iterdir()
+    continued, whole = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (rest, only_run()))
+    assert continued["global_step"] == whole["global_step"] == 6
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(continued["state_dict"][name], weight), name
+
+
 def test_the_seed_decides_everything_and_nothing_else_does(workplace):
     torch.manual_seed(123)  # whatever was drawn before leaves no trace
     weights = []

@@ -28,6 +28,7 @@ def problems(draw):
         threshold=draw(st.floats(0.1, 2)),
         temperature=draw(st.floats(0.05, 2)),
         peer_normalization=draw(st.sampled_from([0.0, 0.1])),
+        memory=draw(st.sampled_from(["full", "constant"])),
     )
     batch, video = draw(st.integers(1, 4)), draw(st.booleans())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
@@ -65,6 +66,18 @@ def test_the_engine_is_the_reference(problem):
         torch.testing.assert_close(
             one.grad, two.grad, rtol=1e-10, atol=1e-12 * scale, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+@pytest.mark.parametrize("scheme", ["synchronous", "alternating"])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5])
+def test_where_the_label_reaches_when(layers, scheme):
+    """The engine computes one kind of data for both until then; found by running both kinds and comparing."""
+    net = make_net((5,) * layers, update_scheme=scheme)
+    spread = net.label_goodness(torch.randn(3, 4, dtype=torch.float64), iterations=layers).std(dim=-1).amax(dim=-1)
+    first = [(spread[:, layer] > 0).nonzero()[0].item() for layer in range(layers)]
+    assert engine.label_reaches(net) == first
+    if scheme == "synchronous":
+        assert first == [layers - layer - 1 for layer in range(layers)]  # L - l + 1, counted from 1
 
 
 def test_float32_is_close():

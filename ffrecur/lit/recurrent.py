@@ -22,7 +22,7 @@ from ffrecur.lit.optim import (
 from ffrecur.metrics import MeanGoodness, RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.recurrent import RecurrentNet, check_window
-from ffrecur.reference import Learning, Objective
+from ffrecur.reference import Learning, Memory, Objective
 from ffrecur.seeding import seeded_generator
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
@@ -49,6 +49,7 @@ class RecurrentModule(L.LightningModule):
         evaluation_iterations: iterations in validation, test and prediction.
         window: first and last iteration, inclusive, whose mean goodness scores a label.
         peer_normalization: strength of peer normalisation; 0 is off.
+        memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
         image_dropout: share of the image's features that are dropped in training, in [0, 1).
         state_dropout: share of the normalised states that are dropped in training, in [0, 1).
         negatives: "hard" (wrong labels as the one-pass head would guess them) or "uniform".
@@ -78,6 +79,7 @@ class RecurrentModule(L.LightningModule):
         evaluation_iterations: int = 8,
         window: tuple[int, int] = (3, 5),
         peer_normalization: float = 0.0,
+        memory: Memory = "full",
         image_dropout: float = 0.0,
         state_dropout: float = 0.0,
         negatives: Literal["hard", "uniform"] = "hard",
@@ -92,7 +94,7 @@ class RecurrentModule(L.LightningModule):
         # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
-        self.learning = Learning(iterations, objective, threshold, temperature, peer_normalization)
+        self.learning = Learning(iterations, objective, threshold, temperature, peer_normalization, memory)
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.image_dropout, self.state_dropout = image_dropout, state_dropout
         self.negatives, self.seed = negatives, seed
@@ -204,6 +206,7 @@ class RecurrentModule(L.LightningModule):
         """Let settings that were changed win over those in a checkpoint's optimiser state."""
         if self._stored is not None:
             apply_configured(self._optimizer, self.lr_schedulers(), self._configured, self._stored)
+        self._start_goodness_means()  # Lightning leaves out on_train_epoch_start where it goes on amid an epoch
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Decay the weights, now that the gradients have been taken at the old ones."""
@@ -212,6 +215,9 @@ class RecurrentModule(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Log the hidden layers' learning rate, and start the epoch's means of goodness."""
         self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
+        self._start_goodness_means()
+
+    def _start_goodness_means(self) -> None:
         layers = len(self._net.hidden_features)
         self.goodness_means = {
             kind: MeanGoodness(self.learning.iterations, layers).to(self.device) for kind in ("positive", "negative")
@@ -285,13 +291,13 @@ class RecurrentModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the errors by goodness and of the one-pass head."""
         results = self.evaluation.compute()
-        self.log("val/error", results["error"], prog_bar=True)
-        self.log("val/one_pass_error", results["one_pass_error"], prog_bar=True)
+        self.log("val/error", float(results["error"]), prog_bar=True)
+        self.log("val/one_pass_error", float(results["one_pass_error"]), prog_bar=True)
 
     def on_test_epoch_end(self) -> None:
         """Log the errors by goodness and of the one-pass head."""
         results = self.evaluation.compute()
-        self.log_dict({"test/error": results["error"], "test/one_pass_error": results["one_pass_error"]})
+        self.log_dict({f"test/{name}": float(results[name]) for name in ("error", "one_pass_error")})
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""
