@@ -34,7 +34,7 @@ def error_curve(error_by_iteration: Tensor, window: tuple[int, int], window_erro
     axis.hlines(100 * window_error, window[0] - 0.5, window[1] + 0.5, color=TRUE, ls="--", label="mean over the window")
     axis.plot(ticks, 100 * np.asarray(error_by_iteration), "o-", color=TRUE, label="one iteration alone")
     axis.set(xlabel="iteration", ylabel="error, %", xticks=ticks)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 110 * max(float(error_by_iteration.max()), 0.01))
     axis.legend(frameon=False)
     return figure
 
@@ -52,8 +52,10 @@ def label_competition(
     The true label is blue, the best wrong one over the window orange, the others grey.
     """
     support_TBC = sign * goodness_TLBC.sum(dim=1)
-    figure = Figure(figsize=(6.4, 1.9 * len(images_BD)), layout="constrained")
-    axes = figure.subplots(len(images_BD), 2, squeeze=False, width_ratios=[1, 3])
+    columns = 2 if len(images_BD) > 3 else 1
+    rows = int(np.ceil(len(images_BD) / columns))
+    figure = Figure(figsize=(5.6 * columns, 1.8 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 3] * columns).reshape(-1, 2)
     ticks = range(1, len(support_TBC) + 1)
     for row, label in enumerate(labels_B.tolist()):
         _show_image(axes[row, 0], images_BD[row], image_shape)
@@ -68,8 +70,10 @@ def label_competition(
             place = (ticks[-1], float(support_TBC[-1, row, c]))
             axis.annotate(f" {c}", place, color=color, fontweight="bold", va="center")
         axis.set(xticks=ticks, ylabel="score")
-    axes[0, 1].set_title("score of each label: true blue, best wrong orange", fontsize="medium")
-    axes[-1, 1].set_xlabel("iteration")
+    for unused in axes[len(images_BD) :].ravel():
+        unused.remove()
+    figure.suptitle("score of each label: the true one blue, the best wrong one orange", fontsize="medium")
+    figure.supxlabel("iteration", fontsize="medium")
     return figure
 
 

@@ -1,72 +1,207 @@
-"""How fast it trains and evaluates: medians of interleaved repetitions, ours against the plain reference, in one run.
+"""How fast it trains and evaluates: ours against the plain reference and against the bare matrix products, in one run.
 
-python scripts/bench.py [--threads 2] [--repetitions 9]
+Every ratio is of medians of repetitions that take turns, so that a slow spell of the machine hits all alike.
+
+python scripts/bench.py [--quick] [--json] [--threads 2]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import math
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import bench_parts as parts
+import lightning as L
 import torch
+from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
 
-from ffrecur import RecurrentNet, engine, reference
-from ffrecur.negatives import hard_labels
-from ffrecur.reference import Learning
+from ffrecur import engine, reference
+from ffrecur.data.loader import TensorLoader
+from ffrecur.lit.recurrent import RecurrentModule, prepare
 
-BATCH, ITERATIONS = 100, 8
-
-
-def interleaved_medians(functions: dict[str, Callable[[], None]], repetitions: int) -> dict[str, float]:
-    """Return the median time of each function in seconds; the functions take turns, so that a slow spell hits all alike."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for round_number in range(repetitions + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if round_number > 0:  # the first round warms up
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+MEMORY_ITERATIONS = (8, 16, 32, 64)
+SCALING = {
+    "width": (250, 500, 1000, 2000),
+    "depth": (2, 3, 4, 6),
+    "iterations": (4, 8, 16, 32),
+    "batch": (50, 100, 200, 400),
+}
 
 
-def training_step(module: object, net: RecurrentNet, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    """Return one whole training step: loss, gradients and fused Adam."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+def measure_net(widths: Sequence[int], repetitions: int) -> dict[str, Any]:
+    """Return all ratios of one net."""
+    net, images, labels = parts.make(widths)
+    bare = torch.optim.Adam(net.parameters(), lr=0.0, fused=True)
+    parts.training_step(engine.local_learning, net, images, labels)()  # leaves gradients for the bare optimiser to use
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    seconds = medians(
+        {
+            "optimizer": bare.step,
+            "products": parts.necessary_products(widths),
+            "engine": parts.training_step(engine.local_learning, net, images, labels),
+            "reference": parts.training_step(reference.local_learning, net, images, labels),
+            "backpropagation": parts.backpropagation_step(net, images, labels),
+            "classify": lambda: net.classify(images, WINDOW),
+            "naive": lambda: parts.naive_classify(net, images),
+        },
+        repetitions,
+    )
+    lightning = measure_lightning(widths, steps=10 * repetitions if widths[0] < 1000 else 2 * repetitions)
+    rate = 2 * BATCH * parts.necessary_multiply_adds(widths) / seconds["products"] / 1e9
+    return {
+        "hidden_features": list(widths),
+        "train_images_per_s": BATCH / seconds["engine"],
+        "eval_images_per_s": BATCH / seconds["classify"],
+        "train_matmul_fraction": seconds["products"] / seconds["engine"],
+        "train_speedup_vs_autograd": seconds["reference"] / seconds["engine"],
+        "eval_speedup_vs_naive": seconds["naive"] / seconds["classify"],
+        "train_speedup_vs_backpropagation": seconds["backpropagation"] / seconds["engine"],
+        "matmul_gflop_per_s": rate,
+        "lightning": lightning,
+        "seconds": seconds,
+    }
 
-    def step() -> None:
-        optimizer.zero_grad()
-        module.local_learning(net, images, labels, hard_labels, Learning(ITERATIONS), None).loss.backward()  # type: ignore[attr-defined]
-        optimizer.step()
 
-    return step
+def log_log_slope(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the slope of the line through log time against log size: 1 is proportional."""
+    x, y = [math.log(size) for size in sizes], [math.log(value) for value in seconds]
+    return statistics.linear_regression(x, y).slope
+
+
+def measure_scaling(repetitions: int) -> dict[str, dict[str, Any]]:
+    """Return how a training step's time grows with width, depth, iterations and batch, around 2x500, 8 and 100."""
+    found = {}
+    for name, sizes in SCALING.items():
+        steps: dict[str, parts.Timed] = {}
+        for size in sizes:
+            widths = [size] * 2 if name == "width" else [500] * (size if name == "depth" else 2)
+            net, images, labels = parts.make(widths, size if name == "batch" else BATCH)
+            iterations = size if name == "iterations" else ITERATIONS
+            steps[str(size)] = parts.training_step(engine.local_learning, net, images, labels, iterations=iterations)
+        seconds = medians(steps, repetitions)
+        values = list(seconds.values())
+        found[name] = {"sizes": list(sizes), "seconds": values, "slope": log_log_slope(sizes, values)}
+    return found
+
+
+def measure_memory() -> dict[str, list[float]]:
+    """Return the memory in MiB that a step takes on top, at T = 8, 16, 32, 64, for both modes and through time."""
+    script = Path(__file__).with_name("bench_memory.py")
+    found: dict[str, list[float]] = {}
+    for mode in ("full", "constant", "backpropagation"):
+        for iterations in MEMORY_ITERATIONS:
+            command = [sys.executable, str(script), mode, str(iterations)]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True)
+            found.setdefault(mode, []).append(float(answer.stdout))
+    return found
+
+
+def measure_lightning(widths: Sequence[int], steps: int) -> dict[str, float]:
+    """Return the median seconds of a step in `Trainer.fit`, data and logging included, and of getting a batch alone."""
+    images = torch.randint(0, 256, (steps * BATCH, FEATURES), dtype=torch.uint8)
+    labels = torch.arange(steps * BATCH) % CLASSES
+    loader = TensorLoader([images, labels], BATCH, shuffle=True, seed=0)
+    module = RecurrentModule(list(widths), FEATURES, CLASSES, sign=-1, optimizer=parts.adam)
+    clock = Clock()
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader)
+    start = time.perf_counter()
+    for batch, _ in loader:
+        prepare(batch)
+    data = (time.perf_counter() - start) / len(loader)
+    return {"step": statistics.median(b - a for a, b in pairwise(clock.starts)), "data": data}
+
+
+class Clock(L.Callback):
+    """Note when each batch starts."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Note it."""
+        self.starts.append(time.perf_counter())
+
+
+def print_tables(report: dict[str, Any]) -> None:
+    """Print what was measured for people."""
+    settings = f"{report['threads']} threads, medians of {report['repetitions']}"
+    print(f"batch {BATCH}, {ITERATIONS} iterations, synchronous, {settings}\n")
+    print("necessary multiply-adds an image: 2 D N_1 + S + 8 T S, S = sum of N_(l-1) N_l")
+    for net in report["recurrent"]:
+        widths, seconds = net["hidden_features"], net["seconds"]
+        per_image = parts.necessary_multiply_adds(widths)
+        rate = f"products alone at {net['matmul_gflop_per_s']:.0f} GFLOP/s"
+        print(f"\n784-{'-'.join(map(str, widths))}-10: {per_image / 1e6:.1f} M, {rate}")
+        for label, key, form in (
+            ("training, images/s", "train_images_per_s", ".0f"),
+            ("  products' share of a training step", "train_matmul_fraction", ".2f"),
+            ("  against the autograd reference", "train_speedup_vs_autograd", ".2f"),
+            ("  against backpropagation through time", "train_speedup_vs_backpropagation", ".2f"),
+            ("evaluation, images/s", "eval_images_per_s", ".0f"),
+            ("  against each label on its own", "eval_speedup_vs_naive", ".2f"),
+        ):
+            print(f"  {label:<42}{net[key]:>10{form}}")
+        rest = seconds["engine"] - seconds["products"] - seconds["optimizer"]
+        fit = net["lightning"]
+        split = {"products": seconds["products"], "optimiser": seconds["optimizer"], "element-wise and the rest": rest}
+        split |= {"data": fit["data"], "Lightning": fit["step"] - seconds["engine"] - fit["data"]}
+        print("  a training step: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in split.items()))
+    for name, increases in report.get("memory", {}).items():
+        values = ", ".join(f"T = {t}: {mib:.0f} MiB" for t, mib in zip(MEMORY_ITERATIONS, increases, strict=True))
+        print(f"\nmemory of a step of 2x500, batch 1,000, {name}: {values}", end="")
+    print()
+    for name, scaling in report.get("scaling", {}).items():
+        pairs = zip(scaling["sizes"], scaling["seconds"], strict=True)
+        times = ", ".join(f"{size}: {1e3 * value:.0f} ms" for size, value in pairs)
+        print(f"\na training step against {name} (log-log slope {scaling['slope']:.2f}): {times}", end="")
+    print()
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer repetitions, no scaling, no memory: under two minutes"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--threads", type=int, default=2, help="threads of matrix products")
-    parser.add_argument("--repetitions", type=int, default=9, help="timed repetitions of each figure")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    print(f"batch {BATCH}, {ITERATIONS} iterations, {options.threads} threads, medians of {options.repetitions}")
-    print(f"{'net':>12}{'train, images/s':>18}{'reference, images/s':>22}{'ratio':>8}{'evaluate, images/s':>21}")
-    for width in (500, 2000):
-        torch.manual_seed(0)
-        net = RecurrentNet(784, (width, width), 10, sign=-1)
-        images, labels = torch.rand(BATCH, 784), torch.randint(10, (BATCH,))
-        functions = {
-            "engine": training_step(engine, net, images, labels),
-            "reference": training_step(reference, net, images, labels),
-            "evaluate": lambda net=net, images=images: net.classify(images),  # type: ignore[misc]
-        }
-        seconds = interleaved_medians(functions, options.repetitions)
-        rate = {name: BATCH / value for name, value in seconds.items()}
-        ratio = seconds["reference"] / seconds["engine"]
-        figures = f"{rate['engine']:>18.0f}{rate['reference']:>22.0f}{ratio:>8.2f}{rate['evaluate']:>21.0f}"
-        print(f"{f'2x{width}':>12}{figures}")
+    warnings.simplefilter("ignore")  # Lightning's advice on its settings
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    repetitions = 5 if options.quick else 15
+    report: dict[str, Any] = {"threads": options.threads, "repetitions": repetitions}
+    report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]
+    if not options.quick:
+        report["scaling"] = measure_scaling(5)
+        report["memory"] = measure_memory()
+    if options.json:
+        json.dump(report, sys.stdout)
+        print()
+    else:
+        print_tables(report)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""What the benchmark compares is what it says: the same results, and the count of products by hand."""
+
+import bench_parts as parts
+import torch
+
+from ffrecur import engine, reference
+
+
+def test_necessary_multiply_adds_by_hand():
+    """784-2000-2000-10: 2 * 784 * 2000 + 2000**2 * (1 + 8 * 8); three layers: both pairs count."""
+    assert parts.necessary_multiply_adds([2000, 2000]) == 3_136_000 + 65 * 4_000_000
+    assert parts.necessary_multiply_adds([30, 20, 10], iterations=2) == 2 * 784 * 30 + 17 * (600 + 200)
+
+
+def test_the_naive_classifier_gives_the_same_labels():
+    net, images, _ = parts.make([30, 20], batch=20)
+    assert torch.equal(parts.naive_classify(net, images), net.classify(images, parts.WINDOW))
+
+
+def test_the_timed_steps_train_the_same_net_alike():
+    weights = []
+    for module in (engine, reference):
+        net, images, labels = parts.make([30, 20], batch=20)
+        torch.manual_seed(1)
+        for _ in range(2):
+            parts.training_step(module.local_learning, net, images, labels)()
+        weights.append(net.bottom_up[0].weight.detach())
+    start = parts.make([30, 20], batch=20)[0].bottom_up[0].weight
+    assert not torch.allclose(weights[0], start, atol=1e-5)
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-5)
+
+
+def test_backpropagation_through_time_has_the_same_loss_and_other_gradients():
+    net, images, labels = parts.make([30, 20], batch=20)
+    negatives = (labels + 1) % 10
+    through = parts.through_time(net, images, labels, negatives, 4)
+    local = net.local_loss(images, labels, negatives, iterations=4, temperature=0.1)
+    torch.testing.assert_close(through, local, rtol=1e-5, atol=0)
+    through.backward()
+    gradient = net.bottom_up[0].weight.grad.clone()
+    net.zero_grad()
+    local.backward()
+    assert not torch.allclose(gradient, net.bottom_up[0].weight.grad, rtol=1e-2, atol=1e-4)
