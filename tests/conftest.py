@@ -54,8 +54,9 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Tests compare numbers bit by bit, and run beside others."""
+    """Tests compare numbers bit by bit and run beside others; the command line's flushing of denormals is undone."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
