@@ -103,6 +103,37 @@ def local_learning(
     return LocalLoss(loss, head_loss, logits_BC, negative_labels_B, positive_TLB, negative_TLB)
 
 
+def label_goodness(net: RecurrentNet, images: Tensor, iterations: int) -> Tensor:
+    """See `RecurrentNet.label_goodness`: goodness under every label, `(T, L, B, C)`, without a graph and in place.
+
+    Labels are a leading dimension that broadcasts: a layer has one state for all labels, `(1, B, H)`, until the label's
+    influence reaches it, and `(C, B, H)` from then on.
+    """
+    image_drive = net.bottom_up[0](net.image_row(images))
+    first_states, features_BF = bottom_up_pass(net, image_drive, None)
+    states, last = [state[None] for state in first_states], len(first_states) - 1
+    reads = [row_BH[None] for row_BH in features_BF.split(net.hidden_features, dim=1)]
+    label_drive_C1H = (net.top_down[-1].weight.t() * label_scale(net))[:, None]
+    goodness_TLCB = image_drive.new_empty(iterations, len(states), net.num_classes, images.shape[-2])
+    for t in range(iterations):
+        frame_drive_BH = image_drive if image_drive.ndim == 2 else image_drive[t]
+        for group in net.update_groups():
+            fresh = {}
+            for layer in group:
+                below = frame_drive_BH if layer == 0 else net.bottom_up[layer](reads[layer - 1])
+                if layer == last:
+                    drive = below + label_drive_C1H
+                else:  # what is above has met the label no later than what is below, so the sum fits in place
+                    drive = (reads[layer + 1] @ net.top_down[layer].weight.t()).add_(below)
+                state = drive.relu_().lerp_(states[layer], net.damping)
+                goodness_CB = torch.linalg.vector_norm(state, dim=-1).square_().div_(state.shape[-1])
+                goodness_TLCB[t, layer] = goodness_CB
+                states[layer], fresh[layer] = state, state * goodness_CB.add_(EPS).rsqrt_()[..., None]
+            for layer, read in fresh.items():
+                reads[layer] = read
+    return goodness_TLCB.transpose(-1, -2)
+
+
 def bottom_up_pass(net: RecurrentNet, image_drive: Tensor, masks: Masks | None) -> tuple[list[Tensor], Tensor]:
     """Return the first states, L of `(B, H)`, and the head's features, all of them normalised, side by side."""
     states = [torch.relu(image_drive if image_drive.ndim == 2 else image_drive[0])]

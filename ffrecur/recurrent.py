@@ -195,14 +195,8 @@ class RecurrentNet(nn.Module):
     @torch.no_grad()
     def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
         """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`."""
-        every_label = torch.arange(self.num_classes, device=images.device)
-        label_drive = self.top_down[-1](self.label_row(every_label))[:, None]  # (C, 1, H)
-        shape_CB = (self.num_classes, images.shape[-2])
-        rolled = self.rollout(images, label_drive, iterations)
-        goodness_TLCB = torch.stack(
-            [torch.stack([goodness(state).expand(shape_CB) for state in states]) for states in rolled]
-        )
-        return goodness_TLCB.transpose(-1, -2)
+        check_iterations(images, iterations)
+        return engine.label_goodness(self, images, iterations)
 
     def score(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).

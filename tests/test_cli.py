@@ -67,7 +67,7 @@ def test_test_writes_results_that_agree_with_the_net(trained):
     assert len(results["error_by_iteration"]) == 8
     assert len(results["error_by_layer"]) == 2
     net = ffrecur.load(folder)
-    images, labels = test_images()
+    images, labels = images_of_the_test()
     assert results["error"] == (net.classify(images) != labels).double().mean().item()
     assert results["one_pass_error"] == pytest.approx(
         (net.one_pass_logits(images).argmax(1) != labels).float().mean().item()
@@ -84,13 +84,10 @@ def test_test_writes_results_that_agree_with_the_net(trained):
     assert plots == {"goodness", "error", "labels", "receptive_fields", "imagination"}
 
 
-def test_images():
+def images_of_the_test():
     """The little data set's test images as the net reads them."""
     raw = np.frombuffer(Path("digits/t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(20, 30)
     return torch.tensor(raw / 255.0, dtype=torch.float32), torch.arange(20) % 3
-
-
-test_images.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_validate_reports_on_the_validation_images(trained):
@@ -203,7 +200,7 @@ def test_predict_writes_labels_scores_and_margins(trained):
     assert outcome.code == 0, outcome.err
     rows = read_csv(only_run() / "predictions.csv")
     assert list(rows[0]) == ["index", "predicted_label", "score_0", "score_1", "score_2", "margin"]
-    scores = ffrecur.load(only_run()).score(test_images()[0]).numpy()
+    scores = ffrecur.load(only_run()).score(images_of_the_test()[0]).numpy()
     assert [int(row["index"]) for row in rows] == list(range(20))
     for row, expected in zip(rows, scores, strict=True):
         np.testing.assert_allclose([float(row[f"score_{c}"]) for c in range(3)], expected, rtol=1e-5)
@@ -214,7 +211,7 @@ def test_predict_writes_labels_scores_and_margins(trained):
 
 def test_predict_takes_unlabelled_images(trained):
     Path("mine").mkdir()
-    images = test_images()[0]
+    images = images_of_the_test()[0]
     for index in range(5):
         Image.fromarray((images[index].reshape(6, 5).numpy() * 255).round().astype(np.uint8)).save(f"mine/{index}.png")
     assert run("predict", "--data.source=mine").code == 0

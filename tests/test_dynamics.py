@@ -172,10 +172,14 @@ def test_brightness_does_not_matter_and_uint8_is_read():
 def test_score_computes_nothing_after_the_window(monkeypatch):
     net = make_net((6, 5))
     calls = []
-    plain = RecurrentNet.advance
-    monkeypatch.setattr(RecurrentNet, "advance", lambda self, *a: calls.append(1) or plain(self, *a))
+    plain = RecurrentNet.label_goodness
+    monkeypatch.setattr(
+        RecurrentNet,
+        "label_goodness",
+        lambda self, x, iterations: calls.append(iterations) or plain(self, x, iterations),
+    )
     net.score(torch.randn(2, 4, dtype=torch.float64), window=(2, 3))
-    assert len(calls) == 3
+    assert calls == [3]
 
 
 def test_score_is_the_windows_mean_goodness_by_hand():
