@@ -25,6 +25,7 @@ from ffrecur.lit import RecurrentModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
+from ffrecur.lit.recurrent import OPTIMIZER_KEY
 from ffrecur.lit.report import EpochLines, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
 
@@ -94,9 +95,10 @@ class CommandLine(LightningCLI):
             root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
             self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
         self.stored_settings: dict[str, Any] = {}
+        self.stored_optimizer: dict[str, Any] | None = None
         if self.checkpoint is not None:
             checkpoint = read_checkpoint(self.checkpoint, kind="RecurrentNet")
-            self.stored_settings = checkpoint[NET_KEY]["settings"]
+            self.stored_settings, self.stored_optimizer = checkpoint[NET_KEY]["settings"], checkpoint.get(OPTIMIZER_KEY)
             stored = checkpoint.get(CONFIG_KEY, {})
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
         with tempfile.TemporaryDirectory() as folder:
@@ -122,6 +124,11 @@ class CommandLine(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, with the run's folder, loggers and checkpoints."""
         chosen = self.config[self.subcommand]
+        root = Path(chosen.trainer.default_root_dir)
+        check_setting(root.is_dir() or not root.exists(), "trainer.default_root_dir", str(root), "a folder")
+        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+            value = chosen.trainer[name]
+            check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
         run = None if self.checkpoint is None else run_of(self.checkpoint)
         # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
         from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
@@ -169,12 +176,17 @@ class CommandLine(LightningCLI):
                 if asked is not None and name in STRUCTURE and asked != stored:
                     raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
             self.model.match_data(self.datamodule)
+            if stage == "fit":
+                self.model.check_optimizer(self.stored_optimizer)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 
     def after_fit(self) -> None:
         """Say where things are and what to type next."""
-        if not self.trainer.is_global_zero or not (self.run_folder / LAST).is_file():
+        if not self.trainer.is_global_zero:
+            return
+        if not (self.run_folder / LAST).is_file():
+            print("\nNo checkpoint was written: there is nothing to test or to continue.")
             return
         print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
@@ -185,6 +197,10 @@ def silence_noise() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
     )
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # standard error is for mistakes and warnings
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setStream(sys.stdout)
     warnings.simplefilter("ignore", PossibleUserWarning)
     for message in (
         ".*instantiate_classes.*deprecated",

@@ -57,7 +57,10 @@ def local_learning(
 ) -> LocalLoss:
     """See `RecurrentNet.local_learning` for the arguments; `reference.local_learning` is what it must equal."""
     want_gradients = torch.is_grad_enabled()
-    with torch.no_grad():
+    with (
+        torch.no_grad(),
+        torch.autocast(images.device.type, enabled=False),
+    ):  # sums of small differences: full precision
         image_row = net.image_row(images, masks)
         image_drive = net.bottom_up[0](image_row)
         states, features_BF = bottom_up_pass(net, image_drive, masks)
@@ -79,12 +82,18 @@ def local_learning(
     return LocalLoss(loss, head_loss, logits_BC, negative_labels_B, positive_TLB, negative_TLB)
 
 
+@torch.no_grad()
 def label_goodness(net: RecurrentNet, images: Tensor, iterations: int) -> Tensor:
     """See `RecurrentNet.label_goodness`: goodness under every label, `(T, L, B, C)`, without a graph and in place.
 
     Labels are a leading dimension that broadcasts: a layer has one state for all labels, `(1, B, H)`, until the label's
     influence reaches it, and `(C, B, H)` from then on.
     """
+    with torch.autocast(images.device.type, enabled=False):
+        return _label_goodness(net, images, iterations)
+
+
+def _label_goodness(net: RecurrentNet, images: Tensor, iterations: int) -> Tensor:
     image_drive = net.bottom_up[0](net.image_row(images))
     first_states, features_BF = bottom_up_pass(net, image_drive, None)
     states, last = [state[None] for state in first_states], len(first_states) - 1

@@ -59,7 +59,7 @@ def test_test_writes_results_that_agree_with_the_net(trained):
     outcome = run("test")
     folder = only_run()
     assert outcome.code == 0, outcome.err
-    assert f"Using {folder / 'best.ckpt'}, of the newest run." in outcome.err
+    assert f"Using {folder / 'best.ckpt'}, of the newest run." in outcome.out
     results = json.loads((folder / "test_results.json").read_text())
     assert results["num_examples"] == 20
     assert results["window"] == [3, 5]
@@ -191,7 +191,7 @@ def test_typed_schedule_settings_win_over_the_checkpoints(workplace):
 def test_fit_last_without_a_run_starts_one_and_says_so(workplace):
     outcome = run("fit", *TINY, "--ckpt_path", "last")
     assert outcome.code == 0
-    assert "There is no run in 'runs' to continue: starting a new one." in outcome.err
+    assert "There is no run in 'runs' to continue: starting a new one." in outcome.out
     assert epochs_in(only_run()) == [0, 1]
 
 
@@ -247,6 +247,18 @@ def test_any_number_of_layers_and_either_scheme(workplace):
         options += ["--model.negatives=uniform", "--model.state_dropout=0.1", "--model.peer_normalization=0.01"]
         assert run("fit", *TINY, *options, f"--trainer.default_root_dir=r{len(layers)}").code == 0
         assert run("test", f"--trainer.default_root_dir=r{len(layers)}").code == 0
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_other_precisions_run(workplace, precision):
+    assert run("fit", *TINY, f"--trainer.precision={precision}").code == 0
+    assert run("test").code == 0
+
+
+def test_a_trial_run_writes_nothing(trained):
+    before = snapshot(Path("runs"))
+    assert run("test", "--trainer.fast_dev_run=true").code == 0
+    assert snapshot(Path("runs")) == before
 
 
 def test_print_config_shows_short_settings_with_comments(workplace, capsys):

@@ -264,13 +264,13 @@ def test_validation_measures_the_net_without_dropout(workplace, monkeypatch):
 
 
 def test_validation_while_training_stops_at_the_windows_end(workplace, monkeypatch):
-    asked, plain = [], ffrecur.RecurrentNet.rollout
+    asked, plain = [], ffrecur.RecurrentNet.label_goodness
 
-    def watched(net, images, label_drive, iterations):
+    def watched(net, images, iterations):
         asked.append(iterations)
-        return plain(net, images, label_drive, iterations)
+        return plain(net, images, iterations)
 
-    monkeypatch.setattr(ffrecur.RecurrentNet, "rollout", watched)
+    monkeypatch.setattr(ffrecur.RecurrentNet, "label_goodness", watched)
     data, net = digits(), module(window=(2, 3), evaluation_iterations=6)
     fitted = trainer(max_epochs=2, num_sanity_val_steps=0)
     fitted.fit(net, datamodule=data)

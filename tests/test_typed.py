@@ -176,7 +176,7 @@ def test_a_checkpoint_that_is_named(subcommand, capsys):
     for given, expected in named.items():
         assert runs.checkpoint_to_use(subcommand, given, "runs") == expected
         assert runs.checkpoint_to_use(subcommand, given, "other root") == expected
-    assert capsys.readouterr().err == ""  # nothing to tell: that is what was typed
+    assert capsys.readouterr().out == ""  # nothing to tell: that is what was typed
 
 
 @pytest.mark.parametrize("subcommand", ["fit", *EVALUATIONS])
@@ -186,7 +186,7 @@ def test_last_and_best_are_those_of_the_newest_run_and_it_is_said_which(subcomma
     for given in ("last", "best"):
         checkpoint = newest / f"{given}.ckpt"
         assert runs.checkpoint_to_use(subcommand, given, "runs") == checkpoint
-        assert capsys.readouterr().err == f"Using {checkpoint}, of the newest run.\n"
+        assert capsys.readouterr().out == f"Using {checkpoint}, of the newest run.\n"
     (newest / "best.ckpt").unlink()
     assert runs.checkpoint_to_use(subcommand, "best", "runs") == newest / "last.ckpt"
     assert runs.checkpoint_to_use(subcommand, "last", "runs") == newest / "last.ckpt"
@@ -195,10 +195,10 @@ def test_last_and_best_are_those_of_the_newest_run_and_it_is_said_which(subcomma
 def test_without_a_checkpoint_fit_starts_anew_and_the_others_take_the_best(capsys):
     newest = make_run("newest")
     assert runs.checkpoint_to_use("fit", None, "runs") is None
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().out == ""
     for subcommand in EVALUATIONS:
         assert runs.checkpoint_to_use(subcommand, None, "runs") == newest / "best.ckpt"
-        assert capsys.readouterr().err == f"Using {newest / 'best.ckpt'}, of the newest run.\n"
+        assert capsys.readouterr().out == f"Using {newest / 'best.ckpt'}, of the newest run.\n"
     (newest / "best.ckpt").unlink()
     for subcommand in EVALUATIONS:
         assert runs.checkpoint_to_use(subcommand, None, "runs") == newest / "last.ckpt"
@@ -207,7 +207,7 @@ def test_without_a_checkpoint_fit_starts_anew_and_the_others_take_the_best(capsy
 @pytest.mark.parametrize("given", ["last", "best"])
 def test_fit_without_a_run_to_continue_starts_one_and_says_so(given, capsys):
     assert runs.checkpoint_to_use("fit", given, "runs") is None
-    assert capsys.readouterr().err == "There is no run in 'runs' to continue: starting a new one.\n"
+    assert capsys.readouterr().out == "There is no run in 'runs' to continue: starting a new one.\n"
 
 
 @pytest.mark.parametrize("subcommand", EVALUATIONS)

@@ -172,13 +172,25 @@ class RecurrentModule(L.LightningModule):
         optimizer = grouped_optimizer(
             self.optimizer, self._net, self.weight_decay, self.head_weight_decay, self.head_learning_rate_scale
         )
-        scheduler = None if self.lr_scheduler is None else self.lr_scheduler(optimizer)
+        try:
+            scheduler = None if self.lr_scheduler is None else self.lr_scheduler(optimizer)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise error if isinstance(error, UserError) else UserError(f"model.lr_scheduler: {error}") from error
         self._configured = configured_settings(optimizer, scheduler)
         if self._stored is not None:
             check_continued(self._configured, self._stored)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/error"}}
+
+    def check_optimizer(self, stored: dict[str, Any] | None) -> None:
+        """Make optimiser and schedule for the sake of their errors, before anything is written.
+
+        `stored` is how those of the run that is continued were configured. Raises `UserError`.
+        """
+        self.configure_model()
+        self._stored = stored
+        self.configure_optimizers()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `ffrecur.load` needs to rebuild the net, and how the optimiser was configured."""

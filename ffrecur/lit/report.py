@@ -46,7 +46,7 @@ class Report(Callback):
     def _report(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         assert isinstance(module, RecurrentModule)
         computed = module.evaluation.compute()
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         results = summarize(module, computed)
@@ -60,9 +60,11 @@ class Report(Callback):
 
 
 def summarize(module: RecurrentModule, computed: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the figures of `RecurrentEvaluation` as plain numbers (fractions, not percent), with window and seed."""
+    """Return the figures of `RecurrentEvaluation` as plain numbers (fractions, not percent), and the settings behind them."""
     names = ("error", "error_by_iteration", "error_by_layer", "one_pass_error", "calibration_error", "num_examples")
-    return {**{name: computed[name].tolist() for name in names}, "window": list(module.window), "seed": module.seed}
+    figures = {name: computed[name].tolist() for name in names}
+    assert module.net is not None
+    return {**figures, "window": list(module.window), "seed": module.seed, "net": module.net.settings()}
 
 
 def table(results: dict[str, Any], stage: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +14,8 @@ BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
 
 @rank_zero_only
 def notice(message: str) -> None:
-    """Tell the user, on standard error, which run or checkpoint a command means."""
-    print(message, file=sys.stderr)
+    """Tell the user which run or checkpoint a command means."""
+    print(message, flush=True)
 
 
 def new_run_folder(root: str | Path, name: str) -> Path:
@@ -67,4 +66,6 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
 
 
 def _best_or_last(run: Path) -> Path:
+    if not (run / BEST).is_file() and not (run / LAST).is_file():
+        raise UserError(f"checkpoint is '{run}', a folder with neither {BEST} nor {LAST} in it")
     return run / BEST if (run / BEST).is_file() else run / LAST
