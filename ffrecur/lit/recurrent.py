@@ -101,12 +101,9 @@ class RecurrentModule(L.LightningModule):
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay
         self._check_settings()
-        self._net_settings: dict[str, Any] = {
-            "hidden_features": hidden_features,
-            "damping": damping,
-            "sign": sign,
-            "update_scheme": update_scheme,
-        }
+        self._net_settings: dict[str, Any] = dict(
+            hidden_features=hidden_features, damping=damping, sign=sign, update_scheme=update_scheme
+        )
         with torch.device("meta"):  # a net without memory: refuses bad settings before any data is read
             RecurrentNet(in_features or 1, num_classes=num_classes or 2, **self._net_settings)
         self._stored: dict[str, Any] | None = None
