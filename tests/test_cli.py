@@ -255,6 +255,14 @@ def test_other_precisions_run(workplace, precision):
     assert run("test").code == 0
 
 
+def test_a_training_with_nothing_to_do_leaves_the_run_as_it_was(trained):
+    kept = ("config.yaml", "best.ckpt", "last.ckpt", "metrics.csv")
+    before = {name: (only_run() / name).read_bytes() for name in kept}
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=1").code == 0
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=9", "--trainer.limit_train_batches=0.00001").code == 2
+    assert {name: (only_run() / name).read_bytes() for name in kept} == before
+
+
 def test_a_trial_run_writes_nothing(trained):
     before = snapshot(Path("runs"))
     assert run("test", "--trainer.fast_dev_run=true").code == 0

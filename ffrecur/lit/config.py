@@ -20,11 +20,13 @@ class RunConfig(SaveConfigCallback):
     """Save config.yaml when training starts, and the same content in every checkpoint."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save config.yaml; only a training owns its run folder."""
-        if stage == "fit":
-            self.config = self.config.clone()
-            self.config.ckpt_path = None  # who trains with config.yaml again starts anew
-            super().setup(trainer, pl_module, stage)
+        """Save nothing yet: a training that is refused, or has nothing left to do, leaves config.yaml as it is."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save config.yaml."""
+        self.config = self.config.clone()
+        self.config.ckpt_path = None  # who trains with config.yaml again starts anew
+        super().setup(trainer, pl_module, "fit")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, so that a checkpoint on its own is enough to test it or to continue."""
