@@ -18,9 +18,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ffrecur.batch import EPS, Batch, bottom_up_pass, make_batch
 from ffrecur.functional import logistic_loss_gradient, paired_loss_gradient, peer_ascent, peer_mean
+from ffrecur.products import product, product_dtype
 from ffrecur.reference import Learning, LocalLoss, Masks, Negatives, objective_of
-from ffrecur.tape import EPS, Batch, Sums, Tape, label_scale
+from ffrecur.tape import Sums, Tape
 
 if TYPE_CHECKING:
     from ffrecur.recurrent import RecurrentNet
@@ -57,22 +59,19 @@ def local_learning(
 ) -> LocalLoss:
     """See `RecurrentNet.local_learning` for the arguments; `reference.local_learning` is what it must equal."""
     want_gradients = torch.is_grad_enabled()
-    with (
-        torch.no_grad(),
-        torch.autocast(images.device.type, enabled=False),
-    ):  # sums of small differences: full precision
-        image_row = net.image_row(images, masks)
-        image_drive = net.bottom_up[0](image_row)
-        states, features_BF = bottom_up_pass(net, image_drive, masks)
-        logits_BC = net.head(features_BF)
+    dtype = product_dtype(net.head.weight)
+    # Under autocast the products alone are in bfloat16: the rest is sums of small differences.
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        first = bottom_up_pass(net, net.image_row(images, masks), dtype, masks)
+        logits_BC = net.head(first.features_BF)
         if callable(negative_labels_B):
             negative_labels_B = negative_labels_B(logits_BC, labels_B)
-        batch = make_batch(net, image_row, image_drive, torch.cat([labels_B, negative_labels_B]), masks)
-        goodness_TL2B, gradients = learn(net, batch, states, features_BF, learning, want_gradients)
+        batch = make_batch(net, first, torch.cat([labels_B, negative_labels_B]), masks)
+        goodness_TL2B, gradients = learn(net, batch, learning, dtype, want_gradients)
         positive_TLB, negative_TLB = goodness_TL2B.chunk(2, dim=2)
         loss = objective_of(learning, net.sign)(positive_TLB, negative_TLB).sum() / len(labels_B)
         if want_gradients:
-            gradients += head_gradients(logits_BC, features_BF, labels_B)
+            gradients += head_gradients(logits_BC, first.features_BF, labels_B)
     if want_gradients:
         parameters = [
             p for pair in zip(net.bottom_up, net.top_down, strict=True) for part in pair for p in part.parameters()
@@ -82,114 +81,33 @@ def local_learning(
     return LocalLoss(loss, head_loss, logits_BC, negative_labels_B, positive_TLB, negative_TLB)
 
 
-@torch.no_grad()
-def label_goodness(net: RecurrentNet, images: Tensor, iterations: int) -> Tensor:
-    """See `RecurrentNet.label_goodness`: goodness under every label, `(T, L, B, C)`, without a graph and in place.
-
-    Labels are a leading dimension that broadcasts: a layer has one state for all labels, `(1, B, H)`, until the label's
-    influence reaches it, and `(C, B, H)` from then on.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        return _label_goodness(net, images, iterations)
-
-
-def _label_goodness(net: RecurrentNet, images: Tensor, iterations: int) -> Tensor:
-    image_drive = net.bottom_up[0](net.image_row(images))
-    first_states, features_BF = bottom_up_pass(net, image_drive, None)
-    states, last = [state[None] for state in first_states], len(first_states) - 1
-    reads = [row_BH[None] for row_BH in features_BF.split(net.hidden_features, dim=1)]
-    label_drive_C1H = (net.top_down[-1].weight.t() * label_scale(net))[:, None]
-    goodness_TLCB = image_drive.new_empty(iterations, len(states), net.num_classes, images.shape[-2])
-    for t in range(iterations):
-        frame_drive_BH = image_drive if image_drive.ndim == 2 else image_drive[t]
-        for group in net.update_groups():
-            fresh = {}
-            for layer in group:
-                below = frame_drive_BH if layer == 0 else net.bottom_up[layer](reads[layer - 1])
-                if layer == last:
-                    drive = below + label_drive_C1H
-                else:  # what is above has met the label no later than what is below, so the sum fits in place
-                    drive = (reads[layer + 1] @ net.top_down[layer].weight.t()).add_(below)
-                state = drive.relu_().lerp_(states[layer], net.damping)
-                goodness_CB = torch.linalg.vector_norm(state, dim=-1).square_().div_(state.shape[-1])
-                goodness_TLCB[t, layer] = goodness_CB
-                states[layer], fresh[layer] = state, state * goodness_CB.add_(EPS).rsqrt_()[..., None]
-            for layer, read in fresh.items():
-                reads[layer] = read
-    return goodness_TLCB.transpose(-1, -2)
-
-
-def bottom_up_pass(net: RecurrentNet, image_drive: Tensor, masks: Masks | None) -> tuple[list[Tensor], Tensor]:
-    """Return the first states, L of `(B, H)`, and the head's features, all of them normalised, side by side."""
-    states = [torch.relu(image_drive if image_drive.ndim == 2 else image_drive[0])]
-    rows = [net.read(states[0], 0, masks)]
-    for layer, linear in list(enumerate(net.bottom_up))[1:]:
-        states.append(torch.relu(linear(rows[-1])))
-        rows.append(net.read(states[-1], layer, masks))
-    return states, torch.cat(rows, dim=1)
-
-
-def make_batch(
-    net: RecurrentNet, image_row: Tensor, image_drive: Tensor, labels_2B: Tensor, masks: Masks | None
-) -> Batch:
-    """Gather what stays the same over the iterations."""
-    layers = len(net.hidden_features)
-    label_drive_2BH = net.top_down[-1].weight.t()[labels_2B] * label_scale(net)
-    if layers > 1:
-        label_drive_2BH += net.bottom_up[-1].bias
-    image_drive_2BH = torch.cat([image_drive, image_drive], dim=-2)
-    masks_2BH = [None if mask is None else torch.cat([mask, mask]) for mask in (masks or [None] * (layers + 1))[1:]]
-    return Batch(image_row, image_drive_2BH, labels_2B, label_drive_2BH, masks_2BH, label_reaches(net))
-
-
-def label_reaches(net: RecurrentNet) -> list[int]:
-    """Return the iteration, from 0, at which the label first makes a difference in each layer.
-
-    Synchronous: layer l of L, counted from 1, at iteration L - l + 1, counted from 1. Alternating: sooner, because the
-    odd layers read what the even ones have just become.
-    """
-    last = len(net.hidden_features) - 1
-    reached: dict[int, int] = {}
-    for iteration in range(last + 1):
-        for group in net.update_groups():
-            before = set(reached)
-            for layer in group:
-                if layer == last or layer + 1 in before:
-                    reached.setdefault(layer, iteration)
-    return [reached[layer] for layer in range(last + 1)]
-
-
 def learn(
-    net: RecurrentNet,
-    batch: Batch,
-    first_states: list[Tensor],
-    features_BF: Tensor,
-    learning: Learning,
-    want_gradients: bool,
+    net: RecurrentNet, batch: Batch, learning: Learning, dtype: torch.dtype, want_gradients: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Run all iterations; return goodness `(T, L, 2B)` and, if wanted, the gradients of the layers' parameters.
 
     Memory "full" keeps every iteration's rows, so that a weight's gradient is one product; "constant" keeps those of one
-    iteration and adds up, since nothing has to flow back in time.
+    iteration and adds up, since nothing has to flow back in time. The rows are kept in the products' precision.
     """
     total = learning.iterations
     length = total if want_gradients and learning.memory == "full" else 1
-    states = [torch.cat([state, state]) for state in first_states]
+    states = [torch.cat([state, state]) for state in batch.first.states]
+    peers = want_gradients and learning.peer_normalization > 0
     tape = Tape(
-        [state.new_empty(length + 1, *state.shape) for state in states],
-        [state.new_empty(length, *state.shape) for state in states],
+        reads=[state.new_empty(length + 1, *state.shape, dtype=dtype) for state in states],
+        deltas=[state.new_empty(length, *state.shape, dtype=dtype) for state in states if want_gradients],
+        ascents=[state.new_empty(length, state.shape[1]) for state in states if peers],
     )
-    for read, row_BH in zip(tape.reads, features_BF.split(net.hidden_features, dim=1), strict=True):
-        torch.cat([row_BH, row_BH], out=read[0])
+    for read, row_BH in zip(tape.reads, batch.first.features_BF.split(net.hidden_features, dim=1), strict=True):
+        read[0].unflatten(0, (2, -1)).copy_(row_BH)
     goodness_TL2B = states[0].new_empty(total, len(states), len(batch.labels_2B))
     sums = Sums(net, batch) if want_gradients else None
     for start in range(0, total, length):
         for step in range(length):
-            iterate(
-                net, batch, states, tape, start + step, step, goodness_TL2B[start + step], learning if sums else None
-            )
+            iterate(net, batch, states, tape, start + step, step, goodness_TL2B[start + step], learning)
         if sums is not None:
-            sums.add(tape, start)
+            slopes_TL2B = goodness_slopes(goodness_TL2B[start : start + length], learning, net.sign)
+            sums.add(tape, slopes_TL2B, start)
         for read in tape.reads if start + length < total else ():
             read[0].copy_(read[length])
     return goodness_TL2B, [] if sums is None else sums.gradients()
@@ -203,65 +121,63 @@ def iterate(
     iteration: int,
     step: int,
     goodness_L2B: Tensor,
-    learning: Learning | None,
+    learning: Learning,
 ) -> None:
-    """One iteration of all layers, in place; `step` is its place on the tape. Without `learning` no derivatives are taken."""
-    last, cases = len(states) - 1, len(batch.labels_2B) // 2
-    image_drive_2BH = batch.image_drive_2BH if batch.image_drive_2BH.ndim == 2 else batch.image_drive_2BH[iteration]
-    ascents: dict[int, Tensor] = {}
+    """One iteration of all layers; `step` is its place on the tape. A tape without derivatives gets none."""
+    cases = len(batch.labels_2B) // 2
     for late, group in enumerate(net.update_groups()):  # a late group reads what an early one has just become
         for layer in group:
+            neighbours = [read[step + late] for read in tape.reads]
             # Until the label makes a difference, positive and negative data are the same: one of them is computed.
-            both = iteration >= batch.reached[layer]
-            rows = slice(None) if both else slice(cases)
-            drive = tape.deltas[layer][step][rows]
-            below = tape.reads[layer - 1][step + late][rows] if layer > 0 else None
-            above = tape.reads[layer + 1][step + late][rows] if layer < last else None
-            outer = (
-                image_drive_2BH if layer == 0 else batch.label_drive_2BH if layer == last else net.bottom_up[layer].bias
-            )
-            outer = outer if outer.ndim == 1 else outer[rows]
-            if below is not None:
-                torch.addmm(outer, below, net.bottom_up[layer].weight.t(), out=drive)
-                if above is not None:
-                    drive.addmm_(above, net.top_down[layer].weight.t())
-            elif above is not None:
-                torch.addmm(outer, above, net.top_down[layer].weight.t(), out=drive)
-            else:
-                torch.add(outer, batch.label_drive_2BH, out=drive)
-            computed = tape.deltas[layer][step].clamp_(min=0) if both else drive.clamp_(min=0)
-            if learning is not None and learning.peer_normalization > 0:
+            both = not batch.same(layer, iteration + 1)
+            computed = drive(net, batch, neighbours, layer, iteration, iteration + late, both).clamp_(min=0)
+            if tape.ascents:
                 mean_H = net.peer_means()[layer]
                 mean_H.copy_(peer_mean(mean_H, computed[:cases]))
-                ascents[layer] = peer_ascent(mean_H, learning.peer_normalization)
-            if not both:
-                tape.deltas[layer][step][cases:] = computed
-                computed = tape.deltas[layer][step]
+                tape.ascents[layer][step] = peer_ascent(mean_H, learning.peer_normalization)
+            computed = computed if both else computed.repeat(2, 1)
             state = states[layer].lerp_(computed, 1 - net.damping)
+            if tape.deltas:  # the state where the ReLU is on, else 0; a factor a row is still missing
+                torch.ops.aten.threshold_backward.grad_input(state, computed, 0, grad_input=tape.deltas[layer][step])
             goodness_2B = torch.linalg.vector_norm(state, dim=1).square_().div_(state.shape[1])
             goodness_L2B[layer] = goodness_2B
             row = torch.mul(state, goodness_2B.add_(EPS).rsqrt_()[:, None], out=tape.reads[layer][step + 1])
             if (mask_2BH := batch.masks_2BH[layer]) is not None:
                 row.mul_(mask_2BH)
-    if learning is not None:
-        factors_L2B = goodness_slopes(goodness_L2B, learning, net.sign)
-        for layer, state in enumerate(states):
-            delta = tape.deltas[layer][step]  # holds the computed state until here
-            gate = torch.ops.aten.threshold_backward.grad_input
-            gate(state, delta, 0, grad_input=delta)  # the state where the ReLU is on, else 0
-            delta.mul_((factors_L2B[layer] * (2 * (1 - net.damping) / (state.shape[1] * cases)))[:, None])
-            if layer in ascents:
-                delta[:cases] -= ascents[layer] / cases
 
 
-def goodness_slopes(goodness_L2B: Tensor, learning: Learning, sign: int) -> Tensor:
-    """Return the derivatives of the objective by the goodness of each layer and case, `(L, 2B)`."""
-    positive_LB, negative_LB = goodness_L2B.chunk(2, dim=1)
+def drive(
+    net: RecurrentNet, batch: Batch, neighbours: list[Tensor], layer: int, iteration: int, count: int, both: bool
+) -> Tensor:
+    """Return a layer's drive in a new tensor, `(2B, H)`, or `(B, H)` if not `both`.
+
+    `neighbours` are the rows that the layers show after `count` iterations; `count` 0 is the bottom-up pass, whose
+    products are there already.
+    """
+    first, last, cases = batch.first, len(neighbours) - 1, len(batch.labels_2B) // 2
+    rows = 2 * cases if both else cases
+    outer: Tensor = net.bottom_up[layer].bias
+    if layer == 0:
+        outer = (batch.image_drive_2BH if first.image_row.ndim == 2 else batch.image_drive_2BH[iteration])[:rows]
+    if layer == last:
+        outer = batch.label_drive_2BH if layer > 0 else outer + batch.label_drive_2BH
+    if layer > 0 and batch.same(layer - 1, count):
+        below = neighbours[layer - 1][:cases]
+        shared = first.products[layer] if count == 0 else product(below, first.bottom_up[layer])
+        outer = outer + shared.repeat(rows // cases, 1)
+    elif layer > 0:
+        outer = product(neighbours[layer - 1], first.bottom_up[layer], outer)
+    return outer if layer == last else product(neighbours[layer + 1][:rows], first.top_down[layer], outer)
+
+
+def goodness_slopes(goodness_TL2B: Tensor, learning: Learning, sign: int) -> Tensor:
+    """Return the derivatives of the objective by the goodness of each iteration, layer and case, `(T, L, 2B)`."""
+    positive_TLB, negative_TLB = goodness_TL2B.chunk(2, dim=-1)
     if learning.objective == "paired":
-        slopes = paired_loss_gradient(positive_LB, negative_LB, learning.temperature, sign)
+        slopes = paired_loss_gradient(positive_TLB, negative_TLB, learning.temperature, sign)
     else:
-        slopes = logistic_loss_gradient(positive_LB, negative_LB, learning.threshold, learning.temperature, sign)
-    return torch.cat(slopes, dim=1)
+        slopes = logistic_loss_gradient(positive_TLB, negative_TLB, learning.threshold, learning.temperature, sign)
+    return torch.cat(slopes, dim=-1)
 
 
 def head_gradients(logits_BC: Tensor, features_BF: Tensor, labels_B: Tensor) -> list[Tensor]:

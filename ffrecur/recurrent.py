@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ffrecur import engine
 from ffrecur.errors import UserError, check_setting
+from ffrecur.evaluation import label_goodness
 from ffrecur.functional import damped_update, dropout_mask, goodness, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
 
@@ -196,7 +197,7 @@ class RecurrentNet(nn.Module):
     def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
         """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`."""
         check_iterations(images, iterations)
-        return engine.label_goodness(self, images, iterations)
+        return label_goodness(self, images, iterations)
 
     def score(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).

@@ -7,22 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ffrecur.batch import Batch, label_scale
+from ffrecur.products import weight_gradient
+
 if TYPE_CHECKING:
     from ffrecur.recurrent import RecurrentNet
-
-EPS = 1e-8  # of rms_normalize
-
-
-@dataclass
-class Batch:
-    """What stays the same over the iterations. Rows are cases, 2B of them: the positives first, then the negatives."""
-
-    image_row: Tensor  # (B, D), or (T, B, D): both kinds of data see the same image
-    image_drive_2BH: Tensor  # projected once for all iterations; (T, 2B, H) for video
-    labels_2B: Tensor
-    label_drive_2BH: Tensor  # a look-up of columns; with the top layer's bias, if that is not layer 1
-    masks_2BH: list[Tensor | None]  # of each layer
-    reached: list[int]  # the iteration, from 0, at which the label first makes a difference in each layer
 
 
 @dataclass
@@ -30,12 +19,8 @@ class Tape:
     """What a stretch of iterations leaves behind for the gradients; used again for the next stretch."""
 
     reads: list[Tensor]  # of each layer (t + 1, 2B, H): what its neighbours read before the stretch, after 1, 2, ...
-    deltas: list[Tensor]  # of each layer (t, 2B, H): the derivatives of the loss by the drives
-
-
-def label_scale(net: RecurrentNet) -> float:
-    """Return what the 1 of a one-hot row becomes when the row is normalised."""
-    return (1 / net.num_classes + EPS) ** -0.5
+    deltas: list[Tensor]  # of each layer (t, 2B, H): the gated states, of which the derivatives by the drives are made
+    ascents: list[Tensor]  # of each layer (t, H): peer normalisation's, if it is on
 
 
 class Sums:
@@ -52,35 +37,65 @@ class Sums:
         self.image_delta_BH: Tensor | None = None
         self.label_delta_2BH: Tensor | None = None
 
-    def add(self, tape: Tape, start: int) -> None:
-        """Add the gradients of the iterations on the tape, the first of which is `start`: one product a weight matrix."""
-        last = len(tape.deltas) - 1
+    def add(self, tape: Tape, slopes_TL2B: Tensor, start: int) -> None:
+        """Add the gradients of the iterations on the tape, the first of which is `start`: one product a weight matrix.
+
+        `slopes_TL2B` are the derivatives of the objective by these iterations' goodness. What is on the tape is used up.
+        """
+        cases = len(self.batch.labels_2B) // 2
+        last, still, precise = len(tape.deltas) - 1, self.batch.first.image_row.ndim == 2, self.net.head.weight.dtype
         for layer, delta_T2BH in enumerate(tape.deltas):
-            flat_H = delta_T2BH.flatten(0, 1).t()  # (H, t * 2B)
-            read = slice(self.late[layer], self.late[layer] + len(delta_T2BH))
-            self.bias[layer] = plus(self.bias[layer], delta_T2BH.sum(dim=(0, 1)))
+            scale = 2 * (1 - self.net.damping) / (delta_T2BH.shape[2] * cases)
+            delta_T2BH.mul_((slopes_TL2B[:, layer] * scale).to(delta_T2BH.dtype)[:, :, None])
+            if tape.ascents:
+                delta_T2BH[:, :cases] -= (tape.ascents[layer] / cases)[:, None]
+            if layer == 0 and still:
+                of_both = delta_T2BH.unflatten(1, (2, -1))  # (t, 2, B, H)
+                self.image_delta_BH = plus(self.image_delta_BH, of_both.sum((0, 1), dtype=precise))
+            if layer == last:
+                self.label_delta_2BH = plus(self.label_delta_2BH, delta_T2BH.sum(0, dtype=precise))
+            if layer not in (0, last) or not still:
+                self.bias[layer] = plus(self.bias[layer], delta_T2BH.sum((0, 1), dtype=precise))
+            if layer == 0 and not still:
+                frames = self.batch.first.image_row[start : start + len(delta_T2BH)].flatten(0, 1)
+                of_both = delta_T2BH.unflatten(1, (2, -1)).sum(1, dtype=precise).flatten(0, 1)
+                self.bottom_up[0] = plus(self.bottom_up[0], weight_gradient(of_both, frames))
+            rows = self.folded(delta_T2BH, layer, start)
             if layer > 0:
-                self.bottom_up[layer] = plus_product(self.bottom_up[layer], flat_H, tape.reads[layer - 1][read])
-            else:
-                of_both = delta_T2BH.unflatten(1, (2, -1)).sum(dim=1)  # (t, B, H)
-                if self.batch.image_row.ndim == 2:
-                    self.image_delta_BH = plus(self.image_delta_BH, of_both.sum(dim=0))
-                else:
-                    frames = self.batch.image_row[start : start + len(of_both)]
-                    self.bottom_up[0] = plus_product(self.bottom_up[0], of_both.flatten(0, 1).t(), frames)
+                part = weight_gradient(rows, self.read(tape, layer, layer - 1, len(rows)))
+                self.bottom_up[layer] = plus(self.bottom_up[layer], part)
             if layer < last:
-                self.top_down[layer] = plus_product(self.top_down[layer], flat_H, tape.reads[layer + 1][read])
-            else:
-                self.label_delta_2BH = plus(self.label_delta_2BH, delta_T2BH.sum(dim=0))
+                part = weight_gradient(rows, self.read(tape, layer, layer + 1, len(rows)))
+                self.top_down[layer] = plus(self.top_down[layer], part)
+
+    def folded(self, delta_T2BH: Tensor, layer: int, start: int) -> Tensor:
+        """Return a layer's derivatives one under another.
+
+        While what its neighbours are to it is the same for positive and negative data, which holds for the first
+        iteration at most, their derivatives are added up, so that the products have B rows less.
+        """
+        rows, cases = delta_T2BH.flatten(0, 1), delta_T2BH.shape[1] // 2
+        neighbours = [other for other in (layer - 1, layer + 1) if 0 <= other < len(self.late)]
+        if start > 0 or not all(self.batch.same(other, self.late[layer]) for other in neighbours):
+            return rows
+        rows[cases : 2 * cases] += rows[:cases]
+        return rows[cases:]
+
+    def read(self, tape: Tape, layer: int, neighbour: int, count: int) -> Tensor:
+        """Return the last `count` rows that the layer read of its neighbour."""
+        late, length = self.late[layer], len(tape.deltas[layer])
+        return tape.reads[neighbour][late : late + length].flatten(0, 1)[-count:]
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of bottom-up weight, bias and top-down weight of every layer in turn."""
-        if self.image_delta_BH is not None:
-            self.bottom_up[0] = self.image_delta_BH.t() @ self.batch.image_row
         assert self.label_delta_2BH is not None
         by_label_CH = self.label_delta_2BH.new_zeros(self.net.num_classes, self.label_delta_2BH.shape[1])
         by_label_CH.index_add_(0, self.batch.labels_2B, self.label_delta_2BH)
         self.top_down[-1] = by_label_CH.t().mul(label_scale(self.net)).contiguous()
+        if self.image_delta_BH is not None:
+            self.bottom_up[0] = weight_gradient(self.image_delta_BH, self.batch.first.image_row)
+            self.bias[0] = self.image_delta_BH.sum(dim=0)
+            self.bias[-1] = by_label_CH.sum(dim=0)
         in_turn = [of for layer in zip(self.bottom_up, self.bias, self.top_down, strict=True) for of in layer]
         return [gradient for gradient in in_turn if gradient is not None]
 
@@ -88,9 +103,3 @@ class Sums:
 def plus(total: Tensor | None, part: Tensor) -> Tensor:
     """Add `part` to `total` in place; the first part is the total."""
     return part if total is None else total.add_(part)
-
-
-def plus_product(total: Tensor | None, left: Tensor, rows: Tensor) -> Tensor:
-    """Add `left @ rows` to `total` in place, with all but the last dimension of `rows` flattened."""
-    right = rows.flatten(0, -2)
-    return left @ right if total is None else total.addmm_(left, right)

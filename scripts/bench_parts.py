@@ -14,6 +14,7 @@ from torch import Tensor
 from ffrecur import RecurrentNet
 from ffrecur.functional import goodness, logistic_loss, window_score
 from ffrecur.negatives import hard_labels
+from ffrecur.products import Weight, prepare, product, weight_gradient
 from ffrecur.reference import Learning
 
 FEATURES, CLASSES, BATCH, ITERATIONS, WINDOW = 784, 10, 100, 8, (3, 5)
@@ -85,26 +86,26 @@ def necessary_multiply_adds(widths: Sequence[int], iterations: int = ITERATIONS)
 
 
 def necessary_products(widths: Sequence[int], batch: int = BATCH, iterations: int = ITERATIONS) -> Timed:
-    """Return the matrix products of `necessary_multiply_adds` alone, at the shapes at which the engine does them."""
-    image, first = torch.rand(batch, FEATURES), torch.rand(batch, widths[0])
-    weight, gradient = torch.rand(widths[0], FEATURES), torch.empty(widths[0], FEATURES)
+    """Return the matrix products of `necessary_multiply_adds` alone, as the engine does them and at its shapes."""
+    image, image_delta = torch.rand(batch, FEATURES), torch.rand(batch, widths[0])
+    image_weight = Weight(torch.rand(widths[0], FEATURES), None)
     layers = []
     for below, above in pairwise(widths):
         long = [torch.rand(iterations * 2 * batch, width) for width in (below, above)]
-        weights = torch.rand(above, below), torch.rand(below, above)
-        layers.append((weights, long, (torch.empty(above, below), torch.empty(below, above))))
+        layers.append((prepare(torch.rand(above, below)), prepare(torch.rand(below, above)), long))
 
+    @torch.no_grad()
     def products() -> None:
-        torch.mm(image, weight.t(), out=first)
-        torch.mm(first.t(), image, out=gradient)
-        for (up, down), (low, high), (up_gradient, down_gradient) in layers:
-            torch.mm(low[:batch], up.t(), out=high[:batch])
+        product(image, image_weight)
+        weight_gradient(image_delta, image)
+        for up, down, (low, high) in layers:
+            product(low[:batch], up)
             for t in range(iterations):
                 rows = slice(t * 2 * batch, (t + 1) * 2 * batch)
-                torch.mm(low[rows], up.t(), out=high[rows])
-                torch.mm(high[rows], down.t(), out=low[rows])
-            torch.mm(high.t(), low, out=up_gradient)
-            torch.mm(low.t(), high, out=down_gradient)
+                product(low[rows], up)
+                product(high[rows], down)
+            weight_gradient(high, low)
+            weight_gradient(low, high)
 
     return products
 

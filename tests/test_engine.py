@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_dynamics import make_net
 
 from ffrecur import engine, reference
+from ffrecur.batch import label_reaches
 from ffrecur.reference import Learning
 
 
@@ -75,7 +76,7 @@ def test_where_the_label_reaches_when(layers, scheme):
     net = make_net((5,) * layers, update_scheme=scheme)
     spread = net.label_goodness(torch.randn(3, 4, dtype=torch.float64), iterations=layers).std(dim=-1).amax(dim=-1)
     first = [(spread[:, layer] > 0).nonzero()[0].item() for layer in range(layers)]
-    assert engine.label_reaches(net) == first
+    assert label_reaches(net) == first
     if scheme == "synchronous":
         assert first == [layers - layer - 1 for layer in range(layers)]  # L - l + 1, counted from 1
 
