@@ -71,8 +71,8 @@ class Sums:
     def folded(self, delta_T2BH: Tensor, layer: int, start: int) -> Tensor:
         """Return a layer's derivatives one under another.
 
-        While what its neighbours are to it is the same for positive and negative data, which holds for the first
-        iteration at most, their derivatives are added up, so that the products have B rows less.
+        In the first iteration positive and negative data may read the same rows of all neighbours; their derivatives are
+        added up then, so that the products have B rows less.
         """
         rows, cases = delta_T2BH.flatten(0, 1), delta_T2BH.shape[1] // 2
         neighbours = [other for other in (layer - 1, layer + 1) if 0 <= other < len(self.late)]

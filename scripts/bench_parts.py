@@ -60,6 +60,16 @@ def training_step(
     return step
 
 
+def in_bfloat16(step: Timed) -> Timed:
+    """Return the same step under autocast to bfloat16."""
+
+    def mixed() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            step()
+
+    return mixed
+
+
 def through_time(net: RecurrentNet, images: Tensor, labels: Tensor, negatives: Tensor, iterations: int) -> Tensor:
     """Return the same objective with nothing held constant: what backpropagation through time would differentiate."""
     pair = (net.goodness(images, labels, iterations), net.goodness(images, negatives, iterations))
