@@ -5,9 +5,10 @@ Importing it brings the nets and the equations, and needs `torch` only; Lightnin
 """
 
 from ffrecur import functional, negatives
+from ffrecur.backprop import BackpropNet
 from ffrecur.checkpoint import load, save
 from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
 
 __version__ = "0.1.0"
-__all__ = ["RecurrentNet", "UserError", "functional", "load", "negatives", "save"]
+__all__ = ["BackpropNet", "RecurrentNet", "UserError", "functional", "load", "negatives", "save"]

@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
+from ffrecur.backprop import BackpropNet
 from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
 
 NET_KEY = "ffrecur_net"  # entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}
-KINDS = {"RecurrentNet": RecurrentNet}
+Net = RecurrentNet | BackpropNet
+KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet}
 
 
-def describe(net: RecurrentNet) -> dict[str, Any]:
+def describe(net: Net) -> dict[str, Any]:
     """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: its kind and settings."""
     return {"kind": type(net).__name__, "settings": net.settings()}
 
@@ -43,7 +45,7 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
     return checkpoint
 
 
-def load(path: str | Path, map_location: str | torch.device = "cpu") -> RecurrentNet:
+def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
     """Return the net of a checkpoint, of a run folder (its best checkpoint, else its last) or of an exported folder.
 
     The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
@@ -60,7 +62,7 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Recurren
     return _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, prefix="net.").to(map_location)
 
 
-def save(net: RecurrentNet, folder: str | Path) -> None:
+def save(net: Net, folder: str | Path) -> None:
     """Export a net for use elsewhere: `net.json` (kind and settings, readable) and `weights.pt` in `folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,7 @@ def save(net: RecurrentNet, folder: str | Path) -> None:
     (folder / "net.json").write_text(json.dumps(describe(net), indent=2) + "\n")
 
 
-def _load_exported(folder: Path) -> RecurrentNet:
+def _load_exported(folder: Path) -> Net:
     try:
         entry = json.loads((folder / "net.json").read_text())
         weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
@@ -78,7 +80,7 @@ def _load_exported(folder: Path) -> RecurrentNet:
     return _build(entry, weights, folder)
 
 
-def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> RecurrentNet:
+def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
     try:
         net = KINDS[entry["kind"]](**entry["settings"])
         net.load_state_dict({name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)})

@@ -21,11 +21,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit import RecurrentModule
+from ffrecur.lit.classifier import OPTIMIZER_KEY, ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
-from ffrecur.lit.recurrent import OPTIMIZER_KEY
 from ffrecur.lit.report import EpochLines, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
 
@@ -94,11 +93,11 @@ class CommandLine(LightningCLI):
         if subcommand is not None and not {"-h", "--help"} & set(typed):
             root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
             self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
-        self.stored_settings: dict[str, Any] = {}
+        self.stored_net: dict[str, Any] | None = None
         self.stored_optimizer: dict[str, Any] | None = None
         if self.checkpoint is not None:
-            checkpoint = read_checkpoint(self.checkpoint, kind="RecurrentNet")
-            self.stored_settings, self.stored_optimizer = checkpoint[NET_KEY]["settings"], checkpoint.get(OPTIMIZER_KEY)
+            checkpoint = read_checkpoint(self.checkpoint)
+            self.stored_net, self.stored_optimizer = checkpoint[NET_KEY], checkpoint.get(OPTIMIZER_KEY)
             stored = checkpoint.get(CONFIG_KEY, {})
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
         with tempfile.TemporaryDirectory() as folder:
@@ -170,14 +169,23 @@ class CommandLine(LightningCLI):
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
         stage = str(self.subcommand)
         self.datamodule.setup(stage)
-        if isinstance(self.model, RecurrentModule):
-            for name, stored in self.stored_settings.items():
-                asked = self.model.hparams.get(name, stored)
-                if asked is not None and name in STRUCTURE and asked != stored:
-                    raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
+        if isinstance(self.model, ClassifierModule):
+            self._check_net(self.model)
             self.model.match_data(self.datamodule)
             if stage == "fit":
                 self.model.check_optimizer(self.stored_optimizer)
+
+    def _check_net(self, model: ClassifierModule) -> None:
+        """Refuse a net of another kind or size than the checkpoint's."""
+        if self.stored_net is None:
+            return
+        kind, settings = self.stored_net["kind"], self.stored_net["settings"]
+        if kind != model.kind:
+            raise UserError(f"model is {type(model).__name__}, but {self.checkpoint} holds a {kind}")
+        for name in STRUCTURE:
+            asked, stored = model.hparams.get(name), settings[name]
+            if asked not in (None, stored):
+                raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
 
     before_fit = before_validate = before_test = before_predict = _check_data
 

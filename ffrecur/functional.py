@@ -6,6 +6,8 @@ B batch, D input features, H units of a layer, L hidden layers, T iterations, C 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -168,3 +170,20 @@ def dropout_mask(noise: Tensor, rate: float) -> Tensor:
     tensor([0., 2.])
     """
     return (noise >= rate) / (1 - rate)
+
+
+def dropout_masks(
+    batch_size: int,
+    widths: Sequence[int],
+    rates: Sequence[float],
+    like: Tensor,
+    generator: torch.Generator | None = None,
+) -> list[Tensor | None]:
+    """One `dropout_mask` a sample for each width, `(B, width)`, of the type and on the device of `like`; None at rate 0.
+
+    Drawn on the CPU, so that a seed gives the same masks on any device.
+    """
+    return [
+        dropout_mask(torch.rand(batch_size, width, generator=generator), rate).to(like) if rate > 0 else None
+        for width, rate in zip(widths, rates, strict=True)
+    ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
 from ffrecur.functional import window_score
@@ -36,11 +38,33 @@ class MeanGoodness(Metric):
         return self.sum_TL / self.count
 
 
+class ErrorRate(Metric):
+    """Share of cases whose highest score `(B, C)` is not their label's, in float64; equal scores count for the lowest."""
+
+    full_state_update = False
+    errors: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("errors", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, scores_BC: Tensor, labels_B: Tensor) -> None:
+        """Add a batch."""
+        self.errors += (scores_BC.argmax(dim=1) != labels_B).sum()
+        self.count += len(labels_B)
+
+    def compute(self) -> Tensor:
+        """Return the fraction, on the CPU so that 27 of 500 is 0.054 to the last digit."""
+        return self.errors.cpu().double() / self.count.cpu()
+
+
 class GoodnessError(Metric):
     """Share of images for which the label with the highest score is not the true one, by which goodness is scored.
 
-    `update` takes `label_goodness` of shape `(T, L, B, C)` and labels `(B,)`; `compute` returns
-    `num_examples` and fractions: `error` (all layers, mean over the window), `error_by_iteration` (T; all layers) and
+    `update` takes `label_goodness` of shape `(T, L, B, C)` and labels `(B,)`; `compute` returns `num_examples` and
+    fractions: `goodness_error` (all layers, mean over the window), `error_by_iteration` (T; all layers) and
     `error_by_layer` (L; one layer, mean over the window). Equal scores count for the lowest label.
     """
 
@@ -77,7 +101,7 @@ class GoodnessError(Metric):
         count = self.count.cpu()
         return {
             "num_examples": count,
-            "error": self.window_errors.cpu().double() / count,
+            "goodness_error": self.window_errors.cpu().double() / count,
             "error_by_iteration": self.iteration_errors_T.cpu().double() / count,
             "error_by_layer": self.layer_errors_L.cpu().double() / count,
         }
@@ -97,18 +121,28 @@ def split_by_truth(goodness_TLBC: Tensor, labels_B: Tensor) -> tuple[Tensor, Ten
 class RecurrentEvaluation(nn.Module):
     """All that is measured when a `RecurrentNet` is evaluated on labelled images.
 
-    `compute` returns the fractions of `GoodnessError`, `one_pass_error` (of the head after the bottom-up pass),
+    `compute` returns `error` (of the class score, in which the head has a say where `head_weight` is above 0), the
+    fractions of `GoodnessError` (goodness alone), `one_pass_error` (of the head after the bottom-up pass),
     `calibration_error` (expected calibration error with 15 bins, of the softmax over the label scores divided by the
     temperature; Naeini et al. 2015), and the mean goodness `(T, L)` under the true label, `goodness_positive`, and
     under the wrong labels, `goodness_negative`.
     """
 
-    def __init__(self, net: RecurrentNet, iterations: int, window: tuple[int, int], temperature: float) -> None:
+    def __init__(
+        self,
+        net: RecurrentNet,
+        iterations: int,
+        window: tuple[int, int],
+        temperature: float,
+        head_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         layers = len(net.hidden_features)
         self.iterations, self.window, self.temperature, self.sign = iterations, window, temperature, net.sign
+        self.head_weight = head_weight
+        self.score_errors = ErrorRate()
         self.errors = GoodnessError(iterations, layers, window, net.sign)
-        self.one_pass_error = MeanMetric()
+        self.one_pass_errors = ErrorRate()
         self.calibration_error = MulticlassCalibrationError(net.num_classes, n_bins=15, norm="l1")
         self.goodness_positive = MeanGoodness(iterations, layers)
         self.goodness_negative = MeanGoodness(iterations, layers)
@@ -118,18 +152,45 @@ class RecurrentEvaluation(nn.Module):
         goodness_TLBC = net.label_goodness(images, self.iterations)
         self.errors.update(goodness_TLBC, labels_B)
         scores_BC = window_score(goodness_TLBC, self.window, self.sign)
+        if self.head_weight > 0:
+            scores_BC += net.head_scores(images, self.head_weight)
+        self.score_errors.update(scores_BC, labels_B)
         self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
-        self.one_pass_error.update((net.one_pass_logits(images).argmax(dim=1) != labels_B).float())
+        self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
         positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
         self.goodness_positive.update(positive_TLB)
         self.goodness_negative.update(negative_TLB)
 
     def compute(self) -> dict[str, Tensor]:
         """Return every figure, on the CPU."""
-        names = ("one_pass_error", "calibration_error", "goodness_positive", "goodness_negative")
+        names = ("calibration_error", "goodness_positive", "goodness_negative")
         results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
+        results |= {"error": self.score_errors.compute(), "one_pass_error": self.one_pass_errors.compute()}
         # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
         curve_TL = self.goodness_positive.sum_TL.shape
         shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
         shapes |= {"goodness_positive": curve_TL, "goodness_negative": curve_TL}
         return {name: value.detach().cpu().reshape(shapes.get(name, value.shape)) for name, value in results.items()}
+
+
+class LogitEvaluation(nn.Module):
+    """What is measured of a net that answers with logits: `error`, `calibration_error` (as above), `num_examples`."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.errors = ErrorRate()
+        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
+
+    def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch and add it."""
+        logits_BC = net(images_BD).float()
+        self.errors.update(logits_BC, labels_B)
+        self.calibration_error.update(torch.softmax(logits_BC, dim=1), labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        return {
+            "error": self.errors.compute(),
+            "calibration_error": self.calibration_error.compute().cpu(),
+            "num_examples": self.errors.count.cpu(),
+        }

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ffrecur import engine
 from ffrecur.errors import UserError, check_setting
 from ffrecur.evaluation import label_goodness
-from ffrecur.functional import damped_update, dropout_mask, goodness, rms_normalize, window_score
+from ffrecur.functional import damped_update, dropout_masks, goodness, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
 
 States = tuple[Tensor, ...]
@@ -199,17 +199,28 @@ class RecurrentNet(nn.Module):
         check_iterations(images, iterations)
         return label_goodness(self, images, iterations)
 
-    def score(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
+    def score(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).
 
-        Computes no iteration after the window. Raises `UserError` for a window that starts before 1 or is empty.
+        With a `head_weight` the one-pass head has a say: its log-probabilities are added, times the weight. At the
+        temperature of the objective that multiplies the probabilities which head and goodness give a label.
+
+        Computes no iteration after the window. Raises `UserError` for a window that starts before 1 or is empty, and
+        for a weight below 0.
         """
         check_window(window)
-        return window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
+        check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
+        scores_BC = window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
+        return scores_BC + self.head_scores(images, head_weight) if head_weight > 0 else scores_BC
 
-    def classify(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
+    @torch.no_grad()
+    def head_scores(self, images: Tensor, head_weight: float) -> Tensor:
+        """What the one-pass head adds to the class scores: its log-probabilities times `head_weight`, `(B, C)`."""
+        return head_weight * torch.log_softmax(self.one_pass_logits(images).to(self.head.weight.dtype), dim=1)
+
+    def classify(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
         """Label with the highest score, `(B,)`."""
-        return self.score(images, window).argmax(dim=1)
+        return self.score(images, window, head_weight).argmax(dim=1)
 
     @torch.no_grad()
     def imagine(self) -> Tensor:
@@ -283,11 +294,7 @@ class RecurrentNet(nn.Module):
         """
         widths = (self.in_features, *self.hidden_features)
         rates = (image_dropout, *[state_dropout] * len(self.hidden_features))
-        like = self.head.weight
-        return [
-            dropout_mask(torch.rand(batch_size, width, generator=generator), rate).to(like) if rate > 0 else None
-            for width, rate in zip(widths, rates, strict=True)
-        ]
+        return dropout_masks(batch_size, widths, rates, self.head.weight, generator)
 
 
 def check_iterations(images: Tensor, iterations: int) -> None:

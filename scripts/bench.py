@@ -29,7 +29,8 @@ from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
 
 from ffrecur import engine, reference
 from ffrecur.data.loader import TensorLoader
-from ffrecur.lit.recurrent import RecurrentModule, prepare
+from ffrecur.lit.classifier import prepare
+from ffrecur.lit.recurrent import RecurrentModule
 
 MEMORY_ITERATIONS = (8, 16, 32, 64)
 SCALING = {

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 
 import torch
 from torch import Tensor
 
 import ffrecur
 from ffrecur.data import DriftDataModule
-from ffrecur.lit.recurrent import prepare
+from ffrecur.lit.classifier import prepare
 from ffrecur.metrics import RecurrentEvaluation
 from ffrecur.recurrent import RecurrentNet
 
@@ -33,7 +34,7 @@ def errors(net: RecurrentNet, images: Tensor, labels: Tensor) -> list[float]:
     evaluation = RecurrentEvaluation(net, 8, WINDOW, TEMPERATURE)
     evaluation.update(net, images, labels)
     found = evaluation.compute()
-    return [found["error"].item(), *found["error_by_iteration"].tolist()]
+    return [found["goodness_error"].item(), *found["error_by_iteration"].tolist()]
 
 
 def main() -> None:
@@ -41,6 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run folder or checkpoint")
     net = ffrecur.load(parser.parse_args().run)
+    if not isinstance(net, ffrecur.RecurrentNet):
+        sys.exit("error: run holds another net than a RecurrentNet")
     data = DriftDataModule("bundled", frames=8)
     data.setup("test")
     assert data.test_set is not None

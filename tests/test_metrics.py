@@ -5,10 +5,10 @@ import pytest
 import torch
 from test_dynamics import make_net
 
-from ffrecur.metrics import GoodnessError, MeanGoodness, RecurrentEvaluation, split_by_truth
+from ffrecur.metrics import GoodnessError, LogitEvaluation, MeanGoodness, RecurrentEvaluation, split_by_truth
 
 
-def brute_force(net, images, labels, iterations, window, temperature):
+def brute_force(net, images, labels, iterations, window, temperature, head_weight):
     """All figures with loops, from the goodness of one image at a time."""
     g = np.stack([net.label_goodness(image[None], iterations)[:, :, 0].numpy() for image in images])  # (N, T, L, C)
     n, layers, classes = len(labels), g.shape[2], g.shape[3]
@@ -25,9 +25,10 @@ def brute_force(net, images, labels, iterations, window, temperature):
     span = range(window[0] - 1, window[1])
     confidence, right = [], []
     for i in range(n):
-        score = (
-            net.sign * np.array([np.mean([g[i, t, :, c].sum() for t in span]) for c in range(classes)]) / temperature
-        )
+        logits = net.one_pass_logits(images[i : i + 1])[0].detach().numpy()
+        head = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+        by_goodness = net.sign * np.array([np.mean([g[i, t, :, c].sum() for t in span]) for c in range(classes)])
+        score = (by_goodness + head_weight * head) / temperature
         p = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
         confidence.append(p.max())
         right.append(p.argmax() == labels[i])
@@ -47,7 +48,8 @@ def brute_force(net, images, labels, iterations, window, temperature):
         for i in range(n)
     ]
     return {
-        "error": error(span, range(layers)),
+        "error": 1 - np.mean(right),
+        "goodness_error": error(span, range(layers)),
         "error_by_iteration": [error([t], range(layers)) for t in range(iterations)],
         "error_by_layer": [error(span, [k]) for k in range(layers)],
         "calibration_error": calibration,
@@ -57,21 +59,25 @@ def brute_force(net, images, labels, iterations, window, temperature):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("head_weight", [0.0, 0.7])
 @pytest.mark.parametrize("split", [[40], [1, 20, 19], [7, 7, 7, 7, 7, 5]])
-def test_evaluation_agrees_with_brute_force_in_any_batches(sign, split):
+def test_evaluation_agrees_with_brute_force_in_any_batches(sign, split, head_weight):
     net = make_net((7, 5), sign=sign, classes=4)
     torch.nn.init.normal_(net.head.weight)
     images = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(4, (40,), generator=torch.Generator().manual_seed(1))
-    evaluation = RecurrentEvaluation(net, iterations=5, window=(2, 4), temperature=0.5)
+    evaluation = RecurrentEvaluation(net, iterations=5, window=(2, 4), temperature=0.5, head_weight=head_weight)
     for part, truth in zip(images.split(split), labels.split(split), strict=True):
         evaluation.update(net, part, truth)
     found = evaluation.compute()
-    for name, value in brute_force(net, images, labels.numpy(), 5, (2, 4), 0.5).items():
+    for name, value in brute_force(net, images, labels.numpy(), 5, (2, 4), 0.5, head_weight).items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
     one_pass = (net.one_pass_logits(images).argmax(dim=1) != labels).double().mean()
     np.testing.assert_allclose(found["one_pass_error"], one_pass.item(), rtol=1e-6)
     assert found["num_examples"] == 40
+    classified = (net.classify(images, (2, 4), head_weight) != labels).double().mean()
+    assert found["error"] == classified
+    assert (found["error"] == found["goodness_error"]) == (head_weight == 0)
 
 
 def test_one_layer_and_one_iteration_keep_their_shapes():
@@ -94,7 +100,7 @@ def test_errors_by_hand():
     metric.update(goodness, torch.tensor([0, 0]))
     assert {name: value.tolist() for name, value in metric.compute().items()} == {
         "num_examples": 2,
-        "error": 0.0,
+        "goodness_error": 0.0,
         "error_by_iteration": [0.5, 0.0],
         "error_by_layer": [0.0, 1.0],
     }
@@ -103,7 +109,7 @@ def test_errors_by_hand():
 def test_equal_scores_count_for_the_lowest_label():
     metric = GoodnessError(iterations=1, layers=1, window=(1, 1), sign=1)
     metric.update(torch.ones(1, 1, 10, 10), torch.arange(10))
-    assert metric.compute()["error"] == pytest.approx(0.9)
+    assert metric.compute()["goodness_error"] == pytest.approx(0.9)
 
 
 def test_mean_goodness_weighs_every_image_alike():
@@ -117,3 +123,19 @@ def test_split_by_truth_by_hand():
     true, wrong = split_by_truth(torch.tensor([[[[1.0, 2.0, 6.0], [3.0, 5.0, 7.0]]]]), torch.tensor([1, 2]))
     assert true.tolist() == [[[2.0, 7.0]]]
     assert wrong.tolist() == [[[3.5, 4.0]]]
+
+
+@pytest.mark.parametrize("split", [[5], [1, 4], [2, 2, 1]])
+def test_logits_by_hand_in_any_batches(split):
+    """Three of five are right, one of them by a tie that counts for the lower label."""
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0], [3.0, 0.0], [0.0, 1.0]])
+    labels = torch.tensor([0, 1, 0, 1, 0])
+    evaluation = LogitEvaluation(num_classes=2)
+    for part, truth in zip(logits.split(split), labels.split(split), strict=True):
+        evaluation.update(lambda images: images, part, truth)
+    found = evaluation.compute()
+    assert found["error"].item() == 0.4
+    assert found["num_examples"] == 5
+    p = 1 / (1 + np.exp([-2.0, -3.0, -1.0]))  # 0.88 twice right, 0.95 and 0.73 wrong; 0.5 right: four bins
+    expected = (2 * (1 - p[0]) + p[1] + p[2] + 0.5) / 5
+    np.testing.assert_allclose(found["calibration_error"], expected, rtol=1e-5)

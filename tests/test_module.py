@@ -12,7 +12,7 @@ from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
 from ffrecur.lit import FlatThenLinear, RecurrentModule
 from ffrecur.lit import recurrent as lit_recurrent
-from ffrecur.lit.recurrent import prepare
+from ffrecur.lit.classifier import prepare
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.seeding import seeded_generator
 

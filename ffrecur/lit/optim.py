@@ -11,14 +11,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ffrecur.errors import UserError
-from ffrecur.recurrent import RecurrentNet
 
 DECAY_KEY = "decoupled_weight_decay"
 
 
 def grouped_optimizer(
     make: Callable[[Iterable[Any]], Optimizer],
-    net: RecurrentNet,
+    net: nn.Module,
     weight_decay: float,
     head_weight_decay: float,
     head_learning_rate_scale: float,
@@ -29,9 +28,9 @@ def grouped_optimizer(
 
     Raises `UserError` for settings that the optimiser refuses.
     """
-    hidden = nn.ModuleList([*net.bottom_up, *net.top_down])
+    hidden = nn.ModuleDict({name: part for name, part in net.named_children() if name != "head"})
     groups = []
-    for module, decay in ((hidden, weight_decay), (net.head, head_weight_decay)):
+    for module, decay in ((hidden, weight_decay), (net.get_submodule("head"), head_weight_decay)):
         named = list(module.named_parameters())
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
         groups.append({"params": [p for name, p in named if name.endswith("bias")], DECAY_KEY: 0.0})

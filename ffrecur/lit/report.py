@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from ffrecur import plots
-from ffrecur.lit.recurrent import RecurrentModule, prepare
+from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.lit.recurrent import RecurrentModule
 
 
 class EpochLines(Callback):
@@ -44,7 +45,7 @@ class Report(Callback):
             self._report(trainer, pl_module, "validation")
 
     def _report(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        assert isinstance(module, RecurrentModule)
+        assert isinstance(module, ClassifierModule)
         computed = module.evaluation.compute()
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -53,30 +54,46 @@ class Report(Callback):
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
         (self.folder / f"{stage}_results.json").write_text(json.dumps(results, indent=2) + "\n")
-        write_goodness(self.folder / f"{stage}_goodness.csv", computed)
-        write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
+        written = [f"{stage}_results.json"]
+        if isinstance(module, RecurrentModule):
+            write_goodness(self.folder / f"{stage}_goodness.csv", computed)
+            write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
+            written += [f"{stage}_goodness.csv", f"{stage}_plots/"]
         print(table(results, stage))
-        print(f"\nWritten to {self.folder}: {stage}_results.json, {stage}_goodness.csv, {stage}_plots/")
+        print(f"\nWritten to {self.folder}: {', '.join(written)}")
 
 
-def summarize(module: RecurrentModule, computed: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the figures of `RecurrentEvaluation` as plain numbers (fractions, not percent), and the settings behind them."""
-    names = ("error", "error_by_iteration", "error_by_layer", "one_pass_error", "calibration_error", "num_examples")
-    figures = {name: computed[name].tolist() for name in names}
-    assert module.net is not None
-    return {**figures, "window": list(module.window), "seed": module.seed, "net": module.net.settings()}
+FIGURES = (
+    "error",
+    "goodness_error",
+    "error_by_iteration",
+    "error_by_layer",
+    "one_pass_error",
+    "calibration_error",
+    "num_examples",
+)
+
+
+def summarize(module: ClassifierModule, computed: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the figures of an evaluation as plain numbers (fractions, not percent), and the settings behind them."""
+    figures: dict[str, Any] = {name: computed[name].tolist() for name in FIGURES if name in computed}
+    if isinstance(module, RecurrentModule):
+        figures |= {"window": list(module.window), "head_weight": module.head_weight}
+    return {**figures, "seed": module.seed, "net": module.net.settings()}
 
 
 def table(results: dict[str, Any], stage: str) -> str:
     """Return the results as text, errors in percent."""
-    first, last = results["window"]
-    rows = [
-        (f"error, goodness over iterations {first} to {last}", results["error"]),
-        *((f"  iteration {t} alone", error) for t, error in enumerate(results["error_by_iteration"], start=1)),
-        *((f"  layer {layer} alone", error) for layer, error in enumerate(results["error_by_layer"], start=1)),
-        ("one-pass softmax error", results["one_pass_error"]),
-        ("expected calibration error", results["calibration_error"]),
-    ]
+    rows = [("error", results["error"])]
+    if "window" in results:
+        first, last = results["window"]
+        rows += [
+            (f"goodness over iterations {first} to {last} alone", results["goodness_error"]),
+            *((f"  iteration {t} alone", error) for t, error in enumerate(results["error_by_iteration"], start=1)),
+            *((f"  layer {layer} alone", error) for layer, error in enumerate(results["error_by_layer"], start=1)),
+            ("one-pass softmax error", results["one_pass_error"]),
+        ]
+    rows.append(("expected calibration error", results["calibration_error"]))
     lines = [f"{name:<40}{value:>9.2%}" for name, value in rows]
     return "\n".join([f"\n{stage}: {results['num_examples']} images, seed {results['seed']}", *lines])
 
@@ -95,7 +112,6 @@ def write_goodness(path: Path, computed: dict[str, Tensor]) -> None:
 def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tensor], trainer: Trainer) -> None:
     """Write every plot as PNG, and to TensorBoard where it is on."""
     net, data = module.net, trainer.datamodule  # type: ignore[attr-defined]
-    assert net is not None
     examples = data.test_set if trainer.state.fn == "test" else data.validation_set
     shown = first_of_each_class(examples.labels, limit=6)
     images = prepare(examples.images[shown].to(module.device))

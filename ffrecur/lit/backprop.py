@@ -1,0 +1,88 @@
+"""The LightningModule of the baseline: the same data, dropout, schedule and budget, but backpropagation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffrecur.backprop import BackpropNet
+from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.metrics import LogitEvaluation
+
+
+class BackpropModule(ClassifierModule):
+    """Train a multilayer perceptron by backpropagation of the cross-entropy: the baseline for `RecurrentModule`.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        in_features: features of an image; learned from the data.
+        num_classes: number of classes; learned from the data.
+        image_dropout: share of the image's features that are dropped in training, in [0, 1).
+        state_dropout: share of the hidden units that are dropped in training, in [0, 1).
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, stepped once an epoch.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights and of all noise; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    kind = "BackpropNet"
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        in_features: int | None = None,
+        num_classes: int | None = None,
+        image_dropout: float = 0.0,
+        state_dropout: float = 0.0,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            lr_scheduler,
+            weight_decay,
+            head_learning_rate_scale,
+            head_weight_decay,
+            image_dropout,
+            state_dropout,
+            seed,
+        )
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        self.check_net_settings()
+
+    def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
+        """Return a new net."""
+        return BackpropNet(in_features, self.hparams["hidden_features"], num_classes)
+
+    def new_evaluation(self) -> LogitEvaluation:
+        """Return the metrics."""
+        return LogitEvaluation(self.net.num_classes)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the mean cross-entropy of one batch."""
+        images_BD, labels_B = prepare(batch[0]), batch[1]
+        _, masks = self.noise(len(labels_B), batch_index)
+        logits_BC = self.net(images_BD, masks)
+        loss = F.cross_entropy(logits_BC, labels_B)
+        self.check_loss(loss, batch_index)
+        wrong = (logits_BC.argmax(dim=1) != labels_B).float().mean()
+        figures: dict[str, Any] = {"train/loss": loss.detach(), "train/error": wrong}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(labels_B))
+        return loss
+
+    def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
+        """Return the logits, `(B, C)`."""
+        return self.net(prepare(batch[0]))
