@@ -25,7 +25,7 @@ from ffrecur.lit.classifier import OPTIMIZER_KEY, ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
-from ffrecur.lit.report import EpochLines, PredictionWriter, Report
+from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
 
 STRUCTURE = ("in_features", "hidden_features", "num_classes")  # what a checkpoint's weights must agree with
@@ -148,6 +148,7 @@ class CommandLine(LightningCLI):
             kwargs["enable_progress_bar"] = on_screen
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run))
+            callbacks.append(Minutes())
             callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
         else:
             kwargs["enable_checkpointing"] = False
@@ -216,6 +217,7 @@ def silence_noise() -> None:
         "Checkpoint directory .* exists and is not empty",  # the loggers have just made it
         "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
         "Couldn't infer the batch indices",  # predictions come in the order of the data
+        "Precision .* is not supported by the model summary",  # it is about the size on the screen only
     ):
         warnings.filterwarnings("ignore", message=f"(?s)\\s*{message}")
 

@@ -129,6 +129,10 @@ def test_fit_last_continues_the_newest_run_in_its_folder(trained):
     assert epochs_in(folder) == [0, 1, 2, 3]
     assert sum(path.name.startswith("last") for path in folder.iterdir()) == 1
     assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 3
+    minutes = [float(row["train/minutes"]) for row in read_csv(folder / "metrics.csv") if row["train/minutes"]]
+    assert len(minutes) == 4
+    assert minutes == sorted(set(minutes)), "goes on counting"
+    assert 0 < minutes[0] < minutes[-1] < 10
 
 
 def test_a_continued_run_ends_where_an_uninterrupted_one_does(trained):

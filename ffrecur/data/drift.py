@@ -18,13 +18,13 @@ from ffrecur.seeding import seeded_generator
 DIRECTIONS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
-def drift(images_ND: Tensor, image_shape: tuple[int, ...], frames: int, generator: Generator) -> Tensor:
-    """Videos (N, T, D) in which each image moves one pixel a frame in one of the 8 compass directions.
+def drift(images_ND: Tensor, image_shape: tuple[int, ...], frames: int, generator: Generator, speed: int = 1) -> Tensor:
+    """Videos (N, T, D) in which each image moves `speed` pixels a frame in one of the 8 compass directions.
 
     `images_ND` are rows of `image_shape`, (H, W) or (H, W, 3). The direction of each is drawn from `generator`. The
     middle frame, number (T - 1) // 2 counted from 0, shows the image in its place; what enters at the edges is 0.
     """
-    margin = frames // 2  # the farthest that an image gets
+    margin = speed * (frames // 2)  # the farthest that an image gets
     height, width = image_shape[:2]
     images_NHWC = images_ND.reshape(-1, height, width, math.prod(image_shape[2:]))
     padded = pad(images_NHWC, (0, 0, margin, margin, margin, margin))
@@ -34,7 +34,7 @@ def drift(images_ND: Tensor, image_shape: tuple[int, ...], frames: int, generato
     for number, (down, right) in enumerate(DIRECTIONS):
         chosen = (directions_N == number).nonzero().squeeze(1)
         for frame in range(frames):
-            steps = frame - (frames - 1) // 2
+            steps = speed * (frame - (frames - 1) // 2)
             top, left = margin - down * steps, margin - right * steps  # the window moves against the image
             videos[chosen, frame] = padded[chosen, top : top + height, left : left + width]
     return videos.flatten(2)

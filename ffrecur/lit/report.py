@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -27,6 +27,14 @@ class EpochLines(Callback):
         text = "  ".join(f"{name} {value:.4f}" for name, value in sorted(figures.items()))
         if trainer.is_global_zero:
             print(f"epoch {trainer.current_epoch}  {text}", flush=True)
+
+
+class Minutes(Timer):
+    """Log the minutes of training so far, validation included; a run that is continued goes on counting."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log them."""
+        pl_module.log("train/minutes", self.time_elapsed() / 60)
 
 
 class Report(Callback):
