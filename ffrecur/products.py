@@ -7,6 +7,7 @@ compiler; where it is missing, or does not pay, the usual product does the work.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -26,11 +27,20 @@ class Weight(NamedTuple):
 def product_dtype(like: Tensor) -> torch.dtype:
     """Return the precision of the products: bfloat16 for float32 parameters under autocast to it, else their own.
 
-    Autocast to float16 is not followed: a local derivative is divided by batch and width, too small for float16.
+    A processor without bfloat16 would emulate it, many times slower: it keeps to float32, so that one configuration does
+    for all machines. Autocast to float16 is not followed: a local derivative is divided by batch and width, too small
+    for float16.
     """
     device = like.device.type
-    autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
-    return torch.bfloat16 if autocast and like.dtype == torch.float32 else like.dtype
+    wanted = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return torch.bfloat16 if wanted and like.dtype == torch.float32 and has_bfloat16(device) else like.dtype
+
+
+@functools.cache
+def has_bfloat16(device: str) -> bool:
+    """Tell whether bfloat16 is native to a kind of device; of processors, to those that PyTorch can tell it of."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 has no such function
+    return device != "cpu" or any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def blocks_pay(width: int, smallest: int, like: Tensor) -> bool:

@@ -42,13 +42,13 @@ def test_the_blocked_layout_is_for_float32_on_the_processor_only(monkeypatch):
     assert not products.blocks_pay(128, 128, torch.rand(1))
 
 
-def learn(precision=None, images=None):
+def learn(precision=None, images=None, memory="full"):
     """Return loss, goodness and the gradients of one batch under autocast to this precision, or without."""
     torch.manual_seed(0)
     net = make_net((140, 130, 135), in_features=150, classes=4).float()
     images, labels = torch.rand(12, 150) if images is None else images, torch.arange(12) % 4
     with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
-        learned = net.local_learning(images, labels, (labels + 1) % 4, Learning(4))
+        learned = net.local_learning(images, labels, (labels + 1) % 4, Learning(4, memory=memory))
         scores = net.score(images)
     learned.loss.backward()
     return learned, scores, {name: parameter.grad for name, parameter in net.named_parameters()}
@@ -65,12 +65,14 @@ def test_with_and_without_the_blocked_layout_it_learns_the_same(monkeypatch):
         torch.testing.assert_close(gradient, two_gradients[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("memory", ["full", "constant"])
 @pytest.mark.parametrize("video", [False, True])
-def test_autocast_to_bfloat16_is_close_and_leaves_float32(video):
+def test_autocast_to_bfloat16_is_close_and_leaves_float32(video, memory, monkeypatch):
     """bfloat16 has 8 bits: a part in 256 for one rounding. All else stays float32, the gradients too."""
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: True)  # emulated where it is not
     images = torch.rand(5, 12, 150) if video else None
     plain, plain_scores, plain_gradients = learn(images=images)
-    half, half_scores, half_gradients = learn(torch.bfloat16, images)
+    half, half_scores, half_gradients = learn(torch.bfloat16, images, memory)
     torch.testing.assert_close(half.loss, plain.loss, rtol=1e-2, atol=0)
     torch.testing.assert_close(half_scores, plain_scores, rtol=2e-2, atol=2e-2)
     assert half.goodness_positive_TLB.dtype == torch.float32
@@ -79,6 +81,16 @@ def test_autocast_to_bfloat16_is_close_and_leaves_float32(video):
         assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name
     weight = "bottom_up.1.weight"
     assert not torch.allclose(half_gradients[weight], plain_gradients[weight], rtol=1e-5, atol=0)
+
+
+def test_a_processor_without_bfloat16_keeps_to_float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    products.has_bfloat16.cache_clear()
+    plain, mixed = learn(), learn(torch.bfloat16)
+    monkeypatch.undo()
+    products.has_bfloat16.cache_clear()
+    assert torch.equal(plain[0].loss, mixed[0].loss)
+    assert all(torch.equal(gradient, mixed[2][name]) for name, gradient in plain[2].items())
 
 
 def test_autocast_to_float16_is_not_followed():
