@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_sizes
 from ffrecur.functional import dropout_masks, rms_normalize
 
 
@@ -33,11 +33,7 @@ class BackpropNet(nn.Module):
     def __init__(self, in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
         super().__init__()
         widths = tuple(hidden_features)
-        check_setting(in_features >= 1, "in_features", in_features, "at least 1")
-        check_setting(
-            len(widths) >= 1 and min(widths) >= 1, "hidden_features", list(widths), "one or more widths of at least 1"
-        )
-        check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_sizes(in_features, widths, num_classes)
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         # A ModuleList does not tell what it holds; the annotation above does.
         layers = [nn.Linear(below, width) for below, width in pairwise((in_features, *widths))]

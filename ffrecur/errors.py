@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: a setting, a file, a data set.
@@ -21,3 +23,11 @@ def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
     """
     if not allowed:
         raise UserError(f"{name} is {value!r}, but must be {rule}")
+
+
+def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
+    """Raise `UserError` for sizes that no net can have."""
+    widths = list(hidden_features)
+    check_setting(in_features >= 1, "in_features", in_features, "at least 1")
+    check_setting(len(widths) >= 1 and min(widths) >= 1, "hidden_features", widths, "one or more widths of at least 1")
+    check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffrecur import engine
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_sizes
 from ffrecur.evaluation import label_goodness
 from ffrecur.functional import damped_update, dropout_masks, goodness, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
@@ -60,11 +60,7 @@ class RecurrentNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = tuple(hidden_features)
-        check_setting(in_features >= 1, "in_features", in_features, "at least 1")
-        check_setting(
-            len(widths) >= 1 and min(widths) >= 1, "hidden_features", list(widths), "one or more widths of at least 1"
-        )
-        check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_sizes(in_features, widths, num_classes)
         check_setting(0 <= damping < 1, "damping", damping, "at least 0 and less than 1")
         check_setting(sign in (1, -1), "sign", sign, "1 or -1")
         check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))
