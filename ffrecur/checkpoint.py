@@ -22,10 +22,10 @@ def describe(net: Net) -> dict[str, Any]:
     return {"kind": type(net).__name__, "settings": net.settings()}
 
 
-def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file written by `ffrecur fit`, with `weights_only=True`.
 
-    Raises `UserError` if the file is missing, corrupt, not one of ours, or holds another kind of net than `kind`.
+    Raises `UserError` if the file is missing, corrupt, not one of ours, or holds a kind of net that we do not have.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,8 +39,8 @@ def read_checkpoint(path: str | Path, kind: str | None = None) -> dict[str, Any]
         raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
     entry = checkpoint[NET_KEY]
     found = entry.get("kind") if isinstance(entry, dict) else None
-    if not isinstance(found, str) or found not in KINDS or kind not in (None, found):
-        allowed = kind or " or ".join(KINDS)
+    if not isinstance(found, str) or found not in KINDS:
+        allowed = " or ".join(KINDS)
         raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
     return checkpoint
 

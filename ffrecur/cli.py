@@ -184,8 +184,8 @@ class CommandLine(LightningCLI):
         if kind != model.kind:
             raise UserError(f"model is {type(model).__name__}, but {self.checkpoint} holds a {kind}")
         for name in STRUCTURE:
-            asked, stored = model.hparams.get(name), settings[name]
-            if asked not in (None, stored):
+            asked, stored = model.hparams.get(name), settings.get(name)
+            if None not in (asked, stored) and asked != stored:
                 raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
 
     before_fit = before_validate = before_test = before_predict = _check_data

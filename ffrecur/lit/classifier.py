@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning as L
@@ -23,7 +24,7 @@ from ffrecur.seeding import seeded_generator
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 
 
-class ClassifierModule(L.LightningModule):
+class ClassifierModule(L.LightningModule, ABC):
     """Base of the modules. A subclass builds its net in `build_net`, trains it, and says how it is evaluated.
 
     Every net has hidden layers and a `head` with a learning rate and a weight decay of its own, `settings()` that build
@@ -62,13 +63,13 @@ class ClassifierModule(L.LightningModule):
 
     # --- what a subclass says -----------------------------------------------------------------------------------------
 
+    @abstractmethod
     def build_net(self, in_features: int, num_classes: int) -> nn.Module:
         """Return a new net."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new_evaluation(self) -> nn.Module:
         """Return metrics with `update(net, images, labels)` and `compute()`, a dictionary with `error` in it."""
-        raise NotImplementedError
 
     # --- building -----------------------------------------------------------------------------------------------------
 
