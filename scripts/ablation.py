@@ -1,20 +1,23 @@
 """What each setting is worth: a task trained once as it is, and once for each of its settings changed alone.
 
-python scripts/ablation.py tasks/mnist/small.yaml [--only NAME ...] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
+python scripts/ablation.py tasks/mnist/small.yaml [--seeds 0 1] [--only NAME ...] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
 
-Validation images only. Writes ablation.json into the root after each run, and leaves out what is in there already.
+Validation images only. Writes ablation.json into the root after each run, and leaves out what is in there already. The
+table has means over the seeds, and the difference of the error from that of the task as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
 
 from ffrecur.cli import main as ffrecur
 
+FIGURES = ("error", "goodness_error", "one_pass_error", "minutes")
 CHANGES: dict[str, list[str]] = {
     "as it is": [],
     "sign 1": ["--model.sign=1"],
@@ -26,13 +29,18 @@ CHANGES: dict[str, list[str]] = {
     "damping 0": ["--model.damping=0"],
     "4 iterations": ["--model.iterations=4"],
     "8 iterations": ["--model.iterations=8"],
-    "no image dropout": ["--model.image_dropout=0"],
-    "state dropout 0.2": ["--model.state_dropout=0.2"],
+    "no state dropout": ["--model.state_dropout=0"],
+    "state dropout 0.3": ["--model.state_dropout=0.3"],
+    "image dropout 0.2": ["--model.image_dropout=0.2"],
     "peer normalisation 0.03": ["--model.peer_normalization=0.03"],
     "weight decay 0.1": ["--model.weight_decay=0.1"],
+    "half the rate": ["--model.optimizer.lr=0.0005"],
+    "twice the rate": ["--model.optimizer.lr=0.002"],
     "a constant rate": ["--model.lr_scheduler=null"],
     "batch 100": ["--data.batch_size=100"],
     "float32": ["--trainer.precision=32-true"],
+    "one hidden layer": ["--model.hidden_features=[500]"],
+    "three hidden layers": ["--model.hidden_features=[500, 500, 500]"],
 }
 
 
@@ -47,13 +55,14 @@ def train(config: str, root: Path, options: list[str]) -> dict[str, float]:
         sys.exit(code)
     newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
     found = json.loads((newest / "validation_results.json").read_text())
-    return {name: found[name] for name in ("error", "goodness_error", "one_pass_error")} | {"minutes": minutes}
+    return {name: minutes if name == "minutes" else found[name] for name in FIGURES}
 
 
 def main() -> None:
     """Run what has not been run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="configuration file of the task")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES), metavar="NAME")
     parser.add_argument("--root", type=Path, default=Path("runs") / "ablation")
     arguments = sys.argv[1:]
@@ -61,14 +70,32 @@ def main() -> None:
     chosen = parser.parse_args(arguments[:at])
     file = chosen.root / "ablation.json"
     found = json.loads(file.read_text()) if file.is_file() else {}
-    for number, name in enumerate(CHANGES):
-        if name in chosen.only and name not in found:
-            found[name] = train(chosen.config, chosen.root / str(number), [*arguments[at + 1 :], *CHANGES[name]])
-            file.write_text(json.dumps(found, indent=2) + "\n")
-    print("\n| changed | error | goodness alone | one-pass head | minutes |\n|---|---|---|---|---|")
-    for name, row in found.items():
-        errors = [f"{row[key]:.2%}" for key in ("error", "goodness_error", "one_pass_error")]
-        print(f"| {name} | {' | '.join(errors)} | {row['minutes']:.1f} |")
+    for seed in chosen.seeds:
+        for number, name in enumerate(CHANGES):
+            of_name = found.setdefault(name, {})
+            if name in chosen.only and str(seed) not in of_name:
+                options = [f"--seed_everything={seed}", *arguments[at + 1 :], *CHANGES[name]]
+                of_name[str(seed)] = train(chosen.config, chosen.root / f"{number}-{seed}", options)
+                file.write_text(json.dumps(found, indent=2) + "\n")
+    print(table(found))
+
+
+def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Return the means over the seeds as a Markdown table, errors in percent and differences in points."""
+    lines = [
+        "",
+        "| changed | error | difference | goodness alone | one-pass head | minutes | seeds |",
+        "|" + "---|" * 7,
+    ]
+    for name, by_seed in found.items():
+        if by_seed:
+            mean = {key: statistics.mean(row[key] for row in by_seed.values()) for key in FIGURES}
+            base = [row["error"] for seed, row in found["as it is"].items() if seed in by_seed]
+            difference = f"{100 * (mean['error'] - statistics.mean(base)):+.2f}" if len(base) == len(by_seed) else ""
+            errors = [f"{mean[key]:.2%}" for key in FIGURES[1:3]]
+            cells = [name, f"{mean['error']:.2%}", difference, *errors, f"{mean['minutes']:.1f}", str(len(by_seed))]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -31,18 +31,36 @@ def test_every_change_is_accepted_and_changes_the_configuration(workplace, name)
 
 
 def test_it_goes_on_where_it_was(workplace, monkeypatch):
-    def ablate(*names):
+    def ablate(*names, seeds="0"):
         out = io.StringIO()
-        monkeypatch.setattr(sys, "argv", ["ablation.py", TASK, "--root=a", "--only", *names, "--", *SMALL])
+        command = ["ablation.py", TASK, "--root=a", "--seeds", *seeds, "--only", *names, "--", *SMALL]
+        monkeypatch.setattr(sys, "argv", command)
         with contextlib.redirect_stdout(out):
             ablation.main()
         return json.loads((workplace / "a" / "ablation.json").read_text()), out.getvalue()
 
     first, _ = ablate("as it is")
-    assert set(first) == {"as it is"}
-    assert set(first["as it is"]) == {"error", "goodness_error", "one_pass_error", "minutes"}
-    second, printed = ablate("as it is", "damping 0")
-    assert set(second) == {"as it is", "damping 0"}
-    assert second["as it is"] == first["as it is"]
+    assert {name: set(by_seed) for name, by_seed in first.items() if by_seed} == {"as it is": {"0"}}
+    assert set(first["as it is"]["0"]) == {"error", "goodness_error", "one_pass_error", "minutes"}
+    second, printed = ablate("as it is", "damping 0", seeds="01")
+    assert {name: set(by_seed) for name, by_seed in second.items() if by_seed} == {
+        "as it is": {"0", "1"},
+        "damping 0": {"0", "1"},
+    }
+    assert second["as it is"]["0"] == first["as it is"]["0"]
+    assert second["as it is"]["1"] != first["as it is"]["0"]
     assert "| damping 0 |" in printed
     assert not list(workplace.rglob("test_results.json"))
+
+
+def test_the_table_has_means_and_differences():
+    def row(error):
+        return dict.fromkeys(ablation.FIGURES, error)
+
+    found = {"as it is": {"0": row(0.02), "1": row(0.04)}, "sign 1": {"0": row(0.03), "1": row(0.06)}, "damping 0": {}}
+    found["8 iterations"] = {"0": row(0.01)}
+    lines = ablation.table(found).splitlines()[3:]
+    assert lines[0] == "| as it is | 3.00% | +0.00 | 3.00% | 3.00% | 0.0 | 2 |"
+    assert lines[1] == "| sign 1 | 4.50% | +1.50 | 4.50% | 4.50% | 0.0 | 2 |"
+    assert lines[2] == "| 8 iterations | 1.00% | -1.00 | 1.00% | 1.00% | 0.0 | 1 |"
+    assert len(lines) == 3
