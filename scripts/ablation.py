@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ffrecur.cli import main as ffrecur
 
-FIGURES = ("error", "goodness_error", "one_pass_error", "minutes")
+ERRORS = ("error", "goodness_error", "one_pass_error")
 CHANGES: dict[str, list[str]] = {
     "as it is": [],
     "sign 1": ["--model.sign=1"],
@@ -55,7 +55,7 @@ def train(config: str, root: Path, options: list[str]) -> dict[str, float]:
         sys.exit(code)
     newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
     found = json.loads((newest / "validation_results.json").read_text())
-    return {name: minutes if name == "minutes" else found[name] for name in FIGURES}
+    return {name: found[name] for name in ERRORS} | {"minutes": minutes}
 
 
 def main() -> None:
@@ -72,10 +72,10 @@ def main() -> None:
     found = json.loads(file.read_text()) if file.is_file() else {}
     for seed in chosen.seeds:
         for number, name in enumerate(CHANGES):
-            of_name = found.setdefault(name, {})
-            if name in chosen.only and str(seed) not in of_name:
+            if name in chosen.only and str(seed) not in found.get(name, {}):
                 options = [f"--seed_everything={seed}", *arguments[at + 1 :], *CHANGES[name]]
-                of_name[str(seed)] = train(chosen.config, chosen.root / f"{number}-{seed}", options)
+                row = train(chosen.config, chosen.root / f"{number}-{seed}", options)
+                found.setdefault(name, {})[str(seed)] = row
                 file.write_text(json.dumps(found, indent=2) + "\n")
     print(table(found))
 
@@ -88,13 +88,12 @@ def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
         "|" + "---|" * 7,
     ]
     for name, by_seed in found.items():
-        if by_seed:
-            mean = {key: statistics.mean(row[key] for row in by_seed.values()) for key in FIGURES}
-            base = [row["error"] for seed, row in found["as it is"].items() if seed in by_seed]
-            difference = f"{100 * (mean['error'] - statistics.mean(base)):+.2f}" if len(base) == len(by_seed) else ""
-            errors = [f"{mean[key]:.2%}" for key in FIGURES[1:3]]
-            cells = [name, f"{mean['error']:.2%}", difference, *errors, f"{mean['minutes']:.1f}", str(len(by_seed))]
-            lines.append("| " + " | ".join(cells) + " |")
+        mean = {key: statistics.mean(row[key] for row in by_seed.values()) for key in (*ERRORS, "minutes")}
+        base = [row["error"] for seed, row in found.get("as it is", {}).items() if seed in by_seed]
+        difference = f"{100 * (mean['error'] - statistics.mean(base)):+.2f}" if len(base) == len(by_seed) else ""
+        error, *others = (f"{mean[key]:.2%}" for key in ERRORS)
+        cells = [name, error, difference, *others, f"{mean['minutes']:.1f}", str(len(by_seed))]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

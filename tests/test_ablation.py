@@ -40,13 +40,10 @@ def test_it_goes_on_where_it_was(workplace, monkeypatch):
         return json.loads((workplace / "a" / "ablation.json").read_text()), out.getvalue()
 
     first, _ = ablate("as it is")
-    assert {name: set(by_seed) for name, by_seed in first.items() if by_seed} == {"as it is": {"0"}}
+    assert {name: set(by_seed) for name, by_seed in first.items()} == {"as it is": {"0"}}
     assert set(first["as it is"]["0"]) == {"error", "goodness_error", "one_pass_error", "minutes"}
     second, printed = ablate("as it is", "damping 0", seeds="01")
-    assert {name: set(by_seed) for name, by_seed in second.items() if by_seed} == {
-        "as it is": {"0", "1"},
-        "damping 0": {"0", "1"},
-    }
+    assert {name: set(by_seed) for name, by_seed in second.items()} == {"as it is": {"0", "1"}, "damping 0": {"0", "1"}}
     assert second["as it is"]["0"] == first["as it is"]["0"]
     assert second["as it is"]["1"] != first["as it is"]["0"]
     assert "| damping 0 |" in printed
@@ -55,12 +52,13 @@ def test_it_goes_on_where_it_was(workplace, monkeypatch):
 
 def test_the_table_has_means_and_differences():
     def row(error):
-        return dict.fromkeys(ablation.FIGURES, error)
+        return dict.fromkeys((*ablation.ERRORS, "minutes"), error)
 
-    found = {"as it is": {"0": row(0.02), "1": row(0.04)}, "sign 1": {"0": row(0.03), "1": row(0.06)}, "damping 0": {}}
+    found = {"as it is": {"0": row(0.02), "1": row(0.04)}, "sign 1": {"0": row(0.03), "1": row(0.06)}}
     found["8 iterations"] = {"0": row(0.01)}
     lines = ablation.table(found).splitlines()[3:]
     assert lines[0] == "| as it is | 3.00% | +0.00 | 3.00% | 3.00% | 0.0 | 2 |"
     assert lines[1] == "| sign 1 | 4.50% | +1.50 | 4.50% | 4.50% | 0.0 | 2 |"
     assert lines[2] == "| 8 iterations | 1.00% | -1.00 | 1.00% | 1.00% | 0.0 | 1 |"
     assert len(lines) == 3
+    assert ablation.table({"sign 1": {"0": row(0.01)}}).endswith("| sign 1 | 1.00% |  | 1.00% | 1.00% | 0.0 | 1 |")
