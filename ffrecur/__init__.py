@@ -6,9 +6,10 @@ Importing it brings the nets and the equations, and needs `torch` only; Lightnin
 
 from ffrecur import functional, negatives
 from ffrecur.backprop import BackpropNet
+from ffrecur.character import CharNet
 from ffrecur.checkpoint import load, save
 from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
 
 __version__ = "0.1.0"
-__all__ = ["BackpropNet", "RecurrentNet", "UserError", "functional", "load", "negatives", "save"]
+__all__ = ["BackpropNet", "CharNet", "RecurrentNet", "UserError", "functional", "load", "negatives", "save"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ffrecur.errors import UserError, check_sizes
 from ffrecur.functional import dropout_masks, rms_normalize
+
+if TYPE_CHECKING:
+    from ffrecur.character import CharNet
 
 
 class BackpropNet(nn.Module):
@@ -81,3 +84,11 @@ class BackpropNet(nn.Module):
 def masked(row: Tensor, mask: Tensor | None) -> Tensor:
     """Return the row, times its mask if it has one."""
     return row if mask is None else row * mask
+
+
+def character_logits(net: CharNet, windows_BW: Tensor) -> Tensor:
+    """Logits `(B, V)` of a character model, with a graph through all layers: for its training by backpropagation."""
+    rows = [rms_normalize(torch.relu(net.first_drive(windows_BW)))]
+    for linear in net.hidden[1:]:
+        rows.append(rms_normalize(torch.relu(linear(rows[-1]))))
+    return net.head(torch.cat([rows[layer - 1] for layer in net.head_layers], dim=1))

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from ffrecur.backprop import BackpropNet
+from ffrecur.character import CharNet
 from ffrecur.errors import UserError
 from ffrecur.recurrent import RecurrentNet
 
 NET_KEY = "ffrecur_net"  # entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}
-Net = RecurrentNet | BackpropNet
-KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet}
+Net = RecurrentNet | BackpropNet | CharNet
+KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet, "CharNet": CharNet}
 
 
 def describe(net: Net) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, so that the optimiser's state, twice as large as the net, is not read by those who do not need it.
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpickling garbage can raise anything
         reason = _first_line(error)
         raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
@@ -43,6 +45,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         allowed = " or ".join(KINDS)
         raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
     return checkpoint
+
+
+def kind_of(path: str | Path) -> str | None:
+    """Return the kind of net that a checkpoint holds; None for a file that is no checkpoint of ours."""
+    try:
+        kind: str = read_checkpoint(path)[NET_KEY]["kind"]
+    except UserError:
+        return None
+    return kind
 
 
 def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:

@@ -21,14 +21,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit.classifier import OPTIMIZER_KEY, ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import explain
+from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
-
-STRUCTURE = ("in_features", "hidden_features", "num_classes")  # what a checkpoint's weights must agree with
 
 
 class Mistake(BaseException):
@@ -162,7 +160,8 @@ class CommandLine(LightningCLI):
     def _checkpoints(self) -> list[Any]:
         """One callback for the best and one for the last: Lightning's `save_last` writes only when a best one is saved."""
         checkpoint = functools.partial(ModelCheckpoint, dirpath=self.run_folder, enable_version_counter=False)
-        best = checkpoint(filename="best", monitor="val/error", mode="min")
+        target = self.model.target if isinstance(self.model, NetModule) else "val/error"
+        best = checkpoint(filename="best", monitor=target, mode="min")
         last = checkpoint(filename="last", save_on_train_epoch_end=True)
         return [best, last]
 
@@ -170,20 +169,22 @@ class CommandLine(LightningCLI):
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
         stage = str(self.subcommand)
         self.datamodule.setup(stage)
-        if isinstance(self.model, ClassifierModule):
+        if isinstance(self.model, NetModule):
             self._check_net(self.model)
             self.model.match_data(self.datamodule)
             if stage == "fit":
                 self.model.check_optimizer(self.stored_optimizer)
 
-    def _check_net(self, model: ClassifierModule) -> None:
+    def _check_net(self, model: NetModule) -> None:
         """Refuse a net of another kind or size than the checkpoint's."""
         if self.stored_net is None:
             return
         kind, settings = self.stored_net["kind"], self.stored_net["settings"]
         if kind != model.kind:
-            raise UserError(f"model is {type(model).__name__}, but {self.checkpoint} holds a {kind}")
-        for name in STRUCTURE:
+            raise UserError(
+                f"model is {type(model).__name__}, which trains a {model.kind}, but {self.checkpoint} holds a {kind}"
+            )
+        for name in model.structure:
             asked, stored = model.hparams.get(name), settings.get(name)
             if None not in (asked, stored) and asked != stored:
                 raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")

@@ -21,14 +21,14 @@ from torch.nn import functional as F
 from ffrecur.batch import EPS, Batch, bottom_up_pass, make_batch
 from ffrecur.functional import logistic_loss_gradient, paired_loss_gradient, peer_ascent, peer_mean
 from ffrecur.products import product, product_dtype
-from ffrecur.reference import Learning, LocalLoss, Masks, Negatives, objective_of
+from ffrecur.reference import LayerLearning, Learning, LocalLoss, Masks, Negatives, objective_of
 from ffrecur.tape import Sums, Tape
 
 if TYPE_CHECKING:
     from ffrecur.recurrent import RecurrentNet
 
 
-class _HandOut(torch.autograd.Function):
+class HandOut(torch.autograd.Function):
     """A loss whose gradients are known already: backward hands them out."""
 
     @staticmethod
@@ -76,7 +76,7 @@ def local_learning(
         parameters = [
             p for pair in zip(net.bottom_up, net.top_down, strict=True) for part in pair for p in part.parameters()
         ]
-        loss = _HandOut.apply(loss, gradients, *parameters, *net.head.parameters())
+        loss = HandOut.apply(loss, gradients, *parameters, *net.head.parameters())
     head_loss = F.cross_entropy(logits_BC, labels_B)
     return LocalLoss(loss, head_loss, logits_BC, negative_labels_B, positive_TLB, negative_TLB)
 
@@ -170,13 +170,21 @@ def drive(
     return outer if layer == last else product(neighbours[layer + 1][:rows], first.top_down[layer], outer)
 
 
-def goodness_slopes(goodness_TL2B: Tensor, learning: Learning, sign: int) -> Tensor:
+def goodness_slopes(goodness_TL2B: Tensor, learning: LayerLearning, sign: int) -> Tensor:
     """Return the derivatives of the objective by the goodness of each iteration, layer and case, `(T, L, 2B)`."""
     positive_TLB, negative_TLB = goodness_TL2B.chunk(2, dim=-1)
     if learning.objective == "paired":
         slopes = paired_loss_gradient(positive_TLB, negative_TLB, learning.temperature, sign)
     else:
-        slopes = logistic_loss_gradient(positive_TLB, negative_TLB, learning.threshold, learning.temperature, sign)
+        slopes = logistic_loss_gradient(
+            positive_TLB,
+            negative_TLB,
+            learning.threshold,
+            learning.temperature,
+            sign,
+            learning.positive_weight,
+            learning.negative_weight,
+        )
     return torch.cat(slopes, dim=-1)
 
 

@@ -68,27 +68,41 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def logistic_loss(
-    goodness_positive: Tensor, goodness_negative: Tensor, threshold: float, temperature: float, sign: int = 1
+    goodness_positive: Tensor,
+    goodness_negative: Tensor,
+    threshold: float,
+    temperature: float,
+    sign: int = 1,
+    positive_weight: float = 1,
+    negative_weight: float = 1,
 ) -> Tensor:
     """Logistic objective of positive and negative data, elementwise (section 2, equation 1, as a negative log-likelihood).
 
-    `softplus(-sign * (g_pos - threshold) / temperature) + softplus(sign * (g_neg - threshold) / temperature)`; any
-    shape, the same for both; `temperature > 0`, `sign` 1 or -1.
+    `softplus(-sign * (g_pos - threshold) / temperature) + softplus(sign * (g_neg - threshold) / temperature)`, each
+    times its weight; any shape, the same for both; `temperature > 0`, `sign` 1 or -1.
 
     >>> logistic_loss(torch.tensor(1.2), torch.tensor(1.0), threshold=1.0, temperature=0.1)
     tensor(0.8201)
     """
     slope = sign / temperature
-    return softplus(-slope * (goodness_positive - threshold)) + softplus(slope * (goodness_negative - threshold))
+    positive = softplus(-slope * (goodness_positive - threshold))
+    negative = softplus(slope * (goodness_negative - threshold))
+    return positive_weight * positive + negative_weight * negative
 
 
 def logistic_loss_gradient(
-    goodness_positive: Tensor, goodness_negative: Tensor, threshold: float, temperature: float, sign: int = 1
+    goodness_positive: Tensor,
+    goodness_negative: Tensor,
+    threshold: float,
+    temperature: float,
+    sign: int = 1,
+    positive_weight: float = 1,
+    negative_weight: float = 1,
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of `logistic_loss` by `goodness_positive` and by `goodness_negative`, in closed form.
 
     `-sign / temperature * sigmoid(-sign * (g_pos - threshold) / temperature)` and
-    `sign / temperature * sigmoid(sign * (g_neg - threshold) / temperature)`.
+    `sign / temperature * sigmoid(sign * (g_neg - threshold) / temperature)`, each times its weight.
 
     >>> logistic_loss_gradient(torch.tensor(1.2), torch.tensor(1.0), threshold=1.0, temperature=0.1)
     (tensor(-1.1920), tensor(5.))
@@ -96,7 +110,7 @@ def logistic_loss_gradient(
     slope = sign / temperature
     by_positive = -slope * torch.sigmoid(-slope * (goodness_positive - threshold))
     by_negative = slope * torch.sigmoid(slope * (goodness_negative - threshold))
-    return by_positive, by_negative
+    return positive_weight * by_positive, negative_weight * by_negative
 
 
 def paired_loss(goodness_positive: Tensor, goodness_negative: Tensor, temperature: float, sign: int = 1) -> Tensor:

@@ -254,7 +254,14 @@ class RecurrentNet(nn.Module):
         cross-entropy (the delta rule), which is not part of the value. See `Learning` for the settings and
         `local_learning` for the other arguments and for what else can be had.
         """
-        learning = Learning(iterations, objective, threshold, temperature, peer_normalization, memory)
+        learning = Learning(
+            iterations=iterations,
+            objective=objective,
+            threshold=threshold,
+            temperature=temperature,
+            peer_normalization=peer_normalization,
+            memory=memory,
+        )
         return self.local_learning(images, labels_B, negative_labels_B, learning, masks).loss
 
     def local_learning(

@@ -15,28 +15,78 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffrecur.errors import check_setting
-from ffrecur.functional import damped_update, goodness, logistic_loss, paired_loss, peer_ascent, peer_mean
+from ffrecur.functional import (
+    damped_update,
+    goodness,
+    logistic_loss,
+    paired_loss,
+    peer_ascent,
+    peer_mean,
+    rms_normalize,
+)
 
 if TYPE_CHECKING:
+    from ffrecur.character import CharNet
     from ffrecur.recurrent import RecurrentNet
 
 Objective = Literal["logistic", "paired"]
 OBJECTIVES = ("logistic", "paired")
+Phase = Literal["both", "awake", "asleep"]
+PHASES = ("both", "awake", "asleep")
 Memory = Literal["full", "constant"]
 MEMORIES = ("full", "constant")
 Masks = Sequence[Tensor | None]
 Negatives = Tensor | Callable[[Tensor, Tensor], Tensor]
+NegativeWindows = Tensor | Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Learning:
-    """How a net learns from a batch.
+@dataclass(frozen=True, kw_only=True)
+class LayerLearning:
+    """What a layer learns from the goodness of positive and negative data.
 
     Args:
-        iterations: number of iterations, all of which carry loss.
         objective: "logistic" or "paired".
         threshold: goodness at which the probability of positive is one half; "paired" ignores it.
         temperature: goodness scale of the objective, greater than 0.
+        phase: "both" kinds of data, "awake" (positive data alone) or "asleep" (negative data alone); "paired" needs both.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    objective: Objective = "logistic"
+    threshold: float = 1.0
+    temperature: float = 0.1
+    phase: Phase = "both"
+
+    def __post_init__(self) -> None:
+        check_setting(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+        check_setting(self.phase in PHASES, "phase", self.phase, " or ".join(PHASES))
+        check_setting(
+            self.phase == "both" or self.objective == "logistic",
+            "objective",
+            self.objective,
+            "logistic with phases apart",
+        )
+
+    @property
+    def positive_weight(self) -> float:
+        """Weight of positive data in the logistic objective."""
+        return float(self.phase != "asleep")
+
+    @property
+    def negative_weight(self) -> float:
+        """Weight of negative data in the logistic objective."""
+        return float(self.phase != "awake")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning(LayerLearning):
+    """How a recurrent net learns from a batch; the objective as in `LayerLearning`.
+
+    Args:
+        iterations: number of iterations, all of which carry loss.
         peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
         memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
             memory does not grow with the iterations. The gradients are the same but for rounding; the plain form
@@ -47,16 +97,12 @@ class Learning:
     """
 
     iterations: int = 8
-    objective: Objective = "logistic"
-    threshold: float = 1.0
-    temperature: float = 0.1
     peer_normalization: float = 0.0
     memory: Memory = "full"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        check_setting(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
-        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
         check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
 
@@ -114,11 +160,18 @@ def doubled(masks: Masks | None) -> Masks | None:
     return None if masks is None else [None if mask is None else torch.cat([mask, mask]) for mask in masks]
 
 
-def objective_of(learning: Learning, sign: int) -> Callable[[Tensor, Tensor], Tensor]:
+def objective_of(learning: LayerLearning, sign: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the objective as a function of the goodness of positive and of negative data."""
     if learning.objective == "paired":
         return partial(paired_loss, temperature=learning.temperature, sign=sign)
-    return partial(logistic_loss, threshold=learning.threshold, temperature=learning.temperature, sign=sign)
+    return partial(
+        logistic_loss,
+        threshold=learning.threshold,
+        temperature=learning.temperature,
+        sign=sign,
+        positive_weight=learning.positive_weight,
+        negative_weight=learning.negative_weight,
+    )
 
 
 def iterate(
@@ -143,3 +196,42 @@ def peer_term(mean_H: Tensor, drive_BH: Tensor, strength: float) -> Tensor:
     """Update the running mean in place; return the term whose descent by the drive is peer normalisation's ascent."""
     mean_H.copy_(peer_mean(mean_H, torch.relu(drive_BH.detach())))
     return -(peer_ascent(mean_H, strength) * drive_BH).sum() / len(drive_BH)
+
+
+class TextLoss(NamedTuple):
+    """What one batch of local learning from text gives; only `loss` carries gradients."""
+
+    loss: Tensor  # scalar, 1/B * sum of the objective over windows and layers
+    head_loss: Tensor  # scalar, mean cross-entropy of the next character, in nats
+    logits_BV: Tensor  # of the next character
+    goodness_positive_LB: Tensor
+    goodness_negative_LB: Tensor
+
+
+def text_loss(
+    net: CharNet, positive_BW: Tensor, negative_BW: Tensor, learning: LayerLearning
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of a character model, and goodness of both kinds `(L, B)`: dense one-hot rows, every layer's input detached."""
+    one_hot = F.one_hot(torch.cat([positive_BW, negative_BW]), len(net.alphabet)).flatten(1)
+    row = rms_normalize(one_hot.to(net.head.weight.dtype))
+    objective, losses, goodness_of_all = objective_of(learning, net.sign), [], []
+    for linear in net.hidden:
+        state = torch.relu(linear(row))
+        losses.append(objective(*goodness(state).chunk(2)).sum())
+        goodness_of_all.append(goodness(state).detach())
+        row = rms_normalize(state.detach())
+    positive_LB, negative_LB = torch.stack(goodness_of_all).chunk(2, dim=1)
+    return torch.stack(losses).sum() / len(positive_BW), positive_LB, negative_LB
+
+
+def text_learning(
+    net: CharNet, contexts_BW: Tensor, next_B: Tensor, negatives: NegativeWindows, learning: LayerLearning
+) -> TextLoss:
+    """See `CharNet.local_learning` for the arguments."""
+    logits_BV = net.logits(contexts_BW)
+    head_loss = F.cross_entropy(logits_BV, next_B)
+    negative_BW = negatives(logits_BV.detach()) if callable(negatives) else negatives
+    positive_BW = torch.cat([contexts_BW[:, 1:], next_B[:, None]], dim=1)
+    loss, positive_LB, negative_LB = text_loss(net, positive_BW, negative_BW, learning)
+    loss = loss + (head_loss - head_loss.detach())
+    return TextLoss(loss, head_loss.detach(), logits_BV.detach(), positive_LB, negative_LB)

@@ -36,7 +36,7 @@ def main() -> None:
         if mode == "backpropagation":
             loss = through_time(net, images, labels, negatives, count)
         else:
-            learning = Learning(count, memory="constant" if mode == "constant" else "full")
+            learning = Learning(iterations=count, memory="constant" if mode == "constant" else "full")
             loss = engine.local_learning(net, images, labels, negatives, learning, None).loss
         loss.backward()
         optimizer.step()

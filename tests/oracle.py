@@ -146,3 +146,54 @@ def local_gradients(arrays, images, labels, negatives, iterations, kind, thresho
                         grads[2][layer][unit] += delta * np.array(above)
             kinds = [(lab, new) for lab, _, _, new in steps]
     return loss, *grads
+
+
+# --- the character model ----------------------------------------------------------------------------------------------
+
+
+def character_arrays(net):
+    """Copy a `CharNet` into plain float64 arrays."""
+    return {
+        "hidden": [(p.weight.detach().double().numpy().copy(), p.bias.detach().numpy().copy()) for p in net.hidden],
+        "head": (net.head.weight.detach().double().numpy().copy(), net.head.bias.detach().numpy().copy()),
+        "head_layers": net.head_layers,
+        "symbols": len(net.alphabet),
+        "sign": net.sign,
+    }
+
+
+def character_states(arrays, window):
+    """The rows that the hidden layers read, and their states, of one window of symbol numbers."""
+    row = rms([1.0 if symbol == here else 0.0 for here in window for symbol in range(arrays["symbols"])])
+    rows, states = [], []
+    for weight, bias in arrays["hidden"]:
+        rows.append(row)
+        states.append([max(0.0, dot(w, row) + b) for w, b in zip(weight, bias, strict=True)])
+        row = rms(states[-1])
+    return rows, states
+
+
+def character_logits(arrays, window):
+    """Logits of the next character, by the head."""
+    _, states = character_states(arrays, window)
+    row = [value for layer in arrays["head_layers"] for value in rms(states[layer - 1])]
+    weight, bias = arrays["head"]
+    return [dot(w, row) + b for w, b in zip(weight, bias, strict=True)]
+
+
+def character_gradients(arrays, positives, negatives, kind, threshold, temperature):
+    """Loss, and gradients of every hidden layer's weight and bias, by hand: d goodness / d drive = 2 * state / H."""
+    grads = [(np.zeros_like(weight), np.zeros_like(bias)) for weight, bias in arrays["hidden"]]
+    loss, share = 0.0, 1 / len(positives)
+    for windows in zip(positives, negatives, strict=True):
+        rows, states = zip(*(character_states(arrays, window) for window in windows), strict=True)
+        for layer, (by_weight, by_bias) in enumerate(grads):
+            g = [goodness(of_kind[layer]) for of_kind in states]
+            value, *slopes = objective(kind, *g, threshold, temperature, arrays["sign"])
+            loss += share * value
+            for slope, row, state in zip(slopes, rows, states, strict=True):
+                for unit, activity in enumerate(state[layer]):
+                    delta = share * slope * 2 * activity / len(state[layer])
+                    by_weight[unit] += delta * np.array(row[layer])
+                    by_bias[unit] += delta
+    return loss, grads

@@ -163,8 +163,8 @@ def test_a_file_of_someone_else(tmp_path, content):
 
 def test_another_kind_of_net(tmp_path):
     path = tmp_path / "other.ckpt"
-    torch.save({NET_KEY: {"kind": "CharNet", "settings": {}}, "state_dict": {}}, path)
-    check_refused(path, "holds a CharNet, but must hold a RecurrentNet")
+    torch.save({NET_KEY: {"kind": "OtherNet", "settings": {}}, "state_dict": {}}, path)
+    check_refused(path, "holds a OtherNet, but must hold a RecurrentNet")
     net = write_checkpoint(make_net(), tmp_path / "net.ckpt")
     assert read_checkpoint(net)["epoch"] == 3
 
@@ -205,8 +205,8 @@ def test_a_broken_description_in_an_exported_folder(tmp_path, text):
 
 def test_an_exported_folder_of_another_kind_of_net(tmp_path):
     folder, entry = exported(tmp_path)
-    (folder / "net.json").write_text(json.dumps({**entry, "kind": "CharNet"}))
-    check_refused(folder, "CharNet")
+    (folder / "net.json").write_text(json.dumps({**entry, "kind": "OtherNet"}))
+    check_refused(folder, "OtherNet")
 
 
 @pytest.mark.parametrize("change", [{"hidden_features": [5, 4]}, {"in_features": 5}, {"depth": 2}])

@@ -48,7 +48,7 @@ def learn(precision=None, images=None, memory="full"):
     net = make_net((140, 130, 135), in_features=150, classes=4).float()
     images, labels = torch.rand(12, 150) if images is None else images, torch.arange(12) % 4
     with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
-        learned = net.local_learning(images, labels, (labels + 1) % 4, Learning(4, memory=memory))
+        learned = net.local_learning(images, labels, (labels + 1) % 4, Learning(iterations=4, memory=memory))
         scores = net.score(images)
     learned.loss.backward()
     return learned, scores, {name: parameter.grad for name, parameter in net.named_parameters()}

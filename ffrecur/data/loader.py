@@ -97,7 +97,11 @@ class TensorLoader:
             stop = self.count if batch == len(self) - 1 else start + self.batch_size
             part = order[start:stop][rank_slice(stop - start, self.rank, self.num_replicas)]
             self._handed_out = batch + 1
-            yield tuple(tensor[part] for tensor in self.tensors)
+            yield self.take(part)
+
+    def take(self, part: Tensor) -> tuple[Tensor, ...]:
+        """Return the samples at some indices."""
+        return tuple(tensor[part] for tensor in self.tensors)
 
     def state_dict(self) -> dict[str, int]:
         """The epoch and the number of its batches that are done."""

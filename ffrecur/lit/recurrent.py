@@ -97,7 +97,14 @@ class RecurrentModule(ClassifierModule):
         )
         # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
-        self.learning = Learning(iterations, objective, threshold, temperature, peer_normalization, memory)
+        self.learning = Learning(
+            iterations=iterations,
+            objective=objective,
+            threshold=threshold,
+            temperature=temperature,
+            peer_normalization=peer_normalization,
+            memory=memory,
+        )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.negatives, self.head_weight = negatives, head_weight
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))

@@ -1,0 +1,192 @@
+"""The character model: hidden layers that learn from windows of text, each by its own goodness.
+
+The paper's first draft (FFA13, December 2022) has it: the last ten characters, three hidden layers, negative data that
+the model predicts or dreams itself. Shapes: B batch, W window, V alphabet, H units of a layer, L hidden layers,
+N characters of a text. A window is a row of symbol numbers, the oldest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffrecur import character_engine, sampling
+from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
+from ffrecur.errors import UserError, check_setting
+from ffrecur.functional import goodness, rms_normalize
+from ffrecur.reference import LayerLearning, NegativeWindows, Objective, TextLoss
+
+States = tuple[Tensor, ...]
+
+
+class CharNet(nn.Module):
+    """Predict the next character from a window; the hidden layers learn by Forward-Forward, the head by the delta rule.
+
+    Layer 0 reads the window as W one-hot vectors side by side, column `position * V + character`, which normalisation
+    scales to `sqrt(V)` each; since all else is 0, it is computed as a sum of W columns. Every further layer reads the
+    normalised state of the one below. Weights start at `N(0, 2/fan_in)`, so that goodness starts near 1, biases and head
+    at 0.
+
+    Args:
+        alphabet: the symbols, V of them; the paper's 30 by default.
+        window: characters that the model looks back, W.
+        hidden_features: units of each hidden layer, at least one layer.
+        sign: 1 if real text shall have high goodness, -1 if low.
+        head_layers: layers whose normalised states the head reads, counted from 1; all by default.
+        fold_case: whether text is lower-cased.
+        unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
+
+    Raises:
+        UserError (a ValueError): a setting outside its range.
+    """
+
+    hidden: Sequence[nn.Linear]
+
+    def __init__(
+        self,
+        alphabet: str = PAPER_ALPHABET,
+        window: int = 10,
+        hidden_features: Sequence[int] = (2000, 2000, 2000),
+        sign: int = 1,
+        head_layers: Sequence[int] | None = None,
+        fold_case: bool = True,
+        unknown: Unknown = "drop",
+    ) -> None:
+        super().__init__()
+        self.alphabet = Alphabet(alphabet, fold_case, unknown)
+        widths = tuple(hidden_features)
+        layers = tuple(range(1, len(widths) + 1) if head_layers is None else head_layers)
+        check_setting(window >= 1, "window", window, "at least 1")
+        check_setting(
+            len(widths) >= 1 and min(widths) >= 1, "hidden_features", list(widths), "one or more widths of at least 1"
+        )
+        check_setting(sign in (1, -1), "sign", sign, "1 or -1")
+        in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, len(widths) + 1)))
+        check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")
+        self.window, self.hidden_features, self.sign, self.head_layers = window, widths, sign, layers
+        below = (window * len(self.alphabet), *widths[:-1])
+        # A ModuleList does not tell what it holds; the annotation above does.
+        self.hidden = nn.ModuleList(map(nn.Linear, below, widths))  # type: ignore[assignment]
+        self.head = nn.Linear(sum(widths[layer - 1] for layer in layers), len(self.alphabet))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from `N(0, 2/fan_in)`; set the biases and the head to 0."""
+        for linear in self.hidden:
+            nn.init.normal_(linear.weight, std=(2 / linear.in_features) ** 0.5)
+        for linear in (*self.hidden, self.head):
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.head.weight)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        return {
+            "alphabet": self.alphabet.symbols,
+            "window": self.window,
+            "hidden_features": list(self.hidden_features),
+            "sign": self.sign,
+            "head_layers": list(self.head_layers),
+            "fold_case": self.alphabet.fold_case,
+            "unknown": self.alphabet.unknown,
+        }
+
+    def encode(self, text: str) -> Tensor:
+        """Return the numbers of a text's symbols, `(N,)` int64; see `Alphabet.encode`."""
+        return self.alphabet.encode(text)
+
+    def decode(self, numbers_N: Tensor) -> str:
+        """Return the text of symbol numbers `(N,)`."""
+        return self.alphabet.decode(numbers_N)
+
+    # --- what it computes ---------------------------------------------------------------------------------------------
+
+    def first_drive(self, windows_BW: Tensor) -> Tensor:
+        """Return the first layer's drive `(B, H)`: the bias and a sum of W columns of its weight, times `sqrt(V)`.
+
+        Raises `UserError` for windows of another length.
+        """
+        if windows_BW.ndim != 2 or windows_BW.shape[1] != self.window:
+            raise UserError(
+                f"windows have the shape {tuple(windows_BW.shape)}, but the net reads (batch, {self.window})"
+            )
+        linear = self.hidden[0]
+        table = linear.weight.t() * character_engine.one_hot_scale(self)
+        return F.embedding_bag(self.columns(windows_BW), table, mode="sum") + linear.bias
+
+    def columns(self, windows_BW: Tensor) -> Tensor:
+        """Return the columns of the first layer's weight that each window reads: `position * V + character`, `(B, W)`."""
+        return windows_BW + torch.arange(self.window, device=windows_BW.device) * len(self.alphabet)
+
+    def states(self, windows_BW: Tensor) -> States:
+        """Return the hidden states before normalisation, L of `(B, H)`; no layer gets a gradient from one above."""
+        states = [torch.relu(self.first_drive(windows_BW))]
+        for linear in self.hidden[1:]:
+            states.append(torch.relu(linear(rms_normalize(states[-1].detach()))))
+        return tuple(states)
+
+    def head_logits(self, states: States) -> Tensor:
+        """Logits `(B, V)` of the linear head on the concatenated normalised states, to which it sends no gradient."""
+        return self.head(torch.cat([rms_normalize(states[layer - 1].detach()) for layer in self.head_layers], dim=1))
+
+    def logits(self, windows_BW: Tensor) -> Tensor:
+        """Logits `(B, V)` of the character that comes after each window."""
+        return self.head_logits(self.states(windows_BW))
+
+    def goodness(self, windows_BW: Tensor) -> Tensor:
+        """Goodness `mean(state**2)` of each layer, `(L, B)`."""
+        return torch.stack([goodness(state) for state in self.states(windows_BW)])
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def local_loss(
+        self,
+        positive_windows_BW: Tensor,
+        negative_windows_BW: Tensor,
+        objective: Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+    ) -> Tensor:
+        """Local loss `1/B * sum over windows and layers of the objective`, a scalar.
+
+        Its backward leaves the local gradients of the hidden layers, in closed form: the derivative of each layer's own
+        objective by its own weights, and no others. The head learns by `F.cross_entropy(net.logits(windows), next)`.
+        A positive window is real text that ends with the character in question. Raises `UserError` for settings outside
+        their range, see `reference.LayerLearning`.
+        """
+        learning = LayerLearning(objective=objective, threshold=threshold, temperature=temperature)
+        return character_engine.local_loss(self, positive_windows_BW, negative_windows_BW, learning)
+
+    def local_learning(
+        self, contexts_BW: Tensor, next_B: Tensor, negatives: NegativeWindows, learning: LayerLearning
+    ) -> TextLoss:
+        """Return the local loss of one batch with what else there is to know of it.
+
+        Its backward leaves the local gradients of the hidden layers, and the head's delta rule for the mean
+        cross-entropy of the next character, in closed form.
+
+        Args:
+            contexts_BW: real windows.
+            next_B: the character that comes after each.
+            negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
+                or a function that makes them from the head's logits `(B, V)`.
+            learning: objective, threshold, temperature and phase.
+        """
+        return character_engine.local_learning(self, contexts_BW, next_B, negatives, learning)
+
+    # --- text ---------------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: str,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> str:
+        """Return `length` characters that go on from the prompt; see `sampling.stream` for how they are drawn."""
+        return "".join(sampling.stream(self, prompt, length, temperature, top_k, generator))

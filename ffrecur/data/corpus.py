@@ -1,0 +1,194 @@
+"""The data module for text: from the settings under `data.` to windows of characters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, learn_alphabet
+from ffrecur.data.documents import compile_separator, read_documents, split_documents
+from ffrecur.data.loader import TensorLoader
+from ffrecur.errors import UserError, check_setting
+from ffrecur.text import Text, make_text, places, windows_at
+
+LEARNED = "learned"  # no alphabet: it has an e twice
+
+
+class WindowLoader(TensorLoader):
+    """Iterates over the places of a text: batches `(windows (B, W + 1) int64, index (B,) int64)`.
+
+    The last symbol of a window is the one to predict; `index` numbers the places.
+    """
+
+    def __init__(self, text: Text, places_M: Tensor, window: int, *arguments: object) -> None:
+        super().__init__([torch.arange(len(places_M))], *arguments)  # type: ignore[arg-type]
+        self.text, self.places_M, self.window = text, places_M, window
+
+    def take(self, part: Tensor) -> tuple[Tensor, ...]:
+        """Return the windows of some places."""
+        return windows_at(self.text, self.places_M[part], self.window + 1), part
+
+
+class CorpusDataModule(LightningDataModule):
+    r"""Windows of text; batches are `(windows (B, W + 1) int64, index (B,) int64)`, the character to predict last.
+
+    Splits are by document, before windows are cut: no window has characters of two documents. Without a test split the
+    validation documents test too, and the log says so. After `setup` there are `description`, `alphabet`, `train_text`,
+    `validation_text`, `test_text` and the documents as strings, `train_documents` and so on.
+
+    Args:
+        source: "bundled" (300 fables of our own); a text file; a folder of them, or of a data set; or a hub id.
+        document_separator: regular expression that cuts a file into documents, such as "\n\n"; what it matches is left
+            out. Without one each file, or each row of a data set, is a document.
+        document_length: characters that are kept of each document, its first; all by default. The paper has 100.
+        window: characters that the model looks back, W.
+        alphabet: the symbols, or "learned" from the training text.
+        minimum_count: how often a symbol must occur to be learned.
+        fold_case: whether text is lower-cased.
+        unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
+        batch_size: windows a training batch, of all processes together.
+        evaluation_batch_size: windows a batch in validation and test.
+        validation_size: the last so many training documents validate. By default the source's own validation split;
+            where it has none, a tenth.
+        split_seed: draw the validation documents at random with this seed instead.
+        text_column: column with the text, where a data set has several.
+        seed: seed of the order of the training windows; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range; in `setup`, everything wrong with the source.
+    """
+
+    description: str
+    alphabet: Alphabet
+    train_text: Text | None = None
+    validation_text: Text
+    test_text: Text
+    train_documents: list[str]
+    validation_documents: list[str]
+    test_documents: list[str]
+
+    def __init__(
+        self,
+        source: str = "bundled",
+        document_separator: str | None = None,
+        document_length: int | None = None,
+        window: int = 10,
+        alphabet: str = PAPER_ALPHABET,
+        minimum_count: int = 1,
+        fold_case: bool = True,
+        unknown: Unknown = "drop",
+        batch_size: int = 100,
+        evaluation_batch_size: int = 1000,
+        validation_size: int | None = None,
+        split_seed: int | None = None,
+        text_column: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        source = str(source)  # a Path would make the checkpoint unreadable under weights_only
+        check_setting(source.strip() != "", "data.source", source, "'bundled', a text file, a folder or a hub id")
+        compile_separator(document_separator)
+        at_least_1 = {"window": window, "minimum_count": minimum_count, "batch_size": batch_size}
+        for name, value in {**at_least_1, "evaluation_batch_size": evaluation_batch_size}.items():
+            check_setting(value >= 1, f"data.{name}", value, "a whole number of at least 1")
+        for name, size in (("document_length", document_length), ("validation_size", validation_size)):
+            check_setting(size is None or size >= 1, f"data.{name}", size, "a whole number of at least 1")
+        for name, number in (("split_seed", split_seed), ("seed", seed)):
+            check_setting(number is None or 0 <= number < 2**32, f"data.{name}", number, "from 0 to 2**32 - 1")
+        if alphabet != LEARNED:
+            Alphabet(alphabet, fold_case, unknown)
+        self.save_hyperparameters()
+        self.source, self.window, self.seed = source, window, seed
+        self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
+
+    def setup(self, stage: str) -> None:
+        """Read the source, once."""
+        if self.train_text is not None:
+            return
+        own = self.hparams
+        source = read_documents(self.source, own["document_separator"], own["text_column"])
+        train, validation, test = source.train, source.validation, source.test
+        if validation is None or own["validation_size"] is not None or own["split_seed"] is not None:
+            train, validation = split_documents(train, own["validation_size"], own["split_seed"])
+        self.alphabet = self.make_alphabet(train)
+        self.description = source.description
+        self.train_documents, self.train_text = self.encode("training", train)
+        self.validation_documents, self.validation_text = self.encode("validation", validation)
+        self.test_documents, self.test_text = self.validation_documents, self.validation_text
+        what = "no test split: the validation documents test too, so test figures are validation figures"
+        if test is not None:
+            self.test_documents, self.test_text = self.encode("test", test)
+            what = f"{len(test):,} test ({len(self.test_text.symbols_N):,})"
+        rank_zero_info(
+            f"{source.description}; documents (characters): {len(train):,} train ({len(self.train_text.symbols_N):,}), "
+            f"{len(validation):,} validate ({len(self.validation_text.symbols_N):,}), {what}"
+        )
+        rank_zero_info(f"alphabet of {len(self.alphabet)}: {self.alphabet.symbols!r}; {self.count_unknown(train)}")
+
+    def make_alphabet(self, documents: Sequence[str]) -> Alphabet:
+        """Return the alphabet that was given, or the one that the training documents have."""
+        symbols, fold_case = self.hparams["alphabet"], self.hparams["fold_case"]
+        if symbols == LEARNED:
+            symbols = learn_alphabet(" ".join(documents), self.hparams["minimum_count"], fold_case)
+        return Alphabet(symbols, fold_case, self.hparams["unknown"])
+
+    def count_unknown(self, documents: Sequence[str]) -> str:
+        """Return a phrase for the log: what becomes of the characters that are no symbols, and how many there are."""
+        counts: Counter[str] = Counter()
+        for document in documents:
+            counts.update(self.alphabet.unknown_in(document))
+        policy = {"drop": "dropped", "replace": "replaced by spaces", "error": "refused"}[self.alphabet.unknown]
+        most = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
+        found = f"{counts.total():,} in the training text" + (f" ({most})" if most else "")
+        return f"other characters are {policy}: {found}"
+
+    def encode(self, name: str, documents: Sequence[str]) -> tuple[list[str], Text]:
+        """Return documents as the model sees them, cut to their length, as strings and as numbers.
+
+        Raises `UserError` for one without a single window.
+        """
+        encoded = [self.alphabet.encode(document)[: self.hparams["document_length"]] for document in documents]
+        for number, (numbers, document) in enumerate(zip(encoded, documents, strict=True), start=1):
+            if len(numbers) <= self.window:
+                raise UserError(
+                    f"data.source is {self.source!r}, whose {name} document {number} ({document[:30]!r}) has {len(numbers)} "
+                    f"characters of the alphabet, but must have more than the window's {self.window}"
+                )
+        return [self.alphabet.decode(numbers) for numbers in encoded], make_text(encoded, len(self.alphabet))
+
+    def train_dataloader(self) -> WindowLoader:
+        """Batches of the training windows, in a new order each epoch."""
+        if self.trainer is None:
+            return self.loader(self.train_text, self.batch_size, shuffle=True)
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        # Lightning's overfit_batches means the same batches every epoch.
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        return self.loader(self.train_text, self.batch_size, shuffle, lambda: progress.processed)  # type: ignore[attr-defined]
+
+    def val_dataloader(self) -> WindowLoader:
+        """Batches of the validation windows, in order."""
+        return self.loader(self.validation_text, self.evaluation_batch_size)
+
+    def test_dataloader(self) -> WindowLoader:
+        """Batches of the test windows, in order."""
+        return self.loader(self.test_text, self.evaluation_batch_size)
+
+    def loader(
+        self,
+        text: Text | None,
+        batch_size: int,
+        shuffle: bool = False,
+        batches_done: Callable[[], int] | None = None,
+    ) -> WindowLoader:
+        """A loader of one split for the process that we are."""
+        if text is None:
+            raise RuntimeError("call setup() first")
+        replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        return WindowLoader(
+            text, places(text, self.window), self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done
+        )

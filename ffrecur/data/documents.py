@@ -1,0 +1,161 @@
+"""From the setting `data.source` to documents of text, split into training, validation and test documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ffrecur.errors import UserError, check_setting
+
+BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+
+class Documents(NamedTuple):
+    """Documents of a source: strings without line breaks, and where they came from."""
+
+    description: str
+    train: list[str]
+    validation: list[str] | None  # None where the source has no such split
+    test: list[str] | None
+
+
+def read_documents(source: str, separator: str | None = None, text_column: str | None = None) -> Documents:
+    """Read `source`, which is tried as: `bundled`; a text file; a folder with `.txt` files; what `datasets` reads.
+
+    A file is cut into documents where the regular expression `separator` matches (`^` and `$` match at every line); what
+    it matches is left out. Without one, each file and each row of a data set is a document. White space of any kind and
+    length becomes a space. Raises `UserError` for everything that is wrong with the source.
+    """
+    pattern = compile_separator(separator)
+    if source == "bundled":
+        text = resources.files("ffrecur.data").joinpath("fables.txt").read_text(encoding="utf-8")
+        fables = cut(text, re.compile(r"\n\n"))
+        size = BUNDLED_TEST
+        return Documents("300 fables of our own", fables[: -2 * size], fables[-2 * size : -size], fables[-size:])
+    path = Path(source).expanduser()
+    files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
+    if not files:
+        return read_data_set(source, pattern, text_column)
+    documents = [document for file in files for document in cut(read_text(source, file), pattern)]
+    what = f"text file {path.name}" if path.is_file() else f"folder {path.name} of {len(files)} text files"
+    if len(documents) < 2:
+        raise UserError(
+            f"data.source is {source!r}, which is one document, but must be at least two, so that some can validate"
+            + (": set data.document_separator" if separator is None else f"; data.document_separator is {separator!r}")
+        )
+    return Documents(what, documents, None, None)
+
+
+def compile_separator(separator: str | None) -> re.Pattern[str] | None:
+    """Return the compiled expression; raises `UserError` for an invalid one, or one that matches nothing at all."""
+    if separator is None:
+        return None
+    try:
+        pattern = re.compile(separator, re.MULTILINE)
+    except re.error as error:
+        raise UserError(f"data.document_separator is {separator!r}, which is no regular expression: {error}") from error
+    check_setting(
+        pattern.match("") is None,
+        "data.document_separator",
+        separator,
+        "an expression that matches at least one character",
+    )
+    return pattern
+
+
+def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
+    r"""Return the documents of a text, without those that are white space alone.
+
+    >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
+    ['one line', 'two']
+    """
+    places = [] if separator is None else [match.span() for match in separator.finditer(text)]
+    starts, stops = [0, *(stop for _, stop in places)], [*(start for start, _ in places), len(text)]
+    parts = (" ".join(text[start:stop].split()) for start, stop in zip(starts, stops, strict=True))
+    return [part for part in parts if part]
+
+
+def read_text(source: str, file: Path) -> str:
+    """Return a file's text. Raises `UserError` for one that is empty, may not be read or is not UTF-8."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"data.source is {source!r}, whose file {file.name} is not UTF-8: byte {error.start} is "
+            f"0x{error.object[error.start]:02x}"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"data.source is {source!r}, whose file {file.name} cannot be read: {error.strerror}"
+        ) from error
+    if not text.strip():
+        raise UserError(f"data.source is {source!r}, whose file {file.name} is empty")
+    return text
+
+
+def read_data_set(source: str, separator: re.Pattern[str] | None, text_column: str | None) -> Documents:
+    """Read what `datasets` knows: a folder (parquet, JSON lines, CSV, `save_to_disk`) or a hub id."""
+    # Imported here, because `datasets` takes a second to import and text files do not need it.
+    from ffrecur.data.huggingface import load_folder, load_hub
+    from ffrecur.data.sources import HUB_ID
+
+    path = Path(source).expanduser()
+    if not path.is_dir() and not HUB_ID.fullmatch(source):
+        raise UserError(
+            f"data.source is {source!r}, which is not there; it must be 'bundled', a text file, a folder of them or of "
+            "a data set, or a hub id"
+        )
+    kind, splits = load_folder(source, path) if path.is_dir() else load_hub(source)
+    if len(splits) == 1:
+        splits = {"train": next(iter(splits.values()))}
+    used = {SPLIT_NAMES[name]: split for name, split in splits.items() if name in SPLIT_NAMES}
+    if "train" not in used:
+        raise UserError(
+            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
+        )
+    column = choose_text_column(source, used["train"].features, text_column)
+    texts: dict[str, list[str]] = {}
+    for name, split in used.items():
+        if column not in split.column_names:
+            raise UserError(f"data.source is {source!r}, whose {name} split has no column {column!r}")
+        texts[name] = [part for text in split[column] for part in cut(text or "", separator)]
+    return Documents(kind, texts["train"], texts.get("validation"), texts.get("test"))
+
+
+def choose_text_column(source: str, features: dict[str, object], chosen: str | None) -> str:
+    """Return the column that `data.text_column` names, or the one named text, or the only one of strings."""
+    strings = [
+        name for name, feature in features.items() if getattr(feature, "dtype", "") in ("string", "large_string")
+    ]
+    if chosen is not None:
+        check_setting(
+            chosen in strings, "data.text_column", chosen, f"a column of text: {', '.join(strings) or 'none'}"
+        )
+        return chosen
+    if "text" in strings:
+        return "text"
+    if len(strings) != 1:
+        found = f"several text columns, {', '.join(strings)}: set data.text_column" if strings else "no text column"
+        raise UserError(f"data.source is {source!r}, which has {found}; its columns are {', '.join(features)}")
+    return strings[0]
+
+
+def split_documents(
+    documents: Sequence[str], validation_size: int | None, split_seed: int | None
+) -> tuple[list[str], list[str]]:
+    """Return training and validation documents: the last ones validate, or some drawn with `split_seed`.
+
+    By default a tenth of them, at least one. Raises `UserError` for more than there are.
+    """
+    size = validation_size if validation_size is not None else max(1, len(documents) // 10)
+    check_setting(size < len(documents), "data.validation_size", size, f"less than the {len(documents)} documents")
+    order = list(range(len(documents)))
+    if split_seed is not None:
+        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(split_seed)).tolist()
+    return [documents[i] for i in order[:-size]], [documents[i] for i in order[-size:]]

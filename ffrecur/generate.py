@@ -1,0 +1,124 @@
+"""The command `ffrecur generate`: a trained character model writes on. It starts without Lightning."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ffrecur.character import CharNet
+from ffrecur.checkpoint import kind_of, load
+from ffrecur.errors import UserError, check_setting
+from ffrecur.sampling import stream
+from ffrecur.seeding import seeded_generator
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake."""
+        raise UserError(message)
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command's options."""
+    parser = Parser(
+        prog="ffrecur generate",
+        allow_abbrev=False,
+        description="Let a trained character model write on from a prompt. Standard output gets the text and nothing else.",
+    )
+    parser.add_argument(
+        "--checkpoint", help="checkpoint file, run folder or exported folder; the newest text run by default"
+    )
+    parser.add_argument("--root", default="runs", help="where the newest text run is looked for (default: %(default)s)")
+    parser.add_argument("--prompt", default="", help="text before; - reads it from standard input (default: none)")
+    parser.add_argument("--length", type=int, default=300, help="characters to draw (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest (default: %(default)s)")
+    parser.add_argument("--top_k", type=int, help="draw among so many of the likeliest characters only")
+    parser.add_argument("--num_samples", type=int, default=1, help="texts, one after the other (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default: %(default)s)")
+    parser.add_argument(
+        "--by",
+        choices=("softmax", "goodness"),
+        default="softmax",
+        help="what rates the candidates (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--goodness_temperature", type=float, default=0.1, help="goodness scale of --by goodness (default: %(default)s)"
+    )
+    return parser
+
+
+def newest_text_run(root: str) -> Path:
+    """Return the folder below `root` whose checkpoint of a character model was written last. Raises `UserError` if none is."""
+    lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for last in lasts:
+        if kind_of(last) == "CharNet":
+            print(f"Using {last.parent}, the newest text run.", file=sys.stderr)
+            return last.parent
+    raise UserError(
+        f"checkpoint is not given, and there is no text run in '{root}' yet; train one with "
+        "`ffrecur fit --config tasks/text/bundled.yaml`"
+    )
+
+
+def read_prompt(prompt: str) -> str:
+    """Return the prompt, from standard input if it is `-`, without the line's end there."""
+    return sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+
+
+def warn_of_unknown(net: CharNet, prompt: str) -> None:
+    """Say on standard error which characters of the prompt the model does not know, and what becomes of them."""
+    unknown = net.alphabet.unknown_in(prompt)
+    if unknown and net.alphabet.unknown != "error":
+        what = {"drop": "dropped", "replace": "replaced by spaces"}[net.alphabet.unknown]
+        characters = " ".join(repr(character) for character in sorted(unknown))
+        print(f"warning: not in the alphabet and {what}: {characters}", file=sys.stderr)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Generate. Raises `UserError` for a user's mistake."""
+    options = make_parser().parse_args(arguments)
+    check_setting(options.num_samples >= 1, "num_samples", options.num_samples, "at least 1")
+    check_setting(0 <= options.seed < 2**32, "seed", options.seed, "in 0..2**32-1")
+    net = load(options.checkpoint or newest_text_run(options.root))
+    if not isinstance(net, CharNet):
+        raise UserError(
+            f"checkpoint is '{options.checkpoint}', which holds a {type(net).__name__}, but must hold a CharNet"
+        )
+    prompt = read_prompt(options.prompt)
+    samples = [
+        stream(
+            net,
+            prompt,
+            options.length,
+            options.temperature,
+            options.top_k,
+            seeded_generator(options.seed, number),
+            options.by,
+            options.goodness_temperature,
+        )
+        for number in range(options.num_samples)
+    ]
+    warn_of_unknown(net, prompt)
+    for sample in samples:
+        print(prompt, end="", flush=True)
+        for character in sample:
+            print(character, end="", flush=True)
+        print(flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return the exit code: 0, or 2 after a mistake of the user's, told in one line."""
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    return 0

@@ -1,0 +1,302 @@
+"""The LightningModules that train and evaluate a `CharNet`: by Forward-Forward, and the baseline by backpropagation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffrecur.backprop import character_logits
+from ffrecur.character import CharNet
+from ffrecur.dreams import self_generated, teacher_forced, uniform
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit.module import NetModule
+from ffrecur.metrics import MeanGoodness
+from ffrecur.reference import LayerLearning, Objective, Phase
+from ffrecur.seeding import seeded_generator
+from ffrecur.text import check_depth, places, windows_at
+from ffrecur.text_metrics import Accuracy, BitsPerCharacter
+
+DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
+Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
+LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
+PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
+
+
+class TextModule(NetModule):
+    """Base of the modules for text. The alphabet and the window come from the data."""
+
+    kind = "CharNet"
+    target = "val/bits_per_character"
+    structure = ("alphabet", "window", "hidden_features", "head_layers")
+    net: CharNet
+
+    def match_data(self, data: Any) -> None:
+        """Take alphabet and window from a data module that has been set up, unless they are known already.
+
+        Raises `UserError` for data with others, and for data without an alphabet.
+        """
+        if data is None:
+            return
+        if not hasattr(data, "alphabet"):
+            raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads text: CorpusDataModule")
+        alphabet = data.alphabet
+        found = {"window": data.window, "alphabet": alphabet.symbols, "fold_case": alphabet.fold_case}
+        for name, value in {**found, "unknown": alphabet.unknown}.items():
+            known = self.hparams[name]
+            if known is None:
+                self.hparams[name] = value
+            elif known != value:
+                raise UserError(f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name}")
+
+    def build(self) -> CharNet:
+        """Return a new net."""
+        names = ("alphabet", "window", "hidden_features", "sign", "head_layers", "fold_case", "unknown")
+        return CharNet(**{name: self.hparams[name] for name in names if self.hparams.get(name) is not None})
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def _start_evaluation(self) -> None:
+        self.bits, self.accuracy = BitsPerCharacter().to(self.device), Accuracy().to(self.device)
+
+    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Evaluate one batch."""
+        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        logits_BV = self.net.logits(contexts_BW)
+        self.bits.update(logits_BV, next_B)
+        self.accuracy.update(logits_BV, next_B)
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Log bits per character and accuracy."""
+        self._log_figures("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log bits per character and accuracy."""
+        self._log_figures("test")
+
+    def _log_figures(self, stage: str) -> None:
+        figures = {"bits_per_character": float(self.bits.compute()), "accuracy": float(self.accuracy.compute())}
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, prog_bar=stage == "val")
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the loss of one batch."""
+
+    def log_step(self, loss: Tensor, head_loss: Tensor, logits_BV: Tensor, next_B: Tensor, batch_index: int) -> None:
+        """Log the training figures of one batch; raises `UserError` for a loss that is not finite."""
+        self.check_loss(loss, batch_index)
+        figures = {
+            "train/loss": loss.detach(),
+            "train/bits_per_character": head_loss.detach() / torch.log(torch.tensor(2.0)),
+            "train/accuracy": (logits_BV.argmax(dim=1) == next_B).float().mean(),
+        }
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(next_B))
+
+
+class CharModule(TextModule):
+    """Train a character model, each hidden layer by its own goodness, the head by the delta rule.
+
+    One batch: the model predicts what comes after each window; the real window that ends with the next character is
+    positive data; a negative window of the same place comes from one of several sources; one optimiser step.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        window: characters that the model looks back; learned from the data.
+        alphabet: its symbols; learned from the data.
+        sign: 1 if real text shall have high goodness, -1 if low.
+        head_layers: layers that the head reads, counted from 1; all by default.
+        fold_case: whether text is lower-cased; learned from the data.
+        unknown: what becomes of characters that are no symbols; learned from the data.
+        negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
+            one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
+            (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
+        dream_depth: least and most dreamt characters of a dream, see `ffrecur.dreams.dream_begins`.
+        dream_temperature: temperature of the softmax that dreams are drawn from.
+        dream_every: epochs after which the model dreams anew.
+        sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
+        objective: "logistic" or "paired" (each negative against the positive of the same place; no threshold).
+        threshold: goodness at which a window is as likely positive as negative.
+        temperature: goodness scale of the objective, greater than 0.
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, stepped once an epoch.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights and of all draws; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        window: int | None = None,
+        alphabet: str | None = None,
+        sign: int = 1,
+        head_layers: list[int] | None = None,
+        fold_case: bool | None = None,
+        unknown: str | None = None,
+        negatives: Negatives = "teacher_forcing",
+        dream_depth: tuple[int, int] = (1, 5),
+        dream_temperature: float = 1.0,
+        dream_every: int = 1,
+        sleep: int = 0,
+        objective: Objective = "paired",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        learning = partial(LayerLearning, objective=objective, threshold=threshold, temperature=temperature)
+        phases: tuple[Phase, ...] = ("awake", "asleep") if sleep else ("both",)
+        self.learnings = [learning(phase=phase) for phase in phases]
+        self.negatives, self.sleep = negatives, sleep
+        self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
+        check_depth(self.dream_depth)
+        check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
+        check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
+        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
+        self.dreams_MW: Tensor | None = None
+        with torch.device("meta"):
+            self.build()
+
+    def configure_model(self) -> None:
+        """Build the net; without negatives its hidden layers stay as they are."""
+        super().configure_model()
+        self.net.hidden.requires_grad_(self.negatives != "none")  # type: ignore[attr-defined]
+
+    def on_train_epoch_start(self) -> None:
+        """Dream anew if it is time."""
+        super().on_train_epoch_start()
+        self.goodness_means = {
+            kind: MeanGoodness(1, len(self.net.hidden_features)).to(self.device) for kind in ("positive", "negative")
+        }
+        if self.negatives in ("self_generated", "dream") and self.current_epoch % self.hparams["dream_every"] == 0:
+            self.dream()
+
+    def dream(self) -> None:
+        """Let the model dream on from the training text; log how varied the dreams are."""
+        text = self.trainer.datamodule.train_text  # type: ignore[attr-defined]
+        here = places(text, self.net.window)
+        self.dreams_MW = self_generated(
+            self.net,
+            text,
+            here,
+            self.dream_depth,
+            self.hparams["dream_temperature"],
+            seeded_generator(self.seed, self.current_epoch, 2**32 - 1),
+            shuffle=self.negatives == "dream",
+        )
+        real_MW = windows_at(text, here, self.net.window)
+        self.log("train/dream_variety", distinct_ends(self.dreams_MW) / distinct_ends(real_MW))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the local loss of one batch; its backward leaves each layer's local gradients."""
+        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        if self.negatives == "none":
+            logits_BV = self.net.logits(contexts_BW)
+            loss = F.cross_entropy(logits_BV, next_B)
+            self.log_step(loss, loss, logits_BV, next_B, batch_index)
+            return loss
+        source = seeded_generator(self.seed, self.current_epoch, batch_index)
+        if self.negatives in LAST_CHARACTER:
+            negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, generator=source)
+        else:
+            assert self.dreams_MW is not None
+            negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
+        learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
+        learned = self.net.local_learning(contexts_BW, next_B, negatives, learning)
+        self.log_step(learned.loss, learned.head_loss, learned.logits_BV, next_B, batch_index)
+        self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
+        self.goodness_means["negative"].update(learned.goodness_negative_LB[None])
+        return learned.loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean goodness of each layer."""
+        for kind, metric in self.goodness_means.items() if self.negatives != "none" else ():
+            for layer, value in enumerate(metric.compute().flatten(), start=1):
+                self.log(f"train/goodness_{kind}_layer_{layer}", value)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the dreams, for a run that is continued amid an epoch."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[DREAMS_KEY] = self.dreams_MW
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the dreams back."""
+        super().on_load_checkpoint(checkpoint)
+        self.dreams_MW = checkpoint.get(DREAMS_KEY)
+
+
+class CharBackpropModule(TextModule):
+    """Train the same net by backpropagation of the next character's cross-entropy: the baseline for `CharModule`.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        window: characters that the model looks back; learned from the data.
+        alphabet: its symbols; learned from the data.
+        head_layers: layers that the head reads, counted from 1; all by default.
+        fold_case: whether text is lower-cased; learned from the data.
+        unknown: what becomes of characters that are no symbols; learned from the data.
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, stepped once an epoch.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        window: int | None = None,
+        alphabet: str | None = None,
+        head_layers: list[int] | None = None,
+        fold_case: bool | None = None,
+        unknown: str | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        with torch.device("meta"):
+            self.build()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the mean cross-entropy of one batch."""
+        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        logits_BV = character_logits(self.net, contexts_BW)
+        loss = F.cross_entropy(logits_BV, next_B)
+        self.log_step(loss, loss, logits_BV, next_B, batch_index)
+        return loss
+
+
+def distinct_ends(windows_MW: Tensor) -> int:
+    """Count the different last four characters (fewer in shorter windows) of windows."""
+    return len(windows_MW[:, -4:].unique(dim=0))

@@ -1,0 +1,69 @@
+"""What samples of a text model are worth: words that exist, variety, and how much is copied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WORD = re.compile(r"[^\W\d_]+")  # letters of any script
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, the last one left out if the text ends within it.
+
+    >>> words("The fox, the cro")
+    ['The', 'fox', 'the']
+    """
+    found = WORD.findall(text)
+    return found[:-1] if text and WORD.fullmatch(text[-1]) else found
+
+
+def known_word_share(samples: Sequence[str], training_texts: Sequence[str]) -> float:
+    """Return the share of the samples' words that occur in the training text; NaN if there are none.
+
+    >>> known_word_share(["the cat zat. "], ["the cat sat. "])
+    0.6666666666666666
+    """
+    known = {word for text in training_texts for word in WORD.findall(text)}
+    drawn = [word for sample in samples for word in words(sample)]
+    return sum(word in known for word in drawn) / len(drawn) if drawn else float("nan")
+
+
+def grams(texts: Sequence[str], length: int) -> list[str]:
+    """Return every run of so many characters of each text."""
+    return [text[start : start + length] for text in texts for start in range(len(text) - length + 1)]
+
+
+def distinct_4gram_ratio(samples: Sequence[str]) -> float:
+    """Return the number of different runs of 4 characters over the number of all; NaN if there are none.
+
+    A model that repeats itself has a low one. It falls with the length of text, so compare equal lengths only.
+
+    >>> distinct_4gram_ratio(["abcdabcd"])
+    0.8
+    """
+    found = grams(samples, 4)
+    return len(set(found)) / len(found) if found else float("nan")
+
+
+def longest_copied(samples: Sequence[str], training_texts: Sequence[str]) -> str:
+    """Return the longest run of characters that samples and training text have in common, the first of equals.
+
+    >>> longest_copied(["a red fox ran"], ["the red fox sat"])
+    ' red fox '
+    """
+
+    def copied(length: int) -> str | None:
+        known = set(grams(training_texts, length))
+        return next((run for run in grams(samples, length) if run in known), None)
+
+    # Every part of a copied run is copied too, so the greatest length can be found by halving.
+    low, high, best = 0, max((len(sample) for sample in samples), default=0), ""
+    while low < high:
+        middle = (low + high + 1) // 2
+        run = copied(middle)
+        if run is None:
+            high = middle - 1
+        else:
+            low, best = middle, run
+    return best

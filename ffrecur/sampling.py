@@ -1,0 +1,133 @@
+"""Drawing text from a character model, one character after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from ffrecur.character_engine import Layers, features, first_drive, prepare_layers, rise, run
+from ffrecur.errors import check_setting
+
+if TYPE_CHECKING:
+    from ffrecur.character import CharNet
+
+By = Literal["softmax", "goodness"]
+
+
+def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:
+    """Draw one symbol a row with probability `softmax(logits / temperature)`, among the `top_k` highest, `(B,)`.
+
+    `noise_B` is uniform in [0, 1): the symbol is the first whose cumulated probability exceeds it, in float64, so that one
+    of probability 0 is never drawn. Temperature 0 takes the highest logit, the first of equals.
+
+    >>> draw(torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.tensor([0.49, 0.51]))
+    tensor([0, 1])
+    """
+    if temperature == 0:
+        return logits_BV.argmax(dim=1)
+    logits_BV = logits_BV.double() / temperature
+    if top_k is not None and top_k < logits_BV.shape[1]:
+        kept_BK = logits_BV.topk(top_k, dim=1).indices
+        logits_BV = torch.full_like(logits_BV, -torch.inf).scatter(1, kept_BK, logits_BV.gather(1, kept_BK))
+    cumulated_BV = torch.softmax(logits_BV, dim=1).cumsum(dim=1)
+    return (cumulated_BV <= noise_B[:, None].double() * cumulated_BV[:, -1:]).sum(dim=1)
+
+
+def softmax_logits(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
+    """Logits `(B, V)` of the character after each window, by the head."""
+    return net.head(features(net, run(net, layers, windows_BW)))
+
+
+def goodness_logits(net: CharNet, layers: Layers, windows_BW: Tensor, temperature: float) -> Tensor:
+    """Log-odds `(B, V)`, but for a constant, of real text for each character after each window, by all layers' goodness.
+
+    `sign * sum over layers of goodness / temperature` of the V windows that end with each symbol. They share what their
+    first W - 1 characters give to the first layer.
+    """
+    symbols, last = len(net.alphabet), len(net.alphabet) * (net.window - 1)
+    moved_BW = torch.cat([windows_BW[:, 1:], windows_BW.new_zeros(len(windows_BW), 1)], dim=1)
+    shared_BH = first_drive(net, layers, moved_BW) - layers.table[last]
+    drive_BVH = shared_BH[:, None] + layers.table[last:]
+    goodness_LBV = rise(layers, drive_BVH.flatten(0, 1)).goodness_LB.unflatten(1, (-1, symbols))
+    return net.sign / temperature * goodness_LBV.sum(dim=0)
+
+
+@torch.no_grad()
+def roll_out(
+    net: CharNet, windows_BW: Tensor, noise_BN: Tensor, temperature: float = 1.0, top_k: int | None = None
+) -> Tensor:
+    """Let the model write on from each window: N symbols each, `(B, W + N)`, the window included.
+
+    `noise_BN` is uniform in [0, 1). The weights are laid out once for all steps.
+    """
+    layers = prepare_layers(net)
+    text = torch.cat([windows_BW, windows_BW.new_zeros(noise_BN.shape)], dim=1)
+    for step, noise_B in enumerate(noise_BN.t()):
+        logits_BV = softmax_logits(net, layers, text[:, step : step + net.window])
+        text[:, step + net.window] = draw(logits_BV, noise_B, temperature, top_k)
+    return text
+
+
+def stream(
+    net: CharNet,
+    prompt: str,
+    length: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+    by: By = "softmax",
+    goodness_temperature: float = 0.1,
+) -> Iterator[str]:
+    """Return an iterator over `length` characters that go on from the prompt, each drawn when it is asked for.
+
+    Args:
+        net: the model.
+        prompt: text before; one shorter than the window is filled up on the left with spaces, or with the first symbol
+            where a space is none.
+        length: characters to draw, at least 0.
+        temperature: divides the logits; 0 always takes the likeliest character.
+        top_k: draw among so many of the likeliest characters only.
+        generator: of the draws, on the CPU; PyTorch's global one if none is given.
+        by: "softmax" (the head) or "goodness" (of the windows that end with each candidate).
+        goodness_temperature: the goodness scale of "goodness", as of the objective in training.
+
+    Raises:
+        UserError: a setting outside its range, or a prompt with characters that the alphabet refuses.
+    """
+    check_setting(length >= 0, "length", length, "at least 0")
+    check_setting(temperature >= 0, "temperature", temperature, "at least 0")
+    check_setting(top_k is None or top_k >= 1, "top_k", top_k, "at least 1")
+    check_setting(by in ("softmax", "goodness"), "by", by, "softmax or goodness")
+    check_setting(goodness_temperature > 0, "goodness_temperature", goodness_temperature, "greater than 0")
+    window_1W = padded(net, net.encode(prompt))
+
+    @torch.no_grad()
+    def next_symbol(window_1W: Tensor) -> Tensor:
+        if by == "goodness":
+            logits_1V = goodness_logits(net, layers, window_1W, goodness_temperature)
+        else:
+            logits_1V = softmax_logits(net, layers, window_1W)
+        return draw(logits_1V, torch.rand(1, generator=generator).to(logits_1V.device), temperature, top_k)
+
+    with torch.no_grad():
+        layers = prepare_layers(net)
+
+    def characters() -> Iterator[str]:
+        window = window_1W
+        for _ in range(length):
+            symbol = next_symbol(window)
+            window = torch.cat([window[:, 1:], symbol[None]], dim=1)
+            yield net.decode(symbol)
+
+    return characters()
+
+
+def padded(net: CharNet, numbers_N: Tensor) -> Tensor:
+    """Return the last window of a text, `(1, W)`, filled up on the left where the text is shorter."""
+    filler = max(net.alphabet.symbols.find(" "), 0)
+    missing = max(net.window - len(numbers_N), 0)
+    window_W = torch.cat([torch.full((missing,), filler), numbers_N[max(len(numbers_N) - net.window, 0) :]])
+    return window_W[None].to(net.head.weight.device)

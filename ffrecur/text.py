@@ -1,0 +1,58 @@
+"""Text as a tensor: documents one after another, and the places in them that a model predicts.
+
+Shapes: N symbols of all documents, M places, W window. A place is the index of a symbol that has W symbols of its own
+document before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ffrecur.errors import check_setting
+
+
+class Text(NamedTuple):
+    """Documents in numbers."""
+
+    symbols_N: Tensor  # uint8, or int32 for an alphabet of more than 256 symbols
+    begins: Tensor  # index of each document's first symbol, and N at the end
+
+
+def make_text(documents: Sequence[Tensor], symbols: int) -> Text:
+    """Put documents of symbol numbers `(n,)` one after another; `symbols` is the size of the alphabet."""
+    begins = torch.tensor([0, *(len(document) for document in documents)]).cumsum(0)
+    return Text(torch.cat(list(documents)).to(torch.uint8 if symbols <= 256 else torch.int32), begins)
+
+
+def places(text: Text, window: int) -> Tensor:
+    """Return the index of every symbol with at least `window` symbols of its document before it, `(M,)`.
+
+    >>> places(make_text([torch.arange(4), torch.arange(3)], symbols=4), window=2)
+    tensor([2, 3, 6])
+    """
+    index_N = torch.arange(len(text.symbols_N))
+    return index_N[index_N - document_begins(text, index_N) >= window]
+
+
+def document_begins(text: Text, places_M: Tensor) -> Tensor:
+    """Return the index of the first symbol of each place's document, `(M,)`."""
+    return text.begins[torch.searchsorted(text.begins, places_M, right=True) - 1]
+
+
+def windows_at(text: Text, places_M: Tensor, length: int) -> Tensor:
+    """Return the `length` symbols that end with each place, `(M, length)` int64.
+
+    >>> windows_at(make_text([torch.tensor([5, 6, 7, 8])], symbols=9), torch.tensor([2, 3]), length=2)
+    tensor([[6, 7],
+            [7, 8]])
+    """
+    return text.symbols_N[places_M[:, None] + torch.arange(1 - length, 1)].long()
+
+
+def check_depth(depth: tuple[int, int]) -> None:
+    """Raise `UserError` for a range of dreamt characters that is none."""
+    check_setting(1 <= depth[0] <= depth[1], "dream_depth", list(depth), "two whole numbers, 1 <= least <= most")

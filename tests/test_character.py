@@ -1,0 +1,197 @@
+"""The character model: its equations against plain loops, its local gradients, and what they do not touch."""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from ffrecur import CharNet, UserError, character_engine, reference
+from ffrecur.character_engine import prepare_layers
+from ffrecur.functional import rms_normalize
+from ffrecur.reference import LayerLearning
+from ffrecur.sampling import goodness_logits
+
+OBJECTIVES = [("logistic", 1), ("logistic", -1), ("paired", 1), ("paired", -1)]
+
+
+def make_net(alphabet="abc ", window=3, hidden=(6, 5, 4), seed=0, **options):
+    torch.manual_seed(seed)
+    net = CharNet(alphabet, window, hidden, **options).double()
+    torch.nn.init.normal_(net.head.weight)
+    for linear in net.hidden:
+        torch.nn.init.normal_(linear.bias, std=0.1)
+    return net
+
+
+def windows_of(net, count, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(len(net.alphabet), (count, net.window), generator=generator)
+
+
+@pytest.mark.parametrize("head_layers", [None, [2], [1, 3]])
+def test_states_goodness_and_logits_agree_with_the_oracle(head_layers):
+    net = make_net(head_layers=head_layers)
+    arrays, windows = oracle.character_arrays(net), windows_of(net, 5)
+    for number, window in enumerate(windows.tolist()):
+        _, states = oracle.character_states(arrays, window)
+        for layer, state in enumerate(states):
+            np.testing.assert_allclose(net.states(windows)[layer][number].detach(), state, rtol=1e-12)
+            np.testing.assert_allclose(net.goodness(windows)[layer, number].item(), oracle.goodness(state), rtol=1e-12)
+        expected = oracle.character_logits(arrays, window)
+        np.testing.assert_allclose(net.logits(windows)[number].detach(), expected, rtol=1e-10)
+
+
+def test_a_window_worked_out_by_hand():
+    """Two symbols, one position, one layer of two units: the window `b` is the row (0, sqrt 2)."""
+    net = CharNet("ab", window=1, hidden_features=(2,)).double()
+    with torch.no_grad():
+        net.hidden[0].weight.copy_(torch.tensor([[1.0, 2.0], [3.0, -1.0]]))
+        net.hidden[0].bias.copy_(torch.tensor([0.5, 0.0]))
+    window = net.encode("b")[None]
+    (state,) = net.states(window)
+    torch.testing.assert_close(state, torch.tensor([[2 * math.sqrt(2) + 0.5, 0.0]]).double(), rtol=1e-7, atol=0)
+    assert net.goodness(window).item() == pytest.approx((2 * math.sqrt(2) + 0.5) ** 2 / 2, rel=1e-7)
+
+
+@pytest.mark.parametrize(("objective", "sign"), OBJECTIVES)
+def test_loss_and_gradients_agree_with_the_oracle(objective, sign):
+    net = make_net(sign=sign)
+    positives, negatives = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2)
+    loss = net.local_loss(positives, negatives, objective=objective, threshold=0.9, temperature=0.3)
+    loss.backward()
+    value, grads = oracle.character_gradients(
+        oracle.character_arrays(net), positives.tolist(), negatives.tolist(), objective, 0.9, 0.3
+    )
+    np.testing.assert_allclose(loss.item(), value, rtol=1e-12)
+    for linear, (by_weight, by_bias) in zip(net.hidden, grads, strict=True):
+        np.testing.assert_allclose(linear.weight.grad, by_weight, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(linear.bias.grad, by_bias, rtol=1e-10, atol=1e-14)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_the_engine_is_the_reference(data):
+    alphabet = "abcdefg"[: data.draw(st.integers(2, 7))]
+    window, batch = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6))
+    hidden = data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))
+    objective, sign = data.draw(st.sampled_from(OBJECTIVES))
+    learning = LayerLearning(
+        objective=objective,
+        threshold=data.draw(st.floats(0.1, 2)),
+        temperature=data.draw(st.floats(0.05, 2)),
+        phase=data.draw(st.sampled_from(["both", "awake", "asleep"])) if objective == "logistic" else "both",
+    )
+    results = []
+    for module, name in ((character_engine, "local_learning"), (reference, "text_learning")):
+        net = make_net(alphabet, window, hidden, sign=sign)
+        contexts, negatives = windows_of(net, batch, seed=1), windows_of(net, batch, seed=2)
+        learned = getattr(module, name)(net, contexts, negatives[:, 0], lambda logits, n=negatives: n, learning)
+        (0.7 * learned.loss).backward()
+        results.append([*(part.detach() for part in learned), *(p.grad for p in net.parameters())])
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+
+def test_no_layers_goodness_sends_a_gradient_anywhere_else():
+    net = make_net()
+    windows = windows_of(net, 4)
+    named = dict(net.named_parameters())
+    for layer in range(3):
+        own = {f"hidden.{layer}.weight", f"hidden.{layer}.bias"}
+        grads = torch.autograd.grad(net.goodness(windows)[layer].sum(), list(named.values()), materialize_grads=True)
+        for name, grad in zip(named, grads, strict=True):
+            assert (grad.abs().sum() > 0) if name in own else (grad == 0).all(), name
+
+
+def test_the_head_learns_by_the_delta_rule_and_alone():
+    net = make_net()
+    windows, following = windows_of(net, 4), torch.tensor([0, 3, 1, 2])
+    F.cross_entropy(net.logits(windows), following).backward()
+    features = torch.cat([rms_normalize(state) for state in net.states(windows)], dim=1).detach()
+    error = (torch.softmax(net.logits(windows), dim=1) - F.one_hot(following, 4)).detach() / 4
+    torch.testing.assert_close(net.head.weight.grad, error.t() @ features)
+    torch.testing.assert_close(net.head.bias.grad, error.sum(dim=0))
+    assert all(p.grad is None for p in net.hidden.parameters())
+
+
+def test_the_local_loss_leaves_the_head_alone():
+    net = make_net()
+    net.local_loss(windows_of(net, 4, seed=1), windows_of(net, 4, seed=2)).backward()
+    assert net.head.weight.grad is None
+    assert all(p.grad is not None for p in net.hidden.parameters())
+
+
+def test_without_gradients_only_the_value_is_computed():
+    net = make_net()
+    arguments = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2)
+    with torch.no_grad():
+        loss = net.local_loss(*arguments)
+    assert not loss.requires_grad
+    assert loss.item() == net.local_loss(*arguments).item()
+
+
+def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
+    net = make_net(sign=-1)
+    windows = windows_of(net, 5)
+    found = goodness_logits(net, prepare_layers(net), windows, temperature=0.2)
+    for symbol in range(4):
+        moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
+        torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
+
+
+def test_a_batch_is_its_parts():
+    net = make_net()
+    windows = windows_of(net, 7)
+    parts = torch.cat([net.logits(part) for part in windows.split(3)])
+    torch.testing.assert_close(net.logits(windows), parts, rtol=1e-12, atol=1e-12)
+
+
+def test_first_goodness_is_about_the_default_threshold():
+    torch.manual_seed(0)
+    net = CharNet(hidden_features=(400, 400))
+    mean_L = net.goodness(windows_of(net, 200)).mean(dim=1)
+    torch.testing.assert_close(mean_L, torch.ones(2), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alphabet": "a"}, "alphabet is 'a', but must be at least two symbols"),
+        ({"alphabet": "abca"}, "alphabet is 'abca', but must be without duplicates; 'a' come again"),
+        ({"alphabet": "aB"}, "alphabet is 'aB', but must be in lower case, or fold_case false"),
+        ({"unknown": "ignore"}, "unknown is 'ignore', but must be drop or replace or error"),
+        ({"alphabet": "ab", "unknown": "replace"}, "unknown is 'replace', but must be drop or error where"),
+        ({"window": 0}, "window is 0, but must be at least 1"),
+        ({"hidden_features": ()}, "hidden_features is [], but must be one or more widths of at least 1"),
+        ({"hidden_features": (3, 0)}, "hidden_features is [3, 0], but must be"),
+        ({"sign": 0}, "sign is 0, but must be 1 or -1"),
+        (
+            {"hidden_features": (3, 3), "head_layers": [3]},
+            "head_layers is [3], but must be different layers from 1 to 2",
+        ),
+        ({"hidden_features": (3, 3), "head_layers": [2, 1]}, "head_layers is [2, 1], but must be"),
+        ({"hidden_features": (3, 3), "head_layers": []}, "head_layers is [], but must be"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(UserError) as error:
+        CharNet(**options)
+    assert str(error.value).startswith(message)
+
+
+def test_windows_of_another_length():
+    net = make_net()
+    with pytest.raises(UserError, match=r"windows have the shape \(2, 4\), but the net reads \(batch, 3\)"):
+        net.logits(torch.zeros(2, 4, dtype=torch.long))
+
+
+def test_settings_build_the_same_net():
+    net = make_net(alphabet="ßéa日 ", head_layers=[1, 3], sign=-1, unknown="replace", fold_case=False)
+    again = CharNet(**net.settings())
+    assert again.settings() == net.settings()
+    assert [p.shape for p in again.parameters()] == [p.shape for p in net.parameters()]

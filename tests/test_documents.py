@@ -1,0 +1,119 @@
+"""Documents from files, folders and data sets, and everything that can be wrong with them."""
+
+import re
+
+import datasets
+import pytest
+
+from ffrecur import UserError
+from ffrecur.data.documents import cut, read_documents, split_documents
+
+TITLES = r"^[^a-z\n]+\n\n"
+BOOK = "THE FOX\n\nA fox ran\noff.\n\nIt came back.\n\nTHE HEN, AND I\n\nA hen\tsat.\n"
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text(BOOK)
+    return path
+
+
+def refused(message, *arguments, **options):
+    with pytest.raises(UserError) as error:
+        read_documents(*arguments, **options)
+    assert "\n" not in str(error.value)
+    assert re.search(message, str(error.value)), str(error.value)
+
+
+def test_a_file_is_cut_where_the_separator_matches(book):
+    documents = read_documents(str(book), TITLES)
+    assert documents.train == ["A fox ran off. It came back.", "A hen sat."]
+    assert documents.validation is None
+    assert documents.test is None
+    assert "book.txt" in documents.description
+
+
+def test_groups_in_a_separator_are_left_out_too():
+    assert cut("one1two2three", re.compile("([0-9])")) == ["one", "two", "three"]
+
+
+def test_a_folder_has_a_document_a_file(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.txt").write_text("zwei\n")
+    (tmp_path / "a.txt").write_text("\ufeffeins", encoding="utf-8")
+    (tmp_path / "c.txt").write_text("three -- four")
+    assert read_documents(str(tmp_path)).train == ["eins", "zwei", "three -- four"]
+    assert read_documents(str(tmp_path), "--").train == ["eins", "zwei", "three", "four"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "json", "csv", "saved"])
+def test_data_sets(tmp_path, form):
+    made = datasets.Dataset.from_dict({"text": ["one fish", "two fish"], "source": ["x", "y"], "number": [1, 2]})
+    if form == "saved":
+        datasets.DatasetDict({"train": made, "valid": made.select([1])}).save_to_disk(str(tmp_path / "data"))
+    else:
+        (tmp_path / "data").mkdir()
+        getattr(made, f"to_{form}")(tmp_path / "data" / f"train.{form}")
+    documents = read_documents(str(tmp_path / "data"))
+    assert documents.train == ["one fish", "two fish"]
+    assert documents.validation == (["two fish"] if form == "saved" else None)
+    assert read_documents(str(tmp_path / "data"), text_column="source").train == ["x", "y"]
+    refused(
+        "data.text_column is 'number', but must be a column of text: text, source",
+        str(tmp_path / "data"),
+        text_column="number",
+    )
+
+
+def test_data_sets_without_a_text_column(tmp_path):
+    datasets.Dataset.from_dict({"number": [1, 2]}).to_parquet(tmp_path / "train.parquet")
+    refused("which has no text column; its columns are number", str(tmp_path))
+
+
+def test_data_sets_with_several(tmp_path):
+    datasets.Dataset.from_dict({"a": ["x"], "b": ["y"]}).to_parquet(tmp_path / "train.parquet")
+    refused("which has several text columns, a, b: set data.text_column; its columns are a, b", str(tmp_path))
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "empty.txt").write_text(" \n")
+    refused("whose file empty.txt is empty", str(tmp_path / "empty.txt"))
+
+
+def test_a_file_that_is_not_utf8(tmp_path):
+    (tmp_path / "latin.txt").write_bytes("ein Füchslein".encode("latin-1"))
+    refused(r"whose file latin.txt is not UTF-8: byte 5 is 0xfc", str(tmp_path / "latin.txt"))
+
+
+def test_a_separator_that_finds_one_document(book):
+    refused("which is one document, .*; data.document_separator is 'CHAPTER'", str(book), "CHAPTER")
+    refused("which is one document, .*: set data.document_separator", str(book))
+
+
+@pytest.mark.parametrize(
+    ("separator", "message"),
+    [
+        ("(", r"data.document_separator is '\(', which is no regular expression"),
+        ("x*", "matches at least one character"),
+    ],
+)
+def test_bad_separators(book, separator, message):
+    refused(message, str(book), separator)
+
+
+def test_a_source_that_is_not_there():
+    refused("data.source is './nowhere.txt', which is not there", "./nowhere.txt")
+
+
+def test_splits_by_document_have_no_document_in_common():
+    documents = [f"document {number}" for number in range(30)]
+    train, validation = split_documents(documents, None, None)
+    assert (train, validation) == (documents[:27], documents[27:])
+    for seed in (0, 1):
+        train, validation = split_documents(documents, 7, seed)
+        assert sorted(train + validation) == sorted(documents)
+        assert len(validation) == 7
+    assert split_documents(documents, 7, 0) != split_documents(documents, 7, 1)
+    with pytest.raises(UserError, match="data.validation_size is 30, but must be less than the 30 documents"):
+        split_documents(documents, 30, None)
