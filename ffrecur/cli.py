@@ -27,6 +27,7 @@ from ffrecur.lit.messages import explain
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
+from ffrecur.lit.text_report import TextSamples
 
 
 class Mistake(BaseException):
@@ -146,7 +147,7 @@ class CommandLine(LightningCLI):
             kwargs["enable_progress_bar"] = on_screen
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run))
-            callbacks.append(Minutes())
+            callbacks += [Minutes(), TextSamples()]
             callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
         else:
             kwargs["enable_checkpointing"] = False
@@ -244,8 +245,3 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {explain(str(error), sys.argv[1:] if args is None else args)}", file=sys.stderr)
         return 2
     return 0
-
-
-def entry_point() -> None:
-    """Console script."""
-    sys.exit(main())

@@ -120,3 +120,21 @@ def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> No
     limit = max(float(weights.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
     axis.imshow(np.asarray(weights), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.axis("off")
+
+
+def goodness_histograms(goodness: dict[str, Tensor]) -> Figure:
+    """Goodness of windows of text by kind, `(L, M)` each, as a histogram a layer: of real ones, and of negatives."""
+    layers = len(next(iter(goodness.values())))
+    figure = Figure(figsize=(3.6 * layers, 3.2), layout="constrained")
+    axes = figure.subplots(1, layers, squeeze=False)[0]
+    for layer, axis in enumerate(axes):
+        values = [np.asarray(of_kind[layer]) for of_kind in goodness.values()]
+        bins = np.histogram_bin_edges(np.concatenate(values), bins=40)
+        for (kind, color, style), value in zip(
+            zip(goodness, (TRUE, WRONG, NEUTRAL), ("-", "--", ":"), strict=True), values, strict=True
+        ):
+            axis.hist(value, bins=bins, density=True, histtype="step", color=color, ls=style, lw=1.5, label=kind)
+        axis.set(title=f"hidden layer {layer + 1}", xlabel="goodness, mean of state²", yticks=[])
+    axes[0].set_ylabel("share of windows")
+    axes[0].legend(frameon=False)
+    return figure

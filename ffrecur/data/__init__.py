@@ -1,6 +1,7 @@
-"""Images as one uint8 tensor each for training, validation and test, sliced by index."""
+"""Images and text as one tensor each for training, validation and test, sliced by index."""
 
+from ffrecur.data.corpus import CorpusDataModule
 from ffrecur.data.drift import DriftDataModule
 from ffrecur.data.images import ImageDataModule
 
-__all__ = ["DriftDataModule", "ImageDataModule"]
+__all__ = ["CorpusDataModule", "DriftDataModule", "ImageDataModule"]

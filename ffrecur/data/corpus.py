@@ -102,7 +102,7 @@ class CorpusDataModule(LightningDataModule):
             check_setting(number is None or 0 <= number < 2**32, f"data.{name}", number, "from 0 to 2**32 - 1")
         if alphabet != LEARNED:
             Alphabet(alphabet, fold_case, unknown)
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # the alphabet and the window are logged with the net
         self.source, self.window, self.seed = source, window, seed
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
 

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Timer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from ffrecur import plots
 from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.lit.figures import save_figures
+from ffrecur.lit.module import NetModule
 from ffrecur.lit.recurrent import RecurrentModule
+from ffrecur.lit.text import TextModule
+from ffrecur.lit.text_report import report_text
 
 
 class EpochLines(Callback):
@@ -53,22 +56,26 @@ class Report(Callback):
             self._report(trainer, pl_module, "validation")
 
     def _report(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        assert isinstance(module, ClassifierModule)
-        computed = module.evaluation.compute()
+        assert isinstance(module, NetModule)
+        computed = module.evaluation.compute() if isinstance(module, ClassifierModule) else {}  # by all processes
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        results = summarize(module, computed)
+        if isinstance(module, TextModule):
+            results, written, shown = report_text(self.folder, stage, module, trainer)
+        else:
+            assert isinstance(module, ClassifierModule)
+            results, written = summarize(module, computed), []
+            shown = table(results, stage)
+            if isinstance(module, RecurrentModule):
+                write_goodness(self.folder / f"{stage}_goodness.csv", computed)
+                write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
+                written = [f"{stage}_goodness.csv", f"{stage}_plots/"]
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
         (self.folder / f"{stage}_results.json").write_text(json.dumps(results, indent=2) + "\n")
-        written = [f"{stage}_results.json"]
-        if isinstance(module, RecurrentModule):
-            write_goodness(self.folder / f"{stage}_goodness.csv", computed)
-            write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
-            written += [f"{stage}_goodness.csv", f"{stage}_plots/"]
-        print(table(results, stage))
-        print(f"\nWritten to {self.folder}: {', '.join(written)}")
+        print(shown)
+        print(f"\nWritten to {self.folder}: {', '.join([f'{stage}_results.json', *written])}")
 
 
 FIGURES = (
@@ -138,12 +145,7 @@ def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tenso
         "receptive_fields": plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape),
         "imagination": plots.imagination(net.imagine().cpu(), shape),
     }
-    folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure(f"{folder.name}/{name}", figure, global_step=trainer.global_step)
+    save_figures(folder, figures, trainer)
 
 
 def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:

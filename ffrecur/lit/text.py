@@ -35,6 +35,7 @@ class TextModule(NetModule):
     target = "val/bits_per_character"
     structure = ("alphabet", "window", "hidden_features", "head_layers")
     net: CharNet
+    sample_temperature: float
 
     def match_data(self, data: Any) -> None:
         """Take alphabet and window from a data module that has been set up, unless they are known already.
@@ -58,6 +59,15 @@ class TextModule(NetModule):
         """Return a new net."""
         names = ("alphabet", "window", "hidden_features", "sign", "head_layers", "fold_case", "unknown")
         return CharNet(**{name: self.hparams[name] for name in names if self.hparams.get(name) is not None})
+
+    def check_net_settings(self, sample_temperature: float) -> None:
+        """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
+        check_setting(sample_temperature >= 0, "sample_temperature", sample_temperature, "at least 0")
+        self.sample_temperature = sample_temperature
+        with torch.device("meta"):
+            self.build()
+        if self.hparams["alphabet"] is not None:
+            self.configure_model()
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -118,6 +128,7 @@ class CharModule(TextModule):
         head_layers: layers that the head reads, counted from 1; all by default.
         fold_case: whether text is lower-cased; learned from the data.
         unknown: what becomes of characters that are no symbols; learned from the data.
+        sample_temperature: of the samples in TensorBoard and in evaluations.
         negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
             one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
             (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
@@ -148,6 +159,7 @@ class CharModule(TextModule):
         head_layers: list[int] | None = None,
         fold_case: bool | None = None,
         unknown: str | None = None,
+        sample_temperature: float = 0.7,
         negatives: Negatives = "teacher_forcing",
         dream_depth: tuple[int, int] = (1, 5),
         dream_temperature: float = 1.0,
@@ -176,8 +188,7 @@ class CharModule(TextModule):
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
         check_setting(sleep >= 0, "sleep", sleep, "at least 0")
         self.dreams_MW: Tensor | None = None
-        with torch.device("meta"):
-            self.build()
+        self.check_net_settings(sample_temperature)
 
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
@@ -257,6 +268,7 @@ class CharBackpropModule(TextModule):
         head_layers: layers that the head reads, counted from 1; all by default.
         fold_case: whether text is lower-cased; learned from the data.
         unknown: what becomes of characters that are no symbols; learned from the data.
+        sample_temperature: of the samples in TensorBoard and in evaluations.
         optimizer: any optimiser, for example torch.optim.Adam.
         lr_scheduler: any schedule, stepped once an epoch.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
@@ -276,6 +288,7 @@ class CharBackpropModule(TextModule):
         head_layers: list[int] | None = None,
         fold_case: bool | None = None,
         unknown: str | None = None,
+        sample_temperature: float = 0.7,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         weight_decay: float = 0.0,
@@ -285,8 +298,7 @@ class CharBackpropModule(TextModule):
     ) -> None:
         super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
-        with torch.device("meta"):
-            self.build()
+        self.check_net_settings(sample_temperature)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the mean cross-entropy of one batch."""

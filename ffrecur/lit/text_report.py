@@ -1,0 +1,86 @@
+"""What `ffrecur test` and `validate` leave of a character model: figures, samples and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from ffrecur import plots
+from ffrecur.lit.figures import save_figures
+from ffrecur.lit.text import PAPER_DREAM, TextModule
+from ffrecur.sampling import stream
+from ffrecur.seeding import seeded_generator
+from ffrecur.text_evaluation import goodness_of_kinds, judge, separations, write_on
+
+SAMPLES = "samples.txt"
+
+
+def report_text(
+    folder: Path, stage: str, module: TextModule, trainer: Trainer
+) -> tuple[dict[str, Any], list[str], str]:
+    """Return the figures, the names of the files written into the folder, and the figures as text."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    text, documents = data.validation_text, data.validation_documents
+    if stage == "test":
+        text, documents = data.test_text, data.test_documents
+    net, temperature = module.net, module.sample_temperature
+    goodness = goodness_of_kinds(net, text, PAPER_DREAM, module.seed)
+    samples = write_on(net, documents, temperature, module.seed)
+    results = {
+        "bits_per_character": float(module.bits.compute()),
+        "accuracy": float(module.accuracy.compute()),
+        "num_characters": int(module.bits.count),
+        **separations(net, goodness),
+        "sample_temperature": temperature,
+        **judge(samples, data.train_documents),
+        "real_text": judge([document[net.window :] for document in documents], data.train_documents),
+        "seed": module.seed,
+        "net": net.settings(),
+    }
+    written = "\n\n".join(f"{d[: net.window]}|{s}" for d, s in zip(documents, samples, strict=True))
+    (folder / f"{stage}_{SAMPLES}").write_text(written + "\n", encoding="utf-8")
+    save_figures(folder / f"{stage}_plots", {"goodness": plots.goodness_histograms(goodness)}, trainer)
+    return results, [f"{stage}_{SAMPLES}", f"{stage}_plots/"], text_table(results, stage)
+
+
+def text_table(results: dict[str, Any], stage: str) -> str:
+    """Return the results as text."""
+    real = results["real_text"]
+    lines = [
+        f"\n{stage}: {results['num_characters']} characters, seed {results['seed']}",
+        f"{'bits per character':<52}{results['bits_per_character']:>9.3f}",
+        f"{'accuracy':<52}{results['accuracy']:>9.1%}",
+    ]
+    for layer, (wrong, dreamt) in enumerate(
+        zip(results["auroc_by_layer"], results["auroc_by_layer_dreams"], strict=True), start=1
+    ):
+        name = f"layer {layer}: AUROC of real from teacher-forced, dreamt"
+        lines.append(f"{name:<52}{wrong:>9.3f}{dreamt:>9.3f}")
+    lines.append(f"{'samples, and real text of the same length':<52}")
+    shares = {"words of the training text": "known_word_share", "different among all runs of 4": "distinct_4gram_ratio"}
+    for name, figure in shares.items():
+        lines.append(f"  {name:<50}{results[figure]:>9.1%}{real[figure]:>9.1%}")
+    lines.append(f"  {'longest run copied, characters':<50}{results['longest_copied']:>9}{real['longest_copied']:>9}")
+    return "\n".join(lines)
+
+
+class TextSamples(Callback):
+    """Write a sample to TensorBoard after each epoch: what the model writes after the first validation document's window."""
+
+    length = 200
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it."""
+        if not isinstance(pl_module, TextModule) or not trainer.is_global_zero:
+            return
+        net = pl_module.net
+        prompt = trainer.datamodule.validation_documents[0][: net.window]  # type: ignore[attr-defined]
+        source = seeded_generator(pl_module.seed, trainer.current_epoch)
+        sample = prompt + "".join(stream(net, prompt, self.length, pl_module.sample_temperature, generator=source))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("sample", sample, global_step=trainer.global_step)

@@ -1,0 +1,67 @@
+"""Everything that is measured of a character model on held-out documents, beside bits per character and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrecur.character import CharNet
+from ffrecur.dreams import self_generated, teacher_forced
+from ffrecur.samples import distinct_4gram_ratio, known_word_share, longest_copied
+from ffrecur.sampling import roll_out
+from ffrecur.seeding import seeded_generator
+from ffrecur.text import Text, places, windows_at
+from ffrecur.text_metrics import Separation
+
+BATCH = 1000  # windows
+
+
+@torch.no_grad()
+def goodness_of_all(net: CharNet, windows_MW: Tensor) -> Tensor:
+    """Return the goodness of many windows, `(L, M)`, on the CPU."""
+    device = net.head.weight.device
+    return torch.cat([net.goodness(part.long().to(device)).cpu() for part in windows_MW.split(BATCH)], dim=1)
+
+
+@torch.no_grad()
+def goodness_of_kinds(net: CharNet, text: Text, depth: tuple[int, int], seed: int) -> dict[str, Tensor]:
+    """Return the goodness `(L, M)` of the real windows of a text, of teacher-forced ones, and of dreams of this depth."""
+    here, device = places(text, net.window), net.head.weight.device
+    contexts, real = windows_at(text, here - 1, net.window), windows_at(text, here, net.window)
+    logits_MV = torch.cat([net.logits(part.to(device)).cpu() for part in contexts.split(BATCH)])
+    wrong = teacher_forced(contexts, real[:, -1], logits_MV, seeded_generator(seed, 0))
+    dreams = self_generated(net, text, here, depth, generator=seeded_generator(seed, 1))
+    kinds = {"real": real, "teacher-forced": wrong, "dreamt": dreams}
+    return {kind: goodness_of_all(net, windows) for kind, windows in kinds.items()}
+
+
+def separations(net: CharNet, goodness: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Return by layer how well goodness tells real windows from teacher-forced ones and from dreams (area under ROC)."""
+    found = {}
+    for name, kind in (("auroc_by_layer", "teacher-forced"), ("auroc_by_layer_dreams", "dreamt")):
+        metric = Separation(len(net.hidden_features), net.sign)
+        metric.update(goodness["real"], goodness[kind])
+        found[name] = metric.compute()
+    return found
+
+
+def write_on(net: CharNet, documents: Sequence[str], temperature: float, seed: int) -> list[str]:
+    """Return what the model writes after the first window of each document: as many characters as the document has."""
+    encoded = [net.encode(document) for document in documents]
+    lengths = [len(numbers) - net.window for numbers in encoded]
+    starts = torch.stack([numbers[: net.window] for numbers in encoded]).to(net.head.weight.device)
+    noise = torch.rand(len(starts), max(lengths), generator=seeded_generator(seed, 2)).to(starts.device)
+    written = roll_out(net, starts, noise, temperature).cpu()[:, net.window :]
+    return [net.decode(numbers[:length]) for numbers, length in zip(written, lengths, strict=True)]
+
+
+def judge(samples: Sequence[str], training_documents: Sequence[str]) -> dict[str, Any]:
+    """Return what samples are worth: known words, variety, and the characters of the longest run that is copied."""
+    return {
+        "known_word_share": known_word_share(samples, training_documents),
+        "distinct_4gram_ratio": distinct_4gram_ratio(samples),
+        "longest_copied": len(longest_copied(samples, training_documents)),
+    }
