@@ -26,6 +26,7 @@ import bench_parts as parts
 import lightning as L
 import torch
 from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
+from bench_text import measure_text, text_table
 
 from ffrecur import engine, reference
 from ffrecur.data.loader import TensorLoader
@@ -181,6 +182,7 @@ def print_tables(report: dict[str, Any]) -> None:
         split = {"products": seconds["products"], "optimiser": seconds["optimizer"], "element-wise and the rest": rest}
         split |= {"data": fit["data"], "Lightning": fit["fit"] - fit["bare"]}
         print("  a training step: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in split.items()))
+    print(text_table(report["char"]))
     for name, increases in report.get("memory", {}).items():
         values = ", ".join(f"T = {t}: {mib:.0f} MiB" for t, mib in zip(MEMORY_ITERATIONS, increases, strict=True))
         print(f"\nmemory of a step of 2x500, batch 1,000, {name}: {values}", end="")
@@ -208,6 +210,7 @@ def main() -> None:
     repetitions = 5 if options.quick else 15
     report: dict[str, Any] = {"threads": options.threads, "repetitions": repetitions}
     report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]
+    report["char"] = measure_text(repetitions)
     if not options.quick:
         report["scaling"] = measure_scaling(5)
         report["memory"] = measure_memory()

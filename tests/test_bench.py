@@ -1,9 +1,11 @@
 """What the benchmark compares is what it says: the same results, and the count of products by hand."""
 
 import bench_parts as parts
+import bench_text
 import torch
 
-from ffrecur import engine, reference
+from ffrecur import character_engine, engine, reference
+from ffrecur.sampling import roll_out
 
 
 def test_necessary_multiply_adds_by_hand():
@@ -41,3 +43,25 @@ def test_backpropagation_through_time_has_the_same_loss_and_other_gradients():
     net.zero_grad()
     local.backward()
     assert not torch.allclose(gradient, net.bottom_up[0].weight.grad, rtol=1e-2, atol=1e-4)
+
+
+def test_necessary_multiply_adds_of_text_by_hand():
+    assert bench_text.necessary_multiply_adds([2000, 2000, 2000]) == 5 * 8_000_000 + 2 * 30 * 6000
+
+
+def test_the_naive_generator_writes_the_same_text():
+    net, windows, _ = bench_text.make([30, 20], batch=20)
+    noise = torch.rand(20, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(bench_text.naive_roll_out(net, windows, noise), roll_out(net, windows, noise))
+
+
+def test_the_timed_steps_train_the_same_character_model_alike():
+    weights = []
+    for learn in (character_engine.local_learning, reference.text_learning):
+        net, contexts, following = bench_text.make([30, 20], batch=20)
+        torch.manual_seed(1)
+        for _ in range(2):
+            bench_text.training_step(learn, net, contexts, following)()
+        weights.append(net.hidden[0].weight.detach())
+    assert not torch.allclose(weights[0], bench_text.make([30, 20])[0].hidden[0].weight, atol=1e-5)
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-5)

@@ -1,0 +1,238 @@
+"""`ffrecur fit | validate | test` on text: from every source of negatives to results, resumption and mistakes."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TASKS, only_run, run
+from torch.nn import functional as F
+
+import ffrecur
+from ffrecur.data import CorpusDataModule
+from ffrecur.text import places, windows_at
+
+TINY = [
+    "--model=CharModule",
+    "--model.hidden_features=[12,10]",
+    "--model.optimizer=torch.optim.Adam",
+    "--model.optimizer.lr=0.01",
+    "--data=CorpusDataModule",
+    "--data.source=tales.txt",
+    "--data.document_separator=\\n\\n",
+    "--data.window=4",
+    "--data.batch_size=20",
+    "--data.validation_size=2",
+    "--trainer.max_epochs=2",
+]
+NEGATIVES = ["teacher_forcing", "uniform", "self_generated", "dream", "none"]
+
+
+@pytest.fixture
+def tales(tmp_path, monkeypatch):
+    """An empty current folder with six short documents in `tales.txt`."""
+    monkeypatch.chdir(tmp_path)
+    animals = ("fox", "hen", "cow", "dog", "cat", "owl")
+    text = "\n\n".join(
+        f"The {animal} sat on the {place}, and slept." for animal, place in zip(animals, reversed(animals), strict=True)
+    )
+    (tmp_path / "tales.txt").write_text(text)
+    return tmp_path
+
+
+def refused(args, *pieces):
+    outcome = run(*args)
+    assert (outcome.code, outcome.out) == (2, ""), outcome
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: ")
+    for piece in pieces:
+        assert piece in line, line
+
+
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_every_source_of_negatives_trains_and_is_tested(tales, negatives):
+    outcome = run("fit", *TINY, f"--model.negatives={negatives}")
+    assert outcome.code == 0, outcome.err
+    assert run("test").code == 0
+    results = json.loads((only_run() / "test_results.json").read_text())
+    assert 0 < results["bits_per_character"] < 5
+    assert 0 <= results["accuracy"] <= 1
+    assert len(results["auroc_by_layer"]) == len(results["auroc_by_layer_dreams"]) == 2
+    for judged in (results, results["real_text"]):
+        assert 0 <= judged["known_word_share"] <= 1
+        assert 0 < judged["distinct_4gram_ratio"] <= 1
+        assert judged["longest_copied"] >= 1
+    assert (only_run() / "test_plots" / "goodness.png").is_file()
+    assert len((only_run() / "test_samples.txt").read_text().split("\n\n")) == 2
+
+
+def test_results_agree_with_the_net_and_the_text(tales):
+    assert run("fit", *TINY).code == 0
+    outcome = run("validate")
+    results = json.loads((only_run() / "validation_results.json").read_text())
+    net = ffrecur.load(only_run())
+    texts = [
+        net.encode(f"The {animal} sat on the {place}, and slept.") for animal, place in (("cat", "hen"), ("owl", "fox"))
+    ]
+    windows = torch.cat([text.unfold(0, 5, 1) for text in texts])
+    logits = net.logits(windows[:, :4]).double()
+    assert results["num_characters"] == len(windows)
+    assert results["bits_per_character"] == pytest.approx(F.cross_entropy(logits, windows[:, 4]).item() / math.log(2))
+    assert results["accuracy"] == pytest.approx((logits.argmax(dim=1) == windows[:, 4]).double().mean().item())
+    assert f"{results['bits_per_character']:.3f}" in outcome.out
+
+
+def test_without_negatives_the_hidden_layers_stay_as_they_are(tales):
+    assert run("fit", *TINY, "--model.negatives=none").code == 0
+    states = [torch.load(only_run() / "last.ckpt", weights_only=True)["state_dict"]]
+    torch.manual_seed(0)
+    fresh = ffrecur.CharNet(hidden_features=(12, 10), window=4).state_dict()
+    for name, weight in fresh.items():
+        assert torch.equal(states[0][f"net.{name}"], weight) == name.startswith("hidden")
+
+
+@pytest.mark.parametrize("negatives", ["dream", "self_generated"])
+def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, negatives):
+    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=9"]
+    own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=nine"]
+    options = [f"--model.negatives={negatives}", "--model.dream_every=2", "--trainer.max_epochs=3"]
+    assert run("fit", *TINY, *options, *own).code == 0
+    outcome = run("fit", "--ckpt_path=mid/nine.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
+    assert outcome.code == 0, outcome.err
+    (rest,) = Path("rest").iterdir()
+    continued, whole = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (rest, only_run()))
+    assert continued["global_step"] == whole["global_step"] > 9
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(continued["state_dict"][name], weight), name
+
+
+def test_dreams_are_watched(tales):
+    assert run("fit", *TINY, "--model.negatives=self_generated").code == 0
+    with (only_run() / "metrics.csv").open(newline="") as file:
+        variety = [float(row["train/dream_variety"]) for row in csv.DictReader(file) if row.get("train/dream_variety")]
+    assert len(variety) == 2
+    assert all(0 < value < 3 for value in variety)
+
+
+def test_sleep_takes_turns(tales):
+    outcome = run("fit", *TINY, "--model.sleep=3", "--model.objective=logistic")
+    assert outcome.code == 0, outcome.err
+    refused(
+        ["fit", *TINY, "--model.sleep=3", "--model.objective=paired"],
+        "objective is 'paired'",
+        "logistic with phases apart",
+    )
+
+
+def test_the_baseline_is_backpropagation(tales):
+    assert run("fit", *TINY, "--model=CharBackpropModule").code == 0
+    assert isinstance(ffrecur.load(only_run()), ffrecur.CharNet)
+    assert run("test").code == 0
+    assert run("fit", *TINY, "--trainer.default_root_dir=random", "--model.negatives=none").code == 0
+
+
+def test_the_seed_decides_everything(tales):
+    weights = []
+    for root, seed in (("a", 7), ("b", 7), ("c", 8)):
+        options = [f"--trainer.default_root_dir={root}", f"--seed_everything={seed}", "--model.negatives=dream"]
+        assert run("fit", *TINY, *options).code == 0
+        torch.rand(5)
+        weights.append(ffrecur.load(next(Path(root).iterdir()) / "last.ckpt").state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["head.weight"], weights[2]["head.weight"])
+
+
+def test_any_script(tales):
+    (tales / "tales.txt").write_text(
+        "\n\n".join(["狐狸和葡萄的故事很有名。", "Лиса и виноград — басня.", "狐狸吃葡萄。狐狸吃葡萄。"] * 3), "utf-8"
+    )
+    assert run("fit", *TINY, "--data.alphabet=learned").code == 0
+    net = ffrecur.load(only_run())
+    assert "狐" in net.alphabet.symbols
+    assert "л" in net.alphabet.symbols
+    assert len(net.generate("狐狸", 5)) == 5
+    assert run("test").code == 0
+
+
+@pytest.mark.parametrize("task", sorted((TASKS / "text").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = [f"--trainer.limit_{part}_batches=2" for part in ("val", "test")]
+    options = ["--data.source=bundled", "--data.evaluation_batch_size=20", "--data.batch_size=10"]
+    options += ["--data.document_separator=null", "--data.validation_size=null", "--model.hidden_features=[9,8,7]"]
+    outcome = run(
+        "fit", "--config", task, *options, *limits, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"
+    )
+    assert outcome.code == 0, outcome.err
+    assert only_run().name.startswith(task.stem)
+    assert run("test", *limits).code == 0
+    assert json.loads((only_run() / "test_results.json").read_text())["num_characters"] == 40
+
+
+@pytest.mark.parametrize(
+    ("option", "pieces"),
+    [
+        ("--data.source=empty.txt", ["data.source is 'empty.txt'", "is empty"]),
+        ("--data.source=latin.txt", ["data.source is 'latin.txt'", "not UTF-8: byte 1 is 0xfc"]),
+        ("--data.source=nowhere.txt", ["data.source is 'nowhere.txt'", "not there"]),
+        ("--data.source=numbers", ["data.source is 'numbers'", "no text column"]),
+        ("--data.document_separator=(", ["data.document_separator is '('", "no regular expression"]),
+        ("--data.document_separator=CHAPTER", ["data.document_separator is 'CHAPTER'", "one document"]),
+        ("--data.window=60", ["training document 1", "must have more than the window's 60"]),
+        ("--data.window=0", ["data.window is 0", "at least 1"]),
+        ("--data.alphabet=a", ["alphabet is 'a'", "at least two symbols"]),
+        ("--data.alphabet=aba", ["alphabet is 'aba'", "without duplicates"]),
+        ("--data.validation_size=6", ["data.validation_size is 6", "less than the 6 documents"]),
+        ("--data.document_length=0", ["data.document_length is 0", "at least 1"]),
+        ("--model.negatives=easy", ["model.negatives is easy", "'teacher_forcing'"]),
+        ("--model.dream_depth=[0,3]", ["dream_depth is [0, 3]", "1 <= least <= most"]),
+        ("--model.dream_temperature=-1", ["dream_temperature is -1", "at least 0"]),
+        ("--model.dream_every=0", ["dream_every is 0", "at least 1"]),
+        ("--model.sleep=-1", ["sleep is -1", "at least 0"]),
+        ("--model.sample_temperature=-1", ["sample_temperature is -1", "at least 0"]),
+        ("--model.head_layers=[3]", ["head_layers is [3]", "different layers from 1 to 2"]),
+        ("--model.temperature=0", ["temperature is 0", "greater than 0"]),
+        ("--model.alphabet=xyz", ["alphabet of the net is 'xyz'", "set data.alphabet"]),
+        ("--data=ImageDataModule", ["data.document_separator is not a setting"]),
+    ],
+)
+def test_mistakes(tales, option, pieces):
+    (tales / "empty.txt").write_text("")
+    (tales / "latin.txt").write_bytes("Füchse".encode("latin-1"))
+    (tales / "numbers").mkdir()
+    (tales / "numbers" / "train.csv").write_text("number\n1\n2\n")
+    refused(["fit", *TINY, option], *pieces)
+
+
+def test_nets_and_data_of_the_other_kind(tales):
+    assert run("fit", *TINY).code == 0
+    text = only_run() / "last.ckpt"
+    refused(["test", "--ckpt_path", text, "--data=ImageDataModule", "--data.source=bundled"], "not")
+    refused(
+        [
+            "fit",
+            "--model=RecurrentModule",
+            "--data=CorpusDataModule",
+            "--data.source=tales.txt",
+            "--data.document_separator=\\n\\n",
+        ],
+        "in_features is None",
+    )
+    refused(
+        ["fit", "--model=CharModule", "--data.source=bundled"], "data is ImageDataModule, but a CharModule reads text"
+    )
+
+
+def test_the_data_module_alone(tales):
+    data = CorpusDataModule("tales.txt", "\n\n", document_length=20, window=4, validation_size=1, batch_size=7)
+    data.setup("fit")
+    assert [len(document) for document in data.train_documents] == [20] * 5
+    assert data.train_documents[0] == "the fox sat on the o"
+    seen = torch.cat([index for _, index in data.train_dataloader()])
+    assert sorted(seen.tolist()) == list(range(5 * 16))
+    here = places(data.train_text, 4)
+    for windows, index in data.train_dataloader():
+        assert torch.equal(windows, windows_at(data.train_text, here[index], 5))
+    assert not set(data.train_documents) & set(data.validation_documents)
