@@ -37,7 +37,9 @@ class Alphabet:
     def __init__(self, symbols: str = PAPER_ALPHABET, fold_case: bool = True, unknown: Unknown = "drop") -> None:
         check_setting(len(symbols) >= 2, "alphabet", symbols, "at least two symbols")
         repeated = sorted(symbol for symbol, count in Counter(symbols).items() if count > 1)
-        check_setting(not repeated, "alphabet", symbols, f"without duplicates; {''.join(repeated)!r} come again")
+        check_setting(
+            not repeated, "alphabet", symbols, f"without duplicates, but has more than one of {''.join(repeated)!r}"
+        )
         check_setting(unknown in UNKNOWN, "unknown", unknown, " or ".join(UNKNOWN))
         check_setting(
             unknown != "replace" or " " in symbols, "unknown", unknown, "drop or error where a space is not a symbol"

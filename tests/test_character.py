@@ -162,7 +162,7 @@ def test_first_goodness_is_about_the_default_threshold():
     ("options", "message"),
     [
         ({"alphabet": "a"}, "alphabet is 'a', but must be at least two symbols"),
-        ({"alphabet": "abca"}, "alphabet is 'abca', but must be without duplicates; 'a' come again"),
+        ({"alphabet": "abca"}, "alphabet is 'abca', but must be without duplicates, but has more than one of 'a'"),
         ({"alphabet": "aB"}, "alphabet is 'aB', but must be in lower case, or fold_case false"),
         ({"unknown": "ignore"}, "unknown is 'ignore', but must be drop or replace or error"),
         ({"alphabet": "ab", "unknown": "replace"}, "unknown is 'replace', but must be drop or error where"),

@@ -305,7 +305,7 @@ def test_offline_a_hub_id_fails_at_once(hub_id: str, offline: bool, monkeypatch:
     text = message(hub_id)
     assert time.monotonic() - start < 3
     assert repr(hub_id) in text
-    assert "not a folder here" in text
+    assert "neither a file nor a folder here" in text
     assert "save_to_disk" in text
     assert "'bundled'" in text
     assert datasets.config.HF_HUB_OFFLINE is offline

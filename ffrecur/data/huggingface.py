@@ -53,7 +53,7 @@ def load_hub(source: str) -> tuple[str, Splits]:
         datasets.config.HF_HUB_OFFLINE = offline_before or not online
         return f"hub data set {source}", as_splits(datasets.load_dataset(source))
     except Exception as error:
-        what = f"data.source is {source!r}, which is not a folder here"
+        what = f"data.source is {source!r}, which is neither a file nor a folder here"
         if not online:
             raise UserError(
                 f"{what}, and the hub cannot be reached to look for a data set of that id: download it on a connected "

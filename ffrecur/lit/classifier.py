@@ -67,8 +67,10 @@ class ClassifierModule(NetModule):
     def match_data(self, data: Any) -> None:
         """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
 
-        Raises `UserError` for data of other sizes.
+        Raises `UserError` for data of other sizes, and for text.
         """
+        if hasattr(data, "alphabet"):
+            raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads images: ImageDataModule")
         for name in ("in_features", "num_classes"):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:

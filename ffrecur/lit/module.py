@@ -19,6 +19,7 @@ from ffrecur.lit.optim import (
     decay_weights,
     grouped_optimizer,
 )
+from ffrecur.metrics import MeanGoodness
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 
@@ -140,3 +141,16 @@ class NetModule(L.LightningModule, ABC):
                 f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_index}: training has "
                 "diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
             )
+
+    def start_goodness_means(self, iterations: int) -> None:
+        """Start an epoch's means of the positive and negative data's goodness, to be updated with `(T, L, B)`."""
+        layers = len(self.net.hidden_features)
+        self.goodness_means = {
+            kind: MeanGoodness(iterations, layers).to(self.device) for kind in ("positive", "negative")
+        }
+
+    def log_goodness_means(self) -> None:
+        """Log the mean goodness of each layer."""
+        for kind, metric in self.goodness_means.items():
+            for layer, value in enumerate(metric.compute().reshape(metric.sum_TL.shape).mean(dim=0), start=1):
+                self.log(f"train/goodness_{kind}_layer_{layer}", value)

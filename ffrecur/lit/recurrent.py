@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ffrecur.errors import check_setting
 from ffrecur.lit.classifier import ClassifierModule, prepare
-from ffrecur.metrics import MeanGoodness, RecurrentEvaluation
+from ffrecur.metrics import RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.recurrent import RecurrentNet, check_window
 from ffrecur.reference import Learning, Memory, Objective
@@ -138,18 +138,12 @@ class RecurrentModule(ClassifierModule):
     def on_train_start(self) -> None:
         """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
         super().on_train_start()
-        self._start_goodness_means()
+        self.start_goodness_means(self.learning.iterations)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's means of goodness."""
         super().on_train_epoch_start()
-        self._start_goodness_means()
-
-    def _start_goodness_means(self) -> None:
-        layers = len(self.net.hidden_features)
-        self.goodness_means = {
-            kind: MeanGoodness(self.learning.iterations, layers).to(self.device) for kind in ("positive", "negative")
-        }
+        self.start_goodness_means(self.learning.iterations)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
@@ -170,9 +164,7 @@ class RecurrentModule(ClassifierModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean goodness of each layer over the training iterations."""
-        for kind, metric in self.goodness_means.items():
-            for layer, value in enumerate(metric.compute().reshape(metric.sum_TL.shape).mean(dim=0), start=1):
-                self.log(f"train/goodness_{kind}_layer_{layer}", value)
+        self.log_goodness_means()
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""

@@ -16,7 +16,6 @@ from ffrecur.character import CharNet
 from ffrecur.dreams import self_generated, teacher_forced, uniform
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
-from ffrecur.metrics import MeanGoodness
 from ffrecur.reference import LayerLearning, Objective, Phase
 from ffrecur.seeding import seeded_generator
 from ffrecur.text import check_depth, places, windows_at
@@ -195,12 +194,15 @@ class CharModule(TextModule):
         super().configure_model()
         self.net.hidden.requires_grad_(self.negatives != "none")  # type: ignore[attr-defined]
 
+    def on_train_start(self) -> None:
+        """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
+        super().on_train_start()
+        self.start_goodness_means(iterations=1)
+
     def on_train_epoch_start(self) -> None:
-        """Dream anew if it is time."""
+        """Start the epoch's means of goodness; dream anew if it is time."""
         super().on_train_epoch_start()
-        self.goodness_means = {
-            kind: MeanGoodness(1, len(self.net.hidden_features)).to(self.device) for kind in ("positive", "negative")
-        }
+        self.start_goodness_means(iterations=1)
         if self.negatives in ("self_generated", "dream") and self.current_epoch % self.hparams["dream_every"] == 0:
             self.dream()
 
@@ -243,9 +245,8 @@ class CharModule(TextModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the mean goodness of each layer."""
-        for kind, metric in self.goodness_means.items() if self.negatives != "none" else ():
-            for layer, value in enumerate(metric.compute().flatten(), start=1):
-                self.log(f"train/goodness_{kind}_layer_{layer}", value)
+        if self.negatives != "none":
+            self.log_goodness_means()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the dreams, for a run that is continued amid an epoch."""
