@@ -9,13 +9,10 @@ table has means over the seeds, and the difference of the error from that of the
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
-import time
 from pathlib import Path
 
-from ffrecur.cli import main as ffrecur
+from study import Found, parse, study
 
 ERRORS = ("error", "goodness_error", "one_pass_error")
 CHANGES: dict[str, list[str]] = {
@@ -44,20 +41,6 @@ CHANGES: dict[str, list[str]] = {
 }
 
 
-def train(config: str, root: Path, options: list[str]) -> dict[str, float]:
-    """Return the validation errors (fractions) and the minutes of one run below `root`."""
-    own = f"--trainer.default_root_dir={root}"
-    start = time.perf_counter()
-    code = ffrecur(["fit", "--config", config, own, "--trainer.enable_model_summary=false", *options])
-    minutes = (time.perf_counter() - start) / 60
-    code = code or ffrecur(["validate", own, "--ckpt_path=last"])
-    if code:
-        sys.exit(code)
-    newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
-    found = json.loads((newest / "validation_results.json").read_text())
-    return {name: found[name] for name in ERRORS} | {"minutes": minutes}
-
-
 def main() -> None:
     """Run what has not been run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,22 +48,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", choices=list(CHANGES), default=list(CHANGES), metavar="NAME")
     parser.add_argument("--root", type=Path, default=Path("runs") / "ablation")
-    arguments = sys.argv[1:]
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    chosen = parser.parse_args(arguments[:at])
-    file = chosen.root / "ablation.json"
-    found = json.loads(file.read_text()) if file.is_file() else {}
-    for seed in chosen.seeds:
-        for number, name in enumerate(CHANGES):
-            if name in chosen.only and str(seed) not in found.get(name, {}):
-                options = [f"--seed_everything={seed}", *arguments[at + 1 :], *CHANGES[name]]
-                row = train(chosen.config, chosen.root / f"{number}-{seed}", options)
-                found.setdefault(name, {})[str(seed)] = row
-                file.write_text(json.dumps(found, indent=2) + "\n")
+    own, options = parse(parser)
+    trainings = {name: (own.config, CHANGES[name]) for name in own.only}
+    found = study(trainings, own.seeds, own.root / "ablation.json", options, (*ERRORS, "minutes"), "last")
     print(table(found))
 
 
-def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
+def table(found: Found) -> str:
     """Return the means over the seeds as a Markdown table, errors in percent and differences in points."""
     lines = [
         "",

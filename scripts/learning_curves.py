@@ -1,48 +1,67 @@
-"""Draw validation error against minutes of training, a line a run.
+"""Draw a validation figure over the training, a line a run: the error of images, bits per character of text.
 
-python scripts/learning_curves.py NAME=RUN_FOLDER [NAME=RUN_FOLDER ...] [--output learning_curves.png]
+python scripts/learning_curves.py NAME=RUN_FOLDER [NAME=RUN_FOLDER ...] [--by minutes] [--output learning_curves.png]
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+# What a run may be judged by: its column in metrics.csv, the axis' label and how many of the axis' units one is.
+TARGETS = {"val/error": ("validation error, %", 100), "val/bits_per_character": ("validation bits per character", 1)}
+ACROSS = {"minutes": "minutes of training", "epochs": "epochs"}
 
-def curve(run: Path) -> tuple[list[float], list[float]]:
-    """Return the minutes and the validation errors (fractions) in a run's metrics.csv, epoch by epoch."""
+
+def curve(run: Path, by: str = "minutes") -> tuple[str, list[float], list[float]]:
+    """Return which figure a run's metrics.csv has, how far training was at each validation, and the figure there."""
     minutes: dict[int, float] = {}
-    errors: dict[int, float] = {}
+    figures: dict[int, float] = {}
+    target = next(iter(TARGETS))
     with (run / "metrics.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            for name, into in (("train/minutes", minutes), ("val/error", errors)):
+            if row.get("train/minutes"):
+                minutes[int(row["epoch"])] = float(row["train/minutes"])
+            for name in TARGETS:
                 if row.get(name):
-                    into[int(row["epoch"])] = float(row[name])
-    epochs = sorted(minutes.keys() & errors.keys())
-    return [minutes[epoch] for epoch in epochs], [errors[epoch] for epoch in epochs]
+                    target, figures[int(row["epoch"])] = name, float(row[name])
+    if by == "epochs":
+        return target, [epoch + 1 for epoch in sorted(figures)], [figures[epoch] for epoch in sorted(figures)]
+    epochs = sorted(minutes.keys() & figures.keys())
+    return target, [minutes[epoch] for epoch in epochs], [figures[epoch] for epoch in epochs]
+
+
+def draw(runs: Mapping[str, Path], by: str = "minutes") -> Figure:
+    """Return the figure of some runs, by name; all must have the same target."""
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axis = figure.subplots()
+    for name, run in runs.items():
+        target, across, values = curve(run, by)
+        label, scale = TARGETS[target]
+        axis.plot(across, [scale * value for value in values], label=name)
+        axis.set(xlabel=ACROSS[by], ylabel=label, xlim=(0, None))
+        if scale == 100:  # errors fall by several times
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("{x:g}")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(frameon=False)
+    return figure
 
 
 def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN_FOLDER")
+    parser.add_argument("--by", choices=list(ACROSS), default="minutes")
     parser.add_argument("--output", type=Path, default=Path("learning_curves.png"))
     options = parser.parse_args()
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axis = figure.subplots()
-    for run in options.runs:
-        name, _, folder = run.partition("=")
-        minutes, errors = curve(Path(folder))
-        axis.plot(minutes, [100 * error for error in errors], label=name)
-    axis.set(xlabel="minutes of training", ylabel="validation error, %", xlim=(0, None), yscale="log")
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_formatter("{x:g}")
-    axis.grid(alpha=0.3, which="both")
-    axis.legend(frameon=False)
-    figure.savefig(options.output, dpi=120)
+    named = (run.partition("=") for run in options.runs)
+    draw({name: Path(folder) for name, _, folder in named}, options.by).savefig(options.output, dpi=120)
 
 
 if __name__ == "__main__":

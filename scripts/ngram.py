@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from jsonargparse import ArgumentParser
+from study import parse
 
 from ffrecur.data import CorpusDataModule
 from ffrecur.errors import UserError
@@ -75,28 +76,32 @@ def evaluate(model: KneserNey, documents: Sequence[str], window: int) -> tuple[f
     return bits / count, hits / count
 
 
+def load_data(config: str, options: Sequence[str]) -> CorpusDataModule:
+    """Return the data of a task's configuration file and of options for it, set up."""
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(CorpusDataModule, "data")
+    for ignored in ("seed_everything", "trainer", "model"):
+        parser.add_argument(f"--{ignored}", type=dict | int | None)
+    parser.add_argument("--config", action="config")
+    data: CorpusDataModule = parser.instantiate(parser.parse_args(["--config", config, *options])).data
+    data.setup("test")
+    return data
+
+
 def main() -> None:
     """Print a table, a row an order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="configuration file of the task, of which the data is read")
     parser.add_argument("--orders", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    arguments = sys.argv[1:]
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:at])
-    of_data = ArgumentParser()
-    of_data.add_subclass_arguments(CorpusDataModule, "data")
-    for ignored in ("seed_everything", "trainer", "model"):
-        of_data.add_argument(f"--{ignored}", type=dict | int | None)
-    of_data.add_argument("--config", action="config")
+    own, options = parse(parser)
     try:
-        data = of_data.instantiate(of_data.parse_args(["--config", options.config, *arguments[at + 1 :]])).data
-        data.setup("test")
+        data = load_data(own.config, options)
     except UserError as error:
         sys.exit(f"error: {error}")
-    documents = data.validation_documents if options.split == "validation" else data.test_documents
+    documents = data.validation_documents if own.split == "validation" else data.test_documents
     print(f"{'order':>6}{'bits per character':>20}{'accuracy':>10}")
-    for order in options.orders:
+    for order in own.orders:
         model = KneserNey(data.train_documents, order, data.alphabet.symbols)
         bits, accuracy = evaluate(model, documents, data.window)
         print(f"{order:>6}{bits:>20.3f}{accuracy:>10.1%}")

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from study import parse
+
 from ffrecur.cli import main as ffrecur
 
 
@@ -38,10 +40,8 @@ def main() -> None:
     parser.add_argument("config", help="configuration file of the task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--root", type=Path, default=Path("runs") / f"seeds-{time.strftime('%Y%m%d-%H%M%S')}")
-    arguments = sys.argv[1:]
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:at])
-    rows = [train_and_test(options.config, seed, options.root, arguments[at + 1 :]) for seed in options.seeds]
+    own, options = parse(parser)
+    rows = [train_and_test(own.config, seed, own.root, options) for seed in own.seeds]
     print(f"\n{'seed':>6}{'validation':>12}{'test':>9}{'one pass':>10}{'seconds':>9}")
     for row in rows:
         errors = f"{row['validation']:>12.2%}{row['test']:>9.2%}{row['one_pass']:>10.2%}"

@@ -233,7 +233,7 @@ def test_load_needs_no_lightning(trained):
     assert answer.stdout.strip() == "torch.Size([2]) False False"
 
 
-@pytest.mark.parametrize("task", sorted(TASKS.glob("*/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("task", sorted((TASKS / "mnist").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     steps = [f"--trainer.limit_{part}_batches=2" for part in ("val", "test")]

@@ -1,7 +1,6 @@
-"""The corruptions of scripts/corruption.py and the curves of scripts/learning_curves.py."""
+"""The corruptions of scripts/corruption.py."""
 
 import corruption
-import learning_curves
 import pytest
 import torch
 
@@ -56,9 +55,3 @@ def test_errors_by_hand():
         assert found[name]["backpropagation"] == [0.25] * len(levels)
         assert len(found[name]["Forward-Forward, recurrent"]) == len(levels)
     assert len(corruption.draw(found).axes) == 3
-
-
-def test_the_curve_joins_minutes_and_errors_by_epoch(tmp_path):
-    rows = ["epoch,step,train/minutes,val/error", "0,9,,0.5", "0,9,1.5,", "1,19,3.0,", "2,29,,0.25", "2,29,4.5,"]
-    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
-    assert learning_curves.curve(tmp_path) == ([1.5, 4.5], [0.5, 0.25])

@@ -1,0 +1,63 @@
+"""What the scripts that train several times share: options of their own and of `ffrecur fit`, and results that last."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffrecur.cli import main as ffrecur
+
+Row = dict[str, Any]
+Found = dict[str, dict[str, Row]]  # by name and seed
+Trainings = dict[str, tuple[str, list[str]]]  # configuration file and options by name
+
+
+def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    """Return what the command line says before `--`, and the options of `ffrecur fit` after it."""
+    arguments = sys.argv[1:]
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    return parser.parse_args(arguments[:at]), arguments[at + 1 :]
+
+
+def train(config: str, root: Path, options: Sequence[str], checkpoint: str) -> Row:
+    """Train and validate once below `root`; return the results, the minutes of training and the run's folder."""
+    own = f"--trainer.default_root_dir={root}"
+    start = time.perf_counter()
+    code = ffrecur(["fit", "--config", config, own, "--trainer.enable_model_summary=false", *options])
+    minutes = (time.perf_counter() - start) / 60
+    code = code or ffrecur(["validate", own, f"--ckpt_path={checkpoint}"])
+    if code:
+        sys.exit(code)
+    newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
+    results = json.loads((newest / "validation_results.json").read_text())
+    return {**results, "minutes": minutes, "run": str(newest)}
+
+
+def study(
+    trainings: Trainings,
+    seeds: Sequence[int],
+    file: Path,
+    options: Sequence[str],
+    figures: Sequence[str],
+    checkpoint: str,
+) -> Found:
+    """Run every training with every seed; return these figures of theirs, and whatever else the file holds.
+
+    What is in the JSON file already is not run again; it is written after each run. A training's own options win over
+    those for all.
+    """
+    found: Found = json.loads(file.read_text()) if file.is_file() else {}
+    for seed in seeds:
+        for name, (config, own) in trainings.items():
+            if str(seed) in found.get(name, {}):
+                continue
+            root = file.parent / f"{name.replace(' ', '_')}-{seed}"
+            row = train(config, root, [f"--seed_everything={seed}", *options, *own], checkpoint)
+            found.setdefault(name, {})[str(seed)] = {figure: row[figure] for figure in figures}
+            file.write_text(json.dumps(found, indent=2) + "\n")
+    return found
