@@ -27,6 +27,7 @@ from ffrecur.lit.messages import explain
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
+from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
 
 
@@ -59,7 +60,8 @@ class CommandLine(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
-        kwargs.setdefault("description", "Train networks with the Forward-Forward algorithm, test them, and predict.")
+        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help."
+        kwargs.setdefault("description", what)
         return super().init_parser(allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
@@ -169,6 +171,8 @@ class CommandLine(LightningCLI):
     def _check_data(self) -> None:
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
         stage = str(self.subcommand)
+        if stage == "predict" and isinstance(self.model, TextModule):
+            raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
             self._check_net(self.model)
@@ -201,6 +205,8 @@ class CommandLine(LightningCLI):
             return
         print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
+        if isinstance(self.model, TextModule):
+            print(f"      ffrecur generate --checkpoint {self.run_folder}")
 
 
 def silence_noise() -> None:

@@ -75,5 +75,5 @@ def test_it_learns_and_is_tested_from_the_command_line(tmp_path, monkeypatch):
     assert (folder / "predictions.csv").is_file()
     refused = run("fit", "--model=RecurrentModule", "--ckpt_path", str(folder / "last.ckpt"))
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "model is RecurrentModule, but" in refused.err
+    assert "model is RecurrentModule, which trains a RecurrentNet, but" in refused.err
     assert "holds a BackpropNet" in refused.err

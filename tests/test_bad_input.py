@@ -74,7 +74,7 @@ def test_settings(workplace, option, pieces):
 
 
 def test_subcommands(workplace):
-    check_refused(["fitt"], "subcommand is 'fitt'", "fit, validate, test or predict", "(nearest: fit)")
+    check_refused(["fitt"], "subcommand is 'fitt'", "fit, validate, test, predict or generate", "(nearest: fit)")
     check_refused([], "subcommand is missing")
 
 

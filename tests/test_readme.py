@@ -10,6 +10,8 @@ import pytest
 from conftest import TASKS, TINY, run
 from PIL import Image
 
+from ffrecur.generate import main as generate
+
 ROOT = TASKS.parent
 TEXTS = [ROOT / "README.md", *sorted(TASKS.glob("*/README.md"))]
 
@@ -39,6 +41,8 @@ def test_every_command_runs(command, workplace):
     """On little data and for two steps, after a short training for those commands that need one."""
     words = shlex.split(command)[1:]
     sources = {"path/to/idx": "digits", "ylecun/mnist": "bundled", "~/data/mnist": "digits"}
+    sources |= {"path/to/tales.txt": "tales.txt"}
+    Path("tales.txt").write_text("\n\n\n".join(f"The {animal} went home at noon." for animal in ("fox", "hen", "cow")))
     words = [sources.get(word, str(ROOT / word) if word.startswith("tasks/") else word) for word in words]
     for folder in ("path/to/images/cat", "path/to/images/dog", "path/to/unlabelled/images"):
         Path(folder).mkdir(parents=True)
@@ -50,6 +54,11 @@ def test_every_command_runs(command, workplace):
         features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
         rows = {"image": [Image.new("L", (4, 4), color=n) for n in range(12)], "label": [n % 2 for n in range(12)]}
         datasets.Dataset.from_dict(rows, features=features).save_to_disk("path/to/saved")
+    if words[0] == "generate":
+        text_run = ["--model=CharModule", "--model.hidden_features=[6]", "--data=CorpusDataModule"]
+        assert run("fit", *text_run, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2").code == 0
+        assert generate(words[1:]) == 0
+        return
     if words[0] != "fit" or "last" in words:
         assert run("fit", *TINY).code == 0
     limits = ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2"] if words[0] == "fit" else []

@@ -57,6 +57,7 @@ def refused(args, *pieces):
 def test_every_source_of_negatives_trains_and_is_tested(tales, negatives):
     outcome = run("fit", *TINY, f"--model.negatives={negatives}")
     assert outcome.code == 0, outcome.err
+    assert f"ffrecur generate --checkpoint {only_run()}" in outcome.out
     assert run("test").code == 0
     results = json.loads((only_run() / "test_results.json").read_text())
     assert 0 < results["bits_per_character"] < 5
@@ -213,6 +214,12 @@ def test_nets_and_data_of_the_other_kind(tales):
     image_data = ["--data=ImageDataModule", "--data.source=bundled"]
     refused(["test", "--ckpt_path", text, *image_data], "data is ImageDataModule, but a CharModule reads text")
     refused(["fit", "--model=CharModule", *image_data], "data is ImageDataModule, but a CharModule reads text")
+    refused(
+        ["fit", "--model=RecurrentModule", *image_data, "--ckpt_path", text],
+        "which trains a RecurrentNet, but",
+        "holds a CharNet",
+    )
+    refused(["predict", "--ckpt_path", text], "subcommand is 'predict'", "ffrecur generate")
     text_data = [option for option in TINY if option.startswith("--data")]
     refused(["fit", "--model=RecurrentModule", *text_data], "data is CorpusDataModule")
 

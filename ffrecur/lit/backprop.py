@@ -1,4 +1,4 @@
-"""The LightningModule of the baseline: the same data, dropout, schedule and budget, but backpropagation."""
+"""The LightningModules of the baselines: the same data, schedules and budget, but backpropagation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.backprop import BackpropNet
+from ffrecur.backprop import BackpropNet, character_logits
 from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.lit.text import TextModule
 from ffrecur.metrics import LogitEvaluation
 
 
@@ -86,3 +87,54 @@ class BackpropModule(ClassifierModule):
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the logits, `(B, C)`."""
         return self.net(prepare(batch[0]))
+
+
+class CharBackpropModule(TextModule):
+    """Train the same net by backpropagation of the next character's cross-entropy: the baseline for `CharModule`.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        window: characters that the model looks back; learned from the data.
+        alphabet: its symbols; learned from the data.
+        head_layers: layers that the head reads, counted from 1; all by default.
+        fold_case: whether text is lower-cased; learned from the data.
+        unknown: what becomes of characters that are no symbols; learned from the data.
+        sample_temperature: of the samples in TensorBoard and in evaluations.
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, stepped once an epoch.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        window: int | None = None,
+        alphabet: str | None = None,
+        head_layers: list[int] | None = None,
+        fold_case: bool | None = None,
+        unknown: str | None = None,
+        sample_temperature: float = 0.7,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        self.check_net_settings(sample_temperature)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the mean cross-entropy of one batch."""
+        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        logits_BV = character_logits(self.net, contexts_BW)
+        loss = F.cross_entropy(logits_BV, next_B)
+        self.log_step(loss, loss, logits_BV, next_B, batch_index)
+        return loss

@@ -14,7 +14,7 @@ from lightning import Trainer
 import ffrecur.data
 import ffrecur.lit
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate")
 
 
 def explain(message: str, args: Sequence[str]) -> str:

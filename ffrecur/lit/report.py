@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Report(Callback):
                 written = [f"{stage}_goodness.csv", f"{stage}_plots/"]
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
-        (self.folder / f"{stage}_results.json").write_text(json.dumps(results, indent=2) + "\n")
+        (self.folder / f"{stage}_results.json").write_text(json.dumps(without_nan(results), indent=2) + "\n")
         print(shown)
         print(f"\nWritten to {self.folder}: {', '.join([f'{stage}_results.json', *written])}")
 
@@ -87,6 +88,19 @@ FIGURES = (
     "calibration_error",
     "num_examples",
 )
+
+
+def without_nan(value: Any) -> Any:
+    """Return nested results with None in place of NaN, which JSON does not have.
+
+    >>> without_nan({"share": float("nan"), "errors": [0.5, float("nan")]})
+    {'share': None, 'errors': [0.5, None]}
+    """
+    if isinstance(value, dict):
+        return {name: without_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def summarize(module: ClassifierModule, computed: dict[str, Tensor]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ffrecur import plots
+from ffrecur.lit.character import PAPER_DREAM
 from ffrecur.lit.figures import save_figures
-from ffrecur.lit.text import PAPER_DREAM, TextModule
+from ffrecur.lit.text import TextModule
 from ffrecur.sampling import stream
 from ffrecur.seeding import seeded_generator
 from ffrecur.text_evaluation import goodness_of_kinds, judge, separations, write_on

@@ -1,0 +1,174 @@
+"""The LightningModule that trains a `CharNet` by Forward-Forward, with each source of negative data."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffrecur.dreams import self_generated, teacher_forced, uniform
+from ffrecur.errors import check_setting
+from ffrecur.lit.text import TextModule
+from ffrecur.reference import LayerLearning, Objective, Phase
+from ffrecur.seeding import seeded_generator
+from ffrecur.text import check_depth, places, windows_at
+
+DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
+Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
+LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
+PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
+
+
+class CharModule(TextModule):
+    """Train a character model, each hidden layer by its own goodness, the head by the delta rule.
+
+    One batch: the model predicts what comes after each window; the real window that ends with the next character is
+    positive data; a negative window of the same place comes from one of several sources; one optimiser step.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        window: characters that the model looks back; learned from the data.
+        alphabet: its symbols; learned from the data.
+        sign: 1 if real text shall have high goodness, -1 if low.
+        head_layers: layers that the head reads, counted from 1; all by default.
+        fold_case: whether text is lower-cased; learned from the data.
+        unknown: what becomes of characters that are no symbols; learned from the data.
+        sample_temperature: of the samples in TensorBoard and in evaluations.
+        negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
+            one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
+            (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
+        dream_depth: least and most dreamt characters of a dream, see `ffrecur.dreams.dream_begins`.
+        dream_temperature: temperature of the softmax that dreams are drawn from.
+        dream_every: epochs after which the model dreams anew.
+        sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
+        objective: "logistic" or "paired" (each negative against the positive of the same place; no threshold).
+        threshold: goodness at which a window is as likely positive as negative.
+        temperature: goodness scale of the objective, greater than 0.
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, stepped once an epoch.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights and of all draws; the command line sets it to `seed_everything`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        window: int | None = None,
+        alphabet: str | None = None,
+        sign: int = 1,
+        head_layers: list[int] | None = None,
+        fold_case: bool | None = None,
+        unknown: str | None = None,
+        sample_temperature: float = 0.7,
+        negatives: Negatives = "teacher_forcing",
+        dream_depth: tuple[int, int] = (1, 5),
+        dream_temperature: float = 1.0,
+        dream_every: int = 1,
+        sleep: int = 0,
+        objective: Objective = "paired",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        learning = partial(LayerLearning, objective=objective, threshold=threshold, temperature=temperature)
+        phases: tuple[Phase, ...] = ("awake", "asleep") if sleep else ("both",)
+        self.learnings = [learning(phase=phase) for phase in phases]
+        self.negatives, self.sleep = negatives, sleep
+        self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
+        check_depth(self.dream_depth)
+        check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
+        check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
+        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
+        self.dreams_MW: Tensor | None = None
+        self.check_net_settings(sample_temperature)
+
+    def configure_model(self) -> None:
+        """Build the net; without negatives its hidden layers stay as they are."""
+        super().configure_model()
+        self.net.hidden.requires_grad_(self.negatives != "none")  # type: ignore[attr-defined]
+
+    def on_train_start(self) -> None:
+        """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
+        super().on_train_start()
+        self.start_goodness_means(iterations=1)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's means of goodness; dream anew if it is time."""
+        super().on_train_epoch_start()
+        self.start_goodness_means(iterations=1)
+        if self.negatives in ("self_generated", "dream") and self.current_epoch % self.hparams["dream_every"] == 0:
+            self.dream()
+
+    def dream(self) -> None:
+        """Let the model dream on from the training text; log how varied the dreams are."""
+        text = self.trainer.datamodule.train_text  # type: ignore[attr-defined]
+        here = places(text, self.net.window)
+        self.dreams_MW = self_generated(
+            self.net,
+            text,
+            here,
+            self.dream_depth,
+            self.hparams["dream_temperature"],
+            seeded_generator(self.seed, self.current_epoch, 2**32 - 1),
+            shuffle=self.negatives == "dream",
+        )
+        real_MW = windows_at(text, here, self.net.window)
+        self.log("train/dream_variety", distinct_ends(self.dreams_MW) / distinct_ends(real_MW))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the local loss of one batch; its backward leaves each layer's local gradients."""
+        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        if self.negatives == "none":
+            logits_BV = self.net.logits(contexts_BW)
+            loss = F.cross_entropy(logits_BV, next_B)
+            self.log_step(loss, loss, logits_BV, next_B, batch_index)
+            return loss
+        source = seeded_generator(self.seed, self.current_epoch, batch_index)
+        if self.negatives in LAST_CHARACTER:
+            negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, generator=source)
+        else:
+            assert self.dreams_MW is not None
+            negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
+        learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
+        learned = self.net.local_learning(contexts_BW, next_B, negatives, learning)
+        self.log_step(learned.loss, learned.head_loss, learned.logits_BV, next_B, batch_index)
+        self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
+        self.goodness_means["negative"].update(learned.goodness_negative_LB[None])
+        return learned.loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean goodness of each layer."""
+        if self.negatives != "none":
+            self.log_goodness_means()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the dreams, for a run that is continued amid an epoch."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[DREAMS_KEY] = self.dreams_MW
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the dreams back."""
+        super().on_load_checkpoint(checkpoint)
+        self.dreams_MW = checkpoint.get(DREAMS_KEY)
+
+
+def distinct_ends(windows_MW: Tensor) -> int:
+    """Count the different last four characters (fewer in shorter windows) of windows."""
+    return len(windows_MW[:, -4:].unique(dim=0))
