@@ -37,9 +37,10 @@ class Alphabet:
     def __init__(self, symbols: str = PAPER_ALPHABET, fold_case: bool = True, unknown: Unknown = "drop") -> None:
         check_setting(len(symbols) >= 2, "alphabet", symbols, "at least two symbols")
         repeated = sorted(symbol for symbol, count in Counter(symbols).items() if count > 1)
-        check_setting(
-            not repeated, "alphabet", symbols, f"without duplicates, but has more than one of {''.join(repeated)!r}"
-        )
+        if repeated:
+            raise UserError(
+                f"alphabet is {symbols!r}, which has {''.join(repeated)!r} twice, but must be without duplicates"
+            )
         check_setting(unknown in UNKNOWN, "unknown", unknown, " or ".join(UNKNOWN))
         check_setting(
             unknown != "replace" or " " in symbols, "unknown", unknown, "drop or error where a space is not a symbol"
@@ -71,7 +72,7 @@ class Alphabet:
             number = self._number.get(character)
             if number is None and self.unknown == "error":
                 raise UserError(
-                    f"the text has {character!r} at character {place + 1}, which is not in the alphabet {self.symbols!r}; "
+                    f"the text has {character!r} at character {place + 1}, which is not in the alphabet {shown(self.symbols)}; "
                     "choose another alphabet, or unknown drop or replace"
                 )
             if number is None and self.unknown == "replace":
@@ -83,6 +84,15 @@ class Alphabet:
     def decode(self, numbers: Tensor) -> str:
         """Return the text of numbers `(N,)`."""
         return "".join(self.symbols[number] for number in numbers.tolist())
+
+
+def shown(symbols: str) -> str:
+    """Return an alphabet for a message, cut where it is long.
+
+    >>> shown("ab"), len(shown("".join(map(chr, range(100, 300)))))
+    ("'ab'", 65)
+    """
+    return repr(symbols) if len(symbols) <= 60 else f"{symbols[:60]!r}..."
 
 
 def learn_alphabet(text: str, minimum_count: int = 1, fold_case: bool = True) -> str:

@@ -108,15 +108,29 @@ class CharNet(nn.Module):
     def first_drive(self, windows_BW: Tensor) -> Tensor:
         """Return the first layer's drive `(B, H)`: the bias and a sum of W columns of its weight, times `sqrt(V)`.
 
-        Raises `UserError` for windows of another length.
+        Raises `UserError` for windows of another length, and for numbers that are no symbols.
         """
+        self.check_windows(windows_BW)
+        linear = self.hidden[0]
+        table = linear.weight.t() * character_engine.one_hot_scale(self)
+        return F.embedding_bag(self.columns(windows_BW), table, mode="sum") + linear.bias
+
+    def check_windows(self, windows_BW: Tensor) -> None:
+        """Raise `UserError` for windows of another length, and for numbers that are no symbols."""
         if windows_BW.ndim != 2 or windows_BW.shape[1] != self.window:
             raise UserError(
                 f"windows have the shape {tuple(windows_BW.shape)}, but the net reads (batch, {self.window})"
             )
-        linear = self.hidden[0]
-        table = linear.weight.t() * character_engine.one_hot_scale(self)
-        return F.embedding_bag(self.columns(windows_BW), table, mode="sum") + linear.bias
+        # Another number would read the column of another position.
+        if windows_BW.numel() and not 0 <= int(windows_BW.min()) <= int(windows_BW.max()) < len(self.alphabet):
+            raise UserError(f"windows have a number that is no symbol; they are 0 to {len(self.alphabet) - 1}")
+
+    def check_pairs(self, real_BW: Tensor, negative_BW: Tensor) -> None:
+        """Raise `UserError` for windows that do not fit, and for more or fewer negative windows than real ones."""
+        self.check_windows(real_BW)
+        self.check_windows(negative_BW)
+        if len(real_BW) != len(negative_BW):
+            raise UserError(f"there are {len(real_BW)} real windows, but {len(negative_BW)} negative ones")
 
     def columns(self, windows_BW: Tensor) -> Tensor:
         """Return the columns of the first layer's weight that each window reads: `position * V + character`, `(B, W)`."""
@@ -156,9 +170,10 @@ class CharNet(nn.Module):
         Its backward leaves the local gradients of the hidden layers, in closed form: the derivative of each layer's own
         objective by its own weights, and no others. The head learns by `F.cross_entropy(net.logits(windows), next)`.
         A positive window is real text that ends with the character in question. Raises `UserError` for settings outside
-        their range, see `reference.LayerLearning`.
+        their range, see `reference.LayerLearning`, and for windows that do not fit.
         """
         learning = LayerLearning(objective=objective, threshold=threshold, temperature=temperature)
+        self.check_pairs(positive_windows_BW, negative_windows_BW)
         return character_engine.local_loss(self, positive_windows_BW, negative_windows_BW, learning)
 
     def local_learning(
@@ -175,7 +190,13 @@ class CharNet(nn.Module):
             negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
                 or a function that makes them from the head's logits `(B, V)`.
             learning: objective, threshold, temperature and phase.
+
+        Raises:
+            UserError: windows that do not fit.
         """
+        self.check_windows(contexts_BW)
+        if isinstance(negatives, Tensor):
+            self.check_pairs(contexts_BW, negatives)
         return character_engine.local_learning(self, contexts_BW, next_B, negatives, learning)
 
     # --- text ---------------------------------------------------------------------------------------------------------

@@ -29,7 +29,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises `UserError` if the file is missing, corrupt, not one of ours, or holds a kind of net that we do not have.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that no file can have, or a folder that may not be searched
+        raise UserError(f"checkpoint is '{path}', which cannot be read: {error.strerror}") from error
+    if not there:
         raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
     try:
         # Mapped, so that the optimiser's state, twice as large as the net, is not read by those who do not need it.
@@ -62,7 +66,11 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
     The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
     """
     path = Path(path)
-    if (path / "net.json").is_file():
+    try:
+        exported = (path / "net.json").is_file()
+    except OSError:
+        exported = False  # `read_checkpoint` tells why
+    if exported:
         return _load_exported(path).to(map_location)
     if path.is_dir():
         candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]

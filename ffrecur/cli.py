@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
+from ffrecur.data import CorpusDataModule
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
@@ -173,6 +174,8 @@ class CommandLine(LightningCLI):
         stage = str(self.subcommand)
         if stage == "predict" and isinstance(self.model, TextModule):
             raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
+        if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
+            self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
             self._check_net(self.model)

@@ -26,19 +26,31 @@ def ended_with(contexts_BW: Tensor, symbols_B: Tensor) -> Tensor:
 
 
 def teacher_forced(
-    contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, generator: Generator | None = None
+    contexts_BW: Tensor,
+    next_B: Tensor,
+    logits_BV: Tensor,
+    generator: Generator | None = None,
+    noise_BV: Tensor | None = None,
 ) -> Tensor:
     """Teacher forcing: the real window, its last character a wrong one that the model predicts there.
 
-    Drawn from the softmax of `logits_BV` with the true character's logit at minus infinity: never the true one.
+    Drawn from the softmax of `logits_BV` with the true character's logit at minus infinity: never the true one. The
+    draws take `noise_BV`, uniform in [0, 1), or else noise from the generator.
     """
-    noise_BV = torch.rand(logits_BV.shape, generator=generator).to(logits_BV.device)
+    if noise_BV is None:
+        noise_BV = torch.rand(logits_BV.shape, generator=generator).to(logits_BV.device)
     return ended_with(contexts_BW, hard_labels(logits_BV, next_B, noise_BV))
 
 
-def uniform(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, generator: Generator | None = None) -> Tensor:
-    """The real window, its last character any wrong one with the same probability."""
-    return teacher_forced(contexts_BW, next_B, torch.zeros_like(logits_BV), generator)
+def uniform(
+    contexts_BW: Tensor,
+    next_B: Tensor,
+    logits_BV: Tensor,
+    generator: Generator | None = None,
+    noise_BV: Tensor | None = None,
+) -> Tensor:
+    """The real window, its last character any wrong one with the same probability; draws as in `teacher_forced`."""
+    return teacher_forced(contexts_BW, next_B, torch.zeros_like(logits_BV), generator, noise_BV)
 
 
 def dream_begins(
@@ -75,8 +87,9 @@ def self_generated(
     """Return for each place, in increasing order, a window that the model dreamt on from real text, `(M, W)`.
 
     The paper's strings are `depth=(1, 90)`: from the first ten characters of a document the model writes 90 more, and
-    the windows of those are the negative data. With less depth a window keeps real characters before the dreamt ones.
-    With `shuffle` dreams begin elsewhere each time, see `dream_begins`. One batched roll-out for `ROWS` dreams.
+    the windows of those are the negative data; in a longer document, it does so again after every 90. With less depth a
+    window keeps real characters before the dreamt ones. With `shuffle` dreams begin elsewhere each time, see
+    `dream_begins`. One batched roll-out for `ROWS` dreams.
     """
     begins_M = dream_begins(text, places_M, net.window, depth, generator if shuffle else None)
     begins_S, dream_M = begins_M.unique_consecutive(return_inverse=True)

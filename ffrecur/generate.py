@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,10 +43,7 @@ def make_parser() -> Parser:
     parser.add_argument("--num_samples", type=int, default=1, help="texts, one after the other (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default: %(default)s)")
     parser.add_argument(
-        "--by",
-        choices=("softmax", "goodness"),
-        default="softmax",
-        help="what rates the candidates (default: %(default)s)",
+        "--by", default="softmax", help="what rates the candidates: softmax or goodness (default: %(default)s)"
     )
     parser.add_argument(
         "--goodness_temperature", type=float, default=0.1, help="goodness scale of --by goodness (default: %(default)s)"
@@ -67,8 +65,20 @@ def newest_text_run(root: str) -> Path:
 
 
 def read_prompt(prompt: str) -> str:
-    """Return the prompt, from standard input if it is `-`, without the line's end there."""
-    return sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+    """Return the prompt, from standard input if it is `-`, without the line's end there.
+
+    Raises `UserError` for a closed standard input, and for text that is not UTF-8.
+    """
+    try:
+        if prompt == "-":
+            if sys.stdin is None:
+                raise UserError("prompt is '-', but standard input is closed")
+            data = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
+            return data.decode("utf-8").removesuffix("\n")
+        prompt.encode("utf-8")  # what the shell gave as other bytes stands as lone surrogates
+    except UnicodeError as error:
+        raise UserError(f"prompt is {prompt!r}, which is not UTF-8: {error.reason}") from error  # type: ignore[attr-defined]
+    return prompt
 
 
 def warn_of_unknown(net: CharNet, prompt: str) -> None:
@@ -105,6 +115,8 @@ def run(arguments: Sequence[str]) -> None:
         for number in range(options.num_samples)
     ]
     warn_of_unknown(net, prompt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks some characters shows the others
     for sample in samples:
         print(prompt, end="", flush=True)
         for character in sample:
@@ -113,12 +125,15 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return the exit code: 0, or 2 after a mistake of the user's, told in one line."""
+    """Run the command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C."""
     try:
         run(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print()
+        return 130  # what a shell expects of a command that was interrupted
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
     return 0

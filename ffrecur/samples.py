@@ -18,13 +18,25 @@ def words(text: str) -> list[str]:
     return found[:-1] if text and WORD.fullmatch(text[-1]) else found
 
 
+def without_begun_word(before: str, text: str) -> str:
+    """Return a text without the rest of a word that was begun before it.
+
+    >>> without_begun_word("a bad wo", "lf sat"), without_begun_word("a bad ", "wolf sat")
+    (' sat', 'wolf sat')
+    """
+    if not WORD.fullmatch(before[-1:]):
+        return text
+    begun = WORD.match(text)
+    return text[begun.end() :] if begun else text
+
+
 def known_word_share(samples: Sequence[str], training_texts: Sequence[str]) -> float:
     """Return the share of the samples' words that occur in the training text; NaN if there are none.
 
     >>> known_word_share(["the cat zat. "], ["the cat sat. "])
     0.6666666666666666
     """
-    known = {word for text in training_texts for word in WORD.findall(text)}
+    known = {word for text in training_texts for word in words(text)}
     drawn = [word for sample in samples for word in words(sample)]
     return sum(word in known for word in drawn) / len(drawn) if drawn else float("nan")
 
@@ -54,16 +66,24 @@ def longest_copied(samples: Sequence[str], training_texts: Sequence[str]) -> str
     """
 
     def copied(length: int) -> str | None:
-        known = set(grams(training_texts, length))
-        return next((run for run in grams(samples, length) if run in known), None)
+        runs = dict.fromkeys(grams(samples, length))  # in order; samples are few, the training text may be large
+        found = {
+            text[start : start + length]
+            for text in training_texts
+            for start in range(len(text) - length + 1)
+            if text[start : start + length] in runs
+        }
+        return next((run for run in runs if run in found), None)
 
-    # Every part of a copied run is copied too, so the greatest length can be found by halving.
-    low, high, best = 0, max((len(sample) for sample in samples), default=0), ""
-    while low < high:
-        middle = (low + high + 1) // 2
+    # Every part of a copied run is copied too: double the length until nothing is found, then halve the distance.
+    best, low, high = "", 0, 1
+    while (run := copied(high)) is not None:
+        best, low, high = run, high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
         run = copied(middle)
         if run is None:
-            high = middle - 1
+            high = middle
         else:
             low, best = middle, run
     return best

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.character_engine import Layers, features, first_drive, prepare_layers, rise, run
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
@@ -28,12 +28,14 @@ def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: in
     """
     if temperature == 0:
         return logits_BV.argmax(dim=1)
-    logits_BV = logits_BV.double() / temperature
+    # On the CPU, since not every device has float64; the highest logit first becomes 0, which no temperature overflows.
+    device, noise_B, logits_BV = logits_BV.device, noise_B.cpu(), logits_BV.cpu().double()
+    logits_BV = (logits_BV - logits_BV.max(dim=1, keepdim=True).values) / temperature
     if top_k is not None and top_k < logits_BV.shape[1]:
         kept_BK = logits_BV.topk(top_k, dim=1).indices
         logits_BV = torch.full_like(logits_BV, -torch.inf).scatter(1, kept_BK, logits_BV.gather(1, kept_BK))
     cumulated_BV = torch.softmax(logits_BV, dim=1).cumsum(dim=1)
-    return (cumulated_BV <= noise_B[:, None].double() * cumulated_BV[:, -1:]).sum(dim=1)
+    return (cumulated_BV <= noise_B[:, None].double() * cumulated_BV[:, -1:]).sum(dim=1).to(device)
 
 
 def softmax_logits(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def roll_out(
 ) -> Tensor:
     """Let the model write on from each window: N symbols each, `(B, W + N)`, the window included.
 
-    `noise_BN` is uniform in [0, 1). The weights are laid out once for all steps.
+    `noise_BN` is uniform in [0, 1). The weights are laid out once for all steps. Nothing else can be carried from one
+    window to the next: every character moves to another position there, and reads another column.
     """
     layers = prepare_layers(net)
     text = torch.cat([windows_BW, windows_BW.new_zeros(noise_BN.shape)], dim=1)
@@ -95,7 +98,8 @@ def stream(
         goodness_temperature: the goodness scale of "goodness", as of the objective in training.
 
     Raises:
-        UserError: a setting outside its range, or a prompt with characters that the alphabet refuses.
+        UserError: a setting outside its range, a prompt with characters that the alphabet refuses, or, when a character
+            is drawn, predictions that are not finite.
     """
     check_setting(length >= 0, "length", length, "at least 0")
     check_setting(temperature >= 0, "temperature", temperature, "at least 0")
@@ -105,20 +109,21 @@ def stream(
     window_1W = padded(net, net.encode(prompt))
 
     @torch.no_grad()
-    def next_symbol(window_1W: Tensor) -> Tensor:
+    def next_symbol(layers: Layers, window_1W: Tensor) -> Tensor:
         if by == "goodness":
             logits_1V = goodness_logits(net, layers, window_1W, goodness_temperature)
         else:
             logits_1V = softmax_logits(net, layers, window_1W)
-        return draw(logits_1V, torch.rand(1, generator=generator).to(logits_1V.device), temperature, top_k)
-
-    with torch.no_grad():
-        layers = prepare_layers(net)
+        if not torch.isfinite(logits_1V).all():
+            raise UserError("the model's predictions are not finite: its training has diverged")
+        return draw(logits_1V, torch.rand(1, generator=generator), temperature, top_k)
 
     def characters() -> Iterator[str]:
+        with torch.no_grad():
+            layers = prepare_layers(net)
         window = window_1W
         for _ in range(length):
-            symbol = next_symbol(window)
+            symbol = next_symbol(layers, window)
             window = torch.cat([window[:, 1:], symbol[None]], dim=1)
             yield net.decode(symbol)
 

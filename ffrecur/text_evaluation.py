@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ffrecur.character import CharNet
 from ffrecur.dreams import self_generated, teacher_forced
-from ffrecur.samples import distinct_4gram_ratio, known_word_share, longest_copied
+from ffrecur.samples import distinct_4gram_ratio, known_word_share, longest_copied, without_begun_word
 from ffrecur.sampling import roll_out
 from ffrecur.seeding import seeded_generator
 from ffrecur.text import Text, places, windows_at
 from ffrecur.text_metrics import Separation
 
 BATCH = 1000  # windows
+DREAMS, DREAM = 64, 90  # dreams whose variety is measured, and the characters of each
 
 
 @torch.no_grad()
@@ -48,20 +49,32 @@ def separations(net: CharNet, goodness: dict[str, Tensor]) -> dict[str, list[flo
     return found
 
 
-def write_on(net: CharNet, documents: Sequence[str], temperature: float, seed: int) -> list[str]:
+def write_on(net: CharNet, documents: Sequence[str], temperature: float, generator: Generator) -> list[str]:
     """Return what the model writes after the first window of each document: as many characters as the document has."""
     encoded = [net.encode(document) for document in documents]
     lengths = [len(numbers) - net.window for numbers in encoded]
     starts = torch.stack([numbers[: net.window] for numbers in encoded]).to(net.head.weight.device)
-    noise = torch.rand(len(starts), max(lengths), generator=seeded_generator(seed, 2)).to(starts.device)
+    noise = torch.rand(len(starts), max(lengths), generator=generator).to(starts.device)
     written = roll_out(net, starts, noise, temperature).cpu()[:, net.window :]
     return [net.decode(numbers[:length]) for numbers, length in zip(written, lengths, strict=True)]
 
 
-def judge(samples: Sequence[str], training_documents: Sequence[str]) -> dict[str, Any]:
-    """Return what samples are worth: known words, variety, and the characters of the longest run that is copied."""
+def variety(net: CharNet, documents: Sequence[str], temperature: float, generator: Generator) -> float:
+    """Return how varied the model's dreams are: its different runs of 4 characters over those of as much real text.
+
+    It writes on from the first window of some documents, up to the paper's 90 characters each. Far below 1, dreams have
+    collapsed.
+    """
+    begun = [document[: net.window + DREAM] for document in documents[:DREAMS]]
+    dreams = write_on(net, begun, temperature, generator)
+    return distinct_4gram_ratio(dreams) / distinct_4gram_ratio([document[net.window :] for document in begun])
+
+
+def judge(beginnings: Sequence[str], texts: Sequence[str], training_documents: Sequence[str]) -> dict[str, Any]:
+    """Return what texts that go on from beginnings are worth: known words, variety, the longest run that is copied."""
+    whole = [without_begun_word(before, text) for before, text in zip(beginnings, texts, strict=True)]
     return {
-        "known_word_share": known_word_share(samples, training_documents),
-        "distinct_4gram_ratio": distinct_4gram_ratio(samples),
-        "longest_copied": len(longest_copied(samples, training_documents)),
+        "known_word_share": known_word_share(whole, training_documents),
+        "distinct_4gram_ratio": distinct_4gram_ratio(texts),
+        "longest_copied": len(longest_copied(texts, training_documents)),
     }

@@ -11,62 +11,55 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC
 
+from ffrecur.errors import UserError
 
-class BitsPerCharacter(Metric):
-    """Mean of `-log2 p(next character)`; of the uniform model over V symbols it is `log2(V)`."""
+UNITS = 2**24
+
+
+class NextCharacter(Metric):
+    """Bits per character, the mean of `-log2 p(next character)`, and accuracy, the share of places where it is likeliest.
+
+    Bits of the uniform model over V symbols are `log2(V)`.
+    """
 
     full_state_update = False
     nats: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Summed in float64: of a million characters, float32 would lose the third decimal.
-        self.add_state("nats", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, logits_BV: Tensor, next_B: Tensor) -> None:
-        """Add a batch."""
-        self.nats += F.cross_entropy(logits_BV.double(), next_B, reduction="sum")
-        self.count += len(next_B)
-
-    def compute(self) -> Tensor:
-        """Return the mean, in bits."""
-        return self.nats / self.count / math.log(2)
-
-
-class Accuracy(Metric):
-    """Share of characters that are the likeliest one of their prediction."""
-
-    full_state_update = False
     hits: Tensor
     count: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        # Whole numbers, the nats in units of 2**-24: the sum is exact in any order, and on devices without float64 too.
+        for name in ("nats", "hits", "count"):
+            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits_BV: Tensor, next_B: Tensor) -> None:
-        """Add a batch."""
+        """Add a batch. Raises `UserError` for predictions that are not finite."""
+        nats = F.cross_entropy(logits_BV.cpu().double(), next_B.cpu(), reduction="sum")
+        if not math.isfinite(nats):
+            raise UserError("the model's predictions are not finite: its training has diverged")
+        self.nats += round(nats.item() * UNITS)
         self.hits += (logits_BV.argmax(dim=1) == next_B).sum()
         self.count += len(next_B)
 
-    def compute(self) -> Tensor:
-        """Return the fraction."""
-        return self.hits.double() / self.count
+    def compute(self) -> dict[str, float | int]:
+        """Return `bits_per_character`, `accuracy` (a fraction) and `num_characters`."""
+        count = int(self.count)
+        bits = int(self.nats) / UNITS / count / math.log(2)
+        return {"bits_per_character": bits, "accuracy": int(self.hits) / count, "num_characters": count}
 
 
 class Separation(nn.Module):
     """How well each layer's goodness tells real windows from others: the area under the ROC curve, by layer.
 
-    1 where `sign * goodness` of every real window is above that of every other, 0.5 by chance.
+    1 where `sign * goodness` of every real window is above that of every other, 0.5 by chance. It counts what this process
+    alone was given.
     """
 
     def __init__(self, layers: int, sign: int) -> None:
         super().__init__()
         self.sign = sign
-        self.by_layer: Sequence[BinaryAUROC] = nn.ModuleList(BinaryAUROC() for _ in range(layers))  # type: ignore[assignment]
+        self.by_layer: Sequence[BinaryAUROC] = nn.ModuleList(BinaryAUROC(sync_on_compute=False) for _ in range(layers))  # type: ignore[assignment]
 
     def update(self, real_LB: Tensor, other_LB: Tensor) -> None:
         """Add goodness of real and of other windows."""

@@ -66,7 +66,8 @@ def main() -> None:
     own, options = parse(parser)
     chosen = {name: TRAININGS[name] for name in own.only}
     found = study(chosen, own.seeds, own.root / "study.json", options, FIGURES, "best")
-    data = load_data(FORCED, [option for option in options if option.startswith("--data")])
+    newest = found[own.only[0]][str(own.seeds[0])]["run"]
+    data = load_data(f"{newest}/config.yaml", [])
     models = {
         f"{order}-gram" if order > 1 else "unigram": KneserNey(data.train_documents, order, data.alphabet.symbols)
         for order in ORDERS

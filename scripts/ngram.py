@@ -98,7 +98,8 @@ def main() -> None:
     try:
         data = load_data(own.config, options)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     documents = data.validation_documents if own.split == "validation" else data.test_documents
     print(f"{'order':>6}{'bits per character':>20}{'accuracy':>10}")
     for order in own.orders:

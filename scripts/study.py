@@ -35,7 +35,7 @@ def train(config: str, root: Path, options: Sequence[str], checkpoint: str) -> R
         sys.exit(code)
     newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
     results = json.loads((newest / "validation_results.json").read_text())
-    return {**results, "minutes": minutes, "run": str(newest)}
+    return {**results, "minutes": minutes, "run": str(newest.resolve())}
 
 
 def study(
@@ -54,10 +54,18 @@ def study(
     found: Found = json.loads(file.read_text()) if file.is_file() else {}
     for seed in seeds:
         for name, (config, own) in trainings.items():
-            if str(seed) in found.get(name, {}):
+            done = found.get(name, {}).get(str(seed))
+            if done is not None:
+                if done["options"] != [config, *options, *own]:
+                    sys.exit(
+                        f"{name}, seed {seed}, was run with other options below {file.parent}; give another --root"
+                    )
                 continue
             root = file.parent / f"{name.replace(' ', '_')}-{seed}"
             row = train(config, root, [f"--seed_everything={seed}", *options, *own], checkpoint)
-            found.setdefault(name, {})[str(seed)] = {figure: row[figure] for figure in figures}
+            found.setdefault(name, {})[str(seed)] = {
+                **{figure: row[figure] for figure in figures},
+                "options": [config, *options, *own],
+            }
             file.write_text(json.dumps(found, indent=2) + "\n")
     return found

@@ -41,7 +41,7 @@ def test_it_goes_on_where_it_was(workplace, monkeypatch):
 
     first, _ = ablate("as it is")
     assert {name: set(by_seed) for name, by_seed in first.items()} == {"as it is": {"0"}}
-    assert set(first["as it is"]["0"]) == {"error", "goodness_error", "one_pass_error", "minutes"}
+    assert set(first["as it is"]["0"]) == {"error", "goodness_error", "one_pass_error", "minutes", "options"}
     second, printed = ablate("as it is", "damping 0", seeds="01")
     assert {name: set(by_seed) for name, by_seed in second.items()} == {"as it is": {"0", "1"}, "damping 0": {"0", "1"}}
     assert second["as it is"]["0"] == first["as it is"]["0"]

@@ -65,3 +65,14 @@ def test_the_timed_steps_train_the_same_character_model_alike():
         weights.append(net.hidden[0].weight.detach())
     assert not torch.allclose(weights[0], bench_text.make([30, 20])[0].hidden[0].weight, atol=1e-5)
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-5)
+
+
+def test_what_is_printed_of_the_character_model():
+    found = bench_text.measure_text(1, [6, 5])
+    names = ["train_windows_per_s", "train_matmul_fraction", "train_speedup_vs_autograd", "generate_characters_per_s"]
+    names += ["generate_batched_characters_per_s", "generate_speedup_vs_naive"]
+    assert all(found[name] > 0 for name in names)
+    seconds = found["seconds"]
+    batched, naive = bench_text.STREAMS / seconds["batched"], 1 / seconds["naive"]
+    assert found["generate_speedup_vs_naive"] == batched / naive
+    assert "generation, 256 streams" in bench_text.text_table(found)

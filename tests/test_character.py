@@ -15,6 +15,7 @@ from ffrecur.character_engine import prepare_layers
 from ffrecur.functional import rms_normalize
 from ffrecur.reference import LayerLearning
 from ffrecur.sampling import goodness_logits
+from ffrecur.text_metrics import NextCharacter
 
 OBJECTIVES = [("logistic", 1), ("logistic", -1), ("paired", 1), ("paired", -1)]
 
@@ -97,6 +98,45 @@ def test_the_engine_is_the_reference(data):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("phase", "kind"), [("awake", 1), ("asleep", -1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_phase_is_its_own_half_of_the_logistic_loss(phase, kind, sign):
+    """Awake, every layer raises sign * goodness of real windows; asleep, it lowers that of negative ones."""
+    net = make_net(sign=sign)
+    contexts, negatives, following = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2), torch.tensor([0, 3, 1, 2])
+    learning = LayerLearning(threshold=0.9, temperature=0.3, phase=phase)
+    learned = net.local_learning(contexts, following, negatives, learning)
+    seen = torch.cat([contexts[:, 1:], following[:, None]], dim=1) if phase == "awake" else negatives
+    expected = F.softplus(-kind * sign * (net.goodness(seen) - 0.9) / 0.3).sum() / 4
+    torch.testing.assert_close(learned.loss.detach(), expected.detach(), rtol=1e-12, atol=0)
+    learned.loss.backward()
+    net.hidden.requires_grad_(True)
+    gradients = torch.autograd.grad(expected, list(net.hidden.parameters()))
+    for parameter, gradient in zip(net.hidden.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_a_new_net_is_the_uniform_model():
+    """Its head is zero, so that it needs log2(V) bits a character, exactly; a batch cut in two gives the same."""
+    net = CharNet(alphabet="abcdefg", window=3, hidden_features=(5,))
+    windows, following = windows_of(net, 6), torch.tensor([0, 1, 2, 3, 4, 6])
+    whole, parts = NextCharacter(), NextCharacter()
+    whole.update(net.logits(windows), following)
+    for window, symbol in zip(windows.split(4), following.split(4), strict=True):
+        parts.update(net.logits(window), symbol)
+    assert whole.compute()["bits_per_character"] == pytest.approx(math.log2(7), abs=1e-8)
+    assert whole.compute()["accuracy"] == 1 / 6  # of equals the first
+    assert whole.compute()["num_characters"] == 6
+    assert parts.compute() == pytest.approx(whole.compute(), abs=1e-8)
+    whole.update(torch.tensor([[0.0, math.log(3.0)]]), torch.tensor([1]))
+    assert whole.compute()["bits_per_character"] == pytest.approx((6 * math.log2(7) + math.log2(4 / 3)) / 7, abs=1e-8)
+
+
+def test_predictions_that_are_not_finite_are_refused():
+    with pytest.raises(UserError, match="not finite"):
+        NextCharacter().update(torch.tensor([[math.nan, 0.0]]), torch.tensor([0]))
+
+
 def test_no_layers_goodness_sends_a_gradient_anywhere_else():
     net = make_net()
     windows = windows_of(net, 4)
@@ -162,7 +202,7 @@ def test_first_goodness_is_about_the_default_threshold():
     ("options", "message"),
     [
         ({"alphabet": "a"}, "alphabet is 'a', but must be at least two symbols"),
-        ({"alphabet": "abca"}, "alphabet is 'abca', but must be without duplicates, but has more than one of 'a'"),
+        ({"alphabet": "abca"}, "alphabet is 'abca', which has 'a' twice, but must be without duplicates"),
         ({"alphabet": "aB"}, "alphabet is 'aB', but must be in lower case, or fold_case false"),
         ({"unknown": "ignore"}, "unknown is 'ignore', but must be drop or replace or error"),
         ({"alphabet": "ab", "unknown": "replace"}, "unknown is 'replace', but must be drop or error where"),
@@ -188,6 +228,20 @@ def test_windows_of_another_length():
     net = make_net()
     with pytest.raises(UserError, match=r"windows have the shape \(2, 4\), but the net reads \(batch, 3\)"):
         net.logits(torch.zeros(2, 4, dtype=torch.long))
+
+
+def test_windows_that_do_not_fit():
+    net = make_net()
+    windows, learning = windows_of(net, 4), LayerLearning()
+    with pytest.raises(UserError, match="there are 4 real windows, but 3 negative ones"):
+        net.local_loss(windows, windows[:3])
+    with pytest.raises(UserError, match="there are 4 real windows, but 2 negative ones"):
+        net.local_learning(windows, windows[:, 0], windows[:2], learning)
+    with pytest.raises(UserError, match=r"windows have the shape \(4, 1\)"):
+        net.local_learning(windows[:, :1], windows[:, 0], windows, learning)
+    for wrong in (-1, 4):
+        with pytest.raises(UserError, match="no symbol; they are 0 to 3"):
+            net.logits(torch.full((2, 3), wrong))
 
 
 def test_settings_build_the_same_net():

@@ -6,7 +6,9 @@ import datasets
 import pytest
 
 from ffrecur import UserError
+from ffrecur.data import CorpusDataModule
 from ffrecur.data.documents import cut, read_documents, split_documents
+from ffrecur.text import places, windows_at
 
 TITLES = r"^[^a-z\n]+\n\n"
 BOOK = "THE FOX\n\nA fox ran\noff.\n\nIt came back.\n\nTHE HEN, AND I\n\nA hen\tsat.\n"
@@ -86,9 +88,51 @@ def test_a_file_that_is_not_utf8(tmp_path):
     refused(r"whose file latin.txt is not UTF-8: byte 5 is 0xfc", str(tmp_path / "latin.txt"))
 
 
-def test_a_separator_that_finds_one_document(book):
-    refused("which is one document, .*; data.document_separator is 'CHAPTER'", str(book), "CHAPTER")
-    refused("which is one document, .*: set data.document_separator", str(book))
+@pytest.mark.parametrize("separator", ["CHAPTER", None])
+def test_a_separator_that_finds_one_document(book, separator):
+    data = CorpusDataModule(str(book), separator)
+    with pytest.raises(UserError, match="book.txt', which has one document, .*: data.document_separator cuts text"):
+        data.setup("fit")
+
+
+def test_the_byte_of_a_file_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfab\xff")
+    refused("is not UTF-8: byte 5 is 0xff", str(tmp_path / "marked.txt"))
+
+
+@pytest.mark.parametrize("form", ["parquet", "json", "jsonl", "csv"])
+def test_a_single_file_of_a_data_set(tmp_path, form):
+    made = datasets.Dataset.from_dict({"text": ["one fish", "two fish"]})
+    getattr(made, f"to_{form}".replace("jsonl", "json"))(tmp_path / f"tales.{form}")
+    documents = read_documents(str(tmp_path / f"tales.{form}"))
+    assert documents.train == ["one fish", "two fish"]
+    assert f"tales.{form}" in documents.description
+
+
+def test_a_broken_file_of_a_data_set(tmp_path):
+    (tmp_path / "broken.parquet").write_bytes(b"no table")
+    refused("a file that cannot be read as a data set: ", str(tmp_path / "broken.parquet"))
+
+
+def test_a_licence_beside_a_data_set_is_no_text(tmp_path):
+    datasets.Dataset.from_dict({"text": ["one fish", "two fish"]}).to_parquet(tmp_path / "train.parquet")
+    (tmp_path / "LICENSE.txt").write_text("Do as you please.")
+    assert read_documents(str(tmp_path)).train == ["one fish", "two fish"]
+
+
+def test_a_split_without_text(tmp_path):
+    train, empty = (
+        datasets.Dataset.from_dict({"text": ["a fish swam by"] * 3}),
+        datasets.Dataset.from_dict({"text": [" "]}),
+    )
+    datasets.DatasetDict({"train": train, "test": empty}).save_to_disk(str(tmp_path / "data"))
+    with pytest.raises(UserError, match="data', which has no text for test"):
+        CorpusDataModule(str(tmp_path / "data")).setup("test")
+
+
+def test_names_that_no_file_can_have():
+    refused("which is not there", "~nobody_of_that_name/tales.txt")
+    refused("which is not there", "x/" * 20 + "y" * 300)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +140,7 @@ def test_a_separator_that_finds_one_document(book):
     [
         ("(", r"data.document_separator is '\(', which is no regular expression"),
         ("x*", "matches at least one character"),
+        ("a{99999999999}", "which is no regular expression"),
     ],
 )
 def test_bad_separators(book, separator, message):
@@ -108,12 +153,26 @@ def test_a_source_that_is_not_there():
 
 def test_splits_by_document_have_no_document_in_common():
     documents = [f"document {number}" for number in range(30)]
-    train, validation = split_documents(documents, None, None)
+    train, validation = split_documents("tales", documents, None, None)
     assert (train, validation) == (documents[:27], documents[27:])
     for seed in (0, 1):
-        train, validation = split_documents(documents, 7, seed)
+        train, validation = split_documents("tales", documents, 7, seed)
         assert sorted(train + validation) == sorted(documents)
         assert len(validation) == 7
-    assert split_documents(documents, 7, 0) != split_documents(documents, 7, 1)
+    assert split_documents("tales", documents, 7, 0) != split_documents("tales", documents, 7, 1)
     with pytest.raises(UserError, match="data.validation_size is 30, but must be less than the 30 documents"):
-        split_documents(documents, 30, None)
+        split_documents("tales", documents, 30, None)
+
+
+def test_no_window_has_characters_of_two_documents(tmp_path):
+    """Every window of every split stands in a document of that split, and in none of another."""
+    stories = [f"{chr(97 + number) * 3} and then {chr(97 + number) * 4} went." for number in range(9)]
+    (tmp_path / "tales.txt").write_text("\n\n".join(stories))
+    data = CorpusDataModule(str(tmp_path / "tales.txt"), "\n\n", window=4, split_seed=3, validation_size=3)
+    data.setup("fit")
+    assert set(data.train_documents).isdisjoint(data.validation_documents)
+    for text, documents in ((data.train_text, data.train_documents), (data.validation_text, data.validation_documents)):
+        assert text is not None
+        windows = [data.alphabet.decode(window) for window in windows_at(text, places(text, 4), 5)]
+        assert len(windows) == sum(len(document) - 4 for document in documents)
+        assert all(any(window in document for document in documents) for window in windows)

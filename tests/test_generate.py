@@ -97,7 +97,7 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
         (["--num_samples", "0"], "num_samples is 0, but must be at least 1"),
         (["--seed", "-1"], "seed is -1, but must be in 0..2**32-1"),
         (["--length", "many"], "argument --length: invalid int value: 'many'"),
-        (["--by", "chance"], "argument --by: invalid choice: 'chance' (choose from 'softmax', 'goodness')"),
+        (["--by", "chance"], "by is 'chance', but must be softmax or goodness"),
         (["--lenght", "3"], "unrecognized arguments: --lenght 3"),
     ],
 )
@@ -122,9 +122,26 @@ def run_alone(*arguments, text=""):
 def test_lightning_is_not_imported(model):
     code = (
         "import sys; from ffrecur.generate import main; "
-        f"main(['--checkpoint', {str(model)!r}, '--length', '3']); assert 'lightning' not in sys.modules"
+        f"assert main(['--checkpoint', {str(model)!r}, '--length', '3']) == 0; assert 'lightning' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    wrapped = f"import sys, ffrecur.main; sys.argv = ['ffrecur', 'generate', '--checkpoint', {str(model)!r}]"
+    watched = f"{wrapped}\ntry:\n  ffrecur.main.entry_point()\nexcept SystemExit as end:\n  assert end.code == 0"
+    watched += "\nassert 'lightning' not in sys.modules"
+    subprocess.run([sys.executable, "-c", watched], check=True, capture_output=True)
+
+
+def test_bytes_that_are_no_text(model):
+    command = [sys.executable, "-m", "ffrecur.main", "generate", "--checkpoint", str(model), "--prompt"]
+    finished = subprocess.run([*command, "-"], input=b"\xffa", capture_output=True)
+    assert (finished.returncode, finished.stdout) == (2, b"")
+    assert finished.stderr.startswith(b"error: prompt is '-', which is not UTF-8")
+    assert len(finished.stderr.splitlines()) == 1
+    finished = subprocess.run([*map(str.encode, command), b"a\xff"], capture_output=True)
+    assert finished.returncode == 2
+    assert b"which is not UTF-8" in finished.stderr
+    closed = subprocess.run(f"{' '.join(command)} - <&-", shell=True, capture_output=True, text=True)
+    assert (closed.returncode, closed.stderr) == (2, "error: prompt is '-', but standard input is closed\n")
 
 
 def test_a_reader_that_has_seen_enough(model):

@@ -112,6 +112,20 @@ def test_dreamt_windows_are_what_the_strings_say(depth, shuffle):
             assert windows[k, 1:].tolist() == windows[k + 1, :-1].tolist()
 
 
+@pytest.mark.parametrize(("depth", "shuffle"), [((2, 2), False), ((1, 4), True), ((1, 90), False)])
+def test_dreams_at_temperature_zero_are_written_on_alone(depth, shuffle):
+    """Each dream once more, character by character, from the real window before its beginning."""
+    net, text = make_net(), some_text((20, 15))
+    here = places(text, net.window)
+    windows = self_generated(net, text, here, depth, 0.0, generator(3), shuffle)
+    begins = dream_begins(text, here, net.window, depth, generator(3) if shuffle else None)
+    for place, begin, window in zip(here.tolist(), begins.tolist(), windows, strict=True):
+        written = windows_at(text, torch.tensor([begin - 1]), net.window)[0]
+        for _ in range(place - begin + 1):
+            written = torch.cat([written, net.logits(written[None, -net.window :]).argmax(dim=1)])
+        assert torch.equal(window.long(), written[-net.window :])
+
+
 def test_dreams_at_temperature_zero_are_the_likeliest_characters():
     net, text = make_net(), some_text()
     here = places(text, net.window)

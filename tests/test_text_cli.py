@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TASKS, only_run, run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
 import ffrecur
+from ffrecur import CharNet, character_engine
 from ffrecur.data import CorpusDataModule
+from ffrecur.lit import CharModule
+from ffrecur.samples import distinct_4gram_ratio
 from ffrecur.text import places, windows_at
+from ffrecur.text_evaluation import variety as variety_of
 
 TINY = [
     "--model=CharModule",
@@ -96,11 +101,12 @@ def test_without_negatives_the_hidden_layers_stay_as_they_are(tales):
         assert torch.equal(states[0][f"net.{name}"], weight) == name.startswith("hidden")
 
 
-@pytest.mark.parametrize("negatives", ["dream", "self_generated"])
+@pytest.mark.parametrize("negatives", ["dream", "self_generated", "teacher_forcing", "uniform"])
 def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, negatives):
     own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=11"]
     own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=eleven"]
     options = [f"--model.negatives={negatives}", "--model.dream_every=2", "--trainer.max_epochs=3"]
+    options += ["--model.sleep=4", "--model.objective=logistic"] if negatives == "teacher_forcing" else []
     assert run("fit", *TINY, *options, *own).code == 0
     outcome = run("fit", "--ckpt_path=mid/eleven.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
     assert outcome.code == 0, outcome.err
@@ -117,11 +123,65 @@ def test_dreams_are_watched(tales):
         variety = [float(row["train/dream_variety"]) for row in csv.DictReader(file) if row.get("train/dream_variety")]
     assert len(variety) == 2
     assert all(0 < value < 3 for value in variety)
+    data = CorpusDataModule("tales.txt", "\\n\\n", window=4, validation_size=2)
+    data.setup("fit")
+    net = CharNet(window=4, hidden_features=(5,))
+    torch.nn.init.constant_(net.head.bias, -100.0)
+    torch.nn.init.zeros_(net.head.bias[:1])  # it says "a" for ever
+    real = distinct_4gram_ratio([document[4:] for document in data.train_documents])
+    grams = sum(len(document) - 4 - 3 for document in data.train_documents)
+    assert variety_of(net, data.train_documents, 1.0, torch.Generator()) == pytest.approx(1 / grams / real)
 
 
-def test_sleep_takes_turns(tales):
-    outcome = run("fit", *TINY, "--model.sleep=3", "--model.objective=logistic")
+def test_dreams_of_a_run_that_had_none_or_others(tales):
+    """Continued in an epoch in which no dreams are due: with another source of negatives, and with other text."""
+    assert run("fit", *TINY, "--trainer.max_epochs=1").code == 0
+    options = ["--model.negatives=dream", "--model.dream_every=5"]
+    outcome = run("fit", "--ckpt_path=last", *options, "--trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
+    outcome = run("fit", "--ckpt_path=last", "--data.document_length=20", "--trainer.max_epochs=3")
+    assert outcome.code == 0, outcome.err
+
+
+def test_samples_are_in_tensorboard(tales):
+    assert run("fit", *TINY).code == 0
+    events = EventAccumulator(str(only_run()), size_guidance={"tensors": 0})
+    events.Reload()
+    samples = [event.tensor_proto.string_val[0].decode() for event in events.Tensors("sample/text_summary")]
+    assert len(samples) == 2
+    assert all(len(sample) == 4 + 200 for sample in samples)
+    assert len(set(samples)) == 2
+
+
+def test_negatives_do_not_depend_on_the_number_of_processes(tales):
+    """Two processes' parts of a batch of six get the noise that one process gives it."""
+
+    class Part:
+        def __init__(self, world_size, global_rank):
+            self.world_size, self.global_rank = world_size, global_rank
+
+    module = CharModule([5], window=4, alphabet="abc ")
+    noise = []
+    for world, rank in ((1, 0), (2, 0), (2, 1)):
+        module._trainer = Part(world, rank)
+        noise.append(module.batch_noise(6 // world, 4, torch.Generator().manual_seed(3)))
+    assert torch.equal(noise[0], torch.cat(noise[1:]))
+    assert len(noise[0].unique()) == 24
+
+
+def test_sleep_takes_turns(tales, monkeypatch):
+    """Six steps an epoch, so that the second epoch begins asleep, where the first ended: phases of four updates."""
+    phases = []
+    learn = character_engine.local_learning
+
+    def watched(net, contexts, following, negatives, learning):
+        phases.append(learning.phase)
+        return learn(net, contexts, following, negatives, learning)
+
+    monkeypatch.setattr(character_engine, "local_learning", watched)
+    outcome = run("fit", *TINY, "--model.sleep=4", "--model.objective=logistic")
+    assert outcome.code == 0, outcome.err
+    assert phases == ["awake"] * 4 + ["asleep"] * 4 + ["awake"] * 4
     refused(
         ["fit", *TINY, "--model.sleep=3", "--model.objective=paired"],
         "objective is 'paired'",
@@ -157,6 +217,11 @@ def test_any_script(tales):
     assert "л" in net.alphabet.symbols
     assert len(net.generate("狐狸", 5)) == 5
     assert run("test").code == 0
+    # The net's alphabet is in its checkpoint: other text is read by it, not learned anew.
+    (tales / "other.txt").write_text("Лиса и виноград.\n\nЛиса и лес: новое!")
+    outcome = run("test", "--data.source=other.txt", "--data.validation_size=1")
+    assert outcome.code == 0, outcome.err
+    assert "1 in the validation documents (':' 1)" in outcome.out
 
 
 @pytest.mark.parametrize("task", sorted((TASKS / "text").glob("*.yaml")), ids=lambda path: path.stem)
@@ -182,13 +247,14 @@ def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
         ("--data.source=nowhere.txt", ["data.source is 'nowhere.txt'", "neither a file nor a folder here"]),
         ("--data.source=numbers", ["data.source is 'numbers'", "no text column"]),
         ("--data.document_separator=(", ["data.document_separator is '('", "no regular expression"]),
-        ("--data.document_separator=CHAPTER", ["data.document_separator is 'CHAPTER'", "one document"]),
+        ("--data.document_separator=CHAPTER", ["which has one document", "data.document_separator cuts text"]),
         ("--data.window=60", ["training document 1", "must have more than the window's 60"]),
         ("--data.window=0", ["data.window is 0", "at least 1"]),
         ("--data.alphabet=a", ["alphabet is 'a'", "at least two symbols"]),
         ("--data.alphabet=aba", ["alphabet is 'aba'", "without duplicates"]),
         ("--data.validation_size=6", ["data.validation_size is 6", "less than the 6 documents"]),
-        ("--data.document_length=0", ["data.document_length is 0", "at least 1"]),
+        ("--data.document_length=4", ["data.document_length is 4", "more than data.window, which is 4"]),
+        ("--data.unknown=error", ["training document 1 (", "is not in the alphabet"]),
         ("--model.negatives=easy", ["model.negatives is easy", "'teacher_forcing'"]),
         ("--model.dream_depth=[0,3]", ["dream_depth is [0, 3]", "1 <= least <= most"]),
         ("--model.dream_temperature=-1", ["dream_temperature is -1", "at least 0"]),

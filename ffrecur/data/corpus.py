@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, learn_alphabet
+from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, learn_alphabet, shown
 from ffrecur.data.documents import compile_separator, read_documents, split_documents
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import UserError, check_setting
@@ -47,7 +47,7 @@ class CorpusDataModule(LightningDataModule):
             out. Without one each file, or each row of a data set, is a document.
         document_length: characters that are kept of each document, its first; all by default. The paper has 100.
         window: characters that the model looks back, W.
-        alphabet: the symbols, or "learned" from the training text.
+        alphabet: the symbols, or "learned" from the training text; a net that has been trained brings its own.
         minimum_count: how often a symbol must occur to be learned.
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
@@ -65,6 +65,7 @@ class CorpusDataModule(LightningDataModule):
 
     description: str
     alphabet: Alphabet
+    stored_alphabet: str | None = None  # of the net that is trained on or tested: it stands for "learned"
     train_text: Text | None = None
     validation_text: Text
     test_text: Text
@@ -96,8 +97,18 @@ class CorpusDataModule(LightningDataModule):
         at_least_1 = {"window": window, "minimum_count": minimum_count, "batch_size": batch_size}
         for name, value in {**at_least_1, "evaluation_batch_size": evaluation_batch_size}.items():
             check_setting(value >= 1, f"data.{name}", value, "a whole number of at least 1")
-        for name, size in (("document_length", document_length), ("validation_size", validation_size)):
-            check_setting(size is None or size >= 1, f"data.{name}", size, "a whole number of at least 1")
+        check_setting(
+            validation_size is None or validation_size >= 1,
+            "data.validation_size",
+            validation_size,
+            "a whole number of at least 1",
+        )
+        check_setting(
+            document_length is None or document_length > window,
+            "data.document_length",
+            document_length,
+            f"more than data.window, which is {window}",
+        )
         for name, number in (("split_seed", split_seed), ("seed", seed)):
             check_setting(number is None or 0 <= number < 2**32, f"data.{name}", number, "from 0 to 2**32 - 1")
         if alphabet != LEARNED:
@@ -114,7 +125,7 @@ class CorpusDataModule(LightningDataModule):
         source = read_documents(self.source, own["document_separator"], own["text_column"])
         train, validation, test = source.train, source.validation, source.test
         if validation is None or own["validation_size"] is not None or own["split_seed"] is not None:
-            train, validation = split_documents(train, own["validation_size"], own["split_seed"])
+            train, validation = split_documents(self.source, train, own["validation_size"], own["split_seed"])
         self.alphabet = self.make_alphabet(train)
         self.description = source.description
         self.train_documents, self.train_text = self.encode("training", train)
@@ -128,37 +139,51 @@ class CorpusDataModule(LightningDataModule):
             f"{source.description}; documents (characters): {len(train):,} train ({len(self.train_text.symbols_N):,}), "
             f"{len(validation):,} validate ({len(self.validation_text.symbols_N):,}), {what}"
         )
-        rank_zero_info(f"alphabet of {len(self.alphabet)}: {self.alphabet.symbols!r}; {self.count_unknown(train)}")
+        rank_zero_info(
+            f"alphabet of {len(self.alphabet)}: {shown(self.alphabet.symbols)}; "
+            f"{self.count_unknown({'training': train, 'validation': validation, 'test': test or []})}"
+        )
 
     def make_alphabet(self, documents: Sequence[str]) -> Alphabet:
         """Return the alphabet that was given, or the one that the training documents have."""
         symbols, fold_case = self.hparams["alphabet"], self.hparams["fold_case"]
         if symbols == LEARNED:
-            symbols = learn_alphabet(" ".join(documents), self.hparams["minimum_count"], fold_case)
+            seen = " ".join(document[: self.hparams["document_length"]] for document in documents)
+            symbols = self.stored_alphabet or learn_alphabet(seen, self.hparams["minimum_count"], fold_case)
         return Alphabet(symbols, fold_case, self.hparams["unknown"])
 
-    def count_unknown(self, documents: Sequence[str]) -> str:
+    def count_unknown(self, splits: Mapping[str, Sequence[str]]) -> str:
         """Return a phrase for the log: what becomes of the characters that are no symbols, and how many there are."""
-        counts: Counter[str] = Counter()
-        for document in documents:
-            counts.update(self.alphabet.unknown_in(document))
+        phrases = []
+        for name, documents in splits.items():
+            counts: Counter[str] = Counter()
+            for document in documents:
+                counts.update(self.alphabet.unknown_in(document))
+            most = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
+            phrases.append(f"{counts.total():,} in the {name} documents" + (f" ({most})" if most else ""))
         policy = {"drop": "dropped", "replace": "replaced by spaces", "error": "refused"}[self.alphabet.unknown]
-        most = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
-        found = f"{counts.total():,} in the training text" + (f" ({most})" if most else "")
-        return f"other characters are {policy}: {found}"
+        return f"other characters are {policy}: {', '.join(phrases)}"
 
     def encode(self, name: str, documents: Sequence[str]) -> tuple[list[str], Text]:
         """Return documents as the model sees them, cut to their length, as strings and as numbers.
 
-        Raises `UserError` for one without a single window.
+        Raises `UserError` for no document, for one without a single window, and for characters that the alphabet refuses.
         """
-        encoded = [self.alphabet.encode(document)[: self.hparams["document_length"]] for document in documents]
-        for number, (numbers, document) in enumerate(zip(encoded, documents, strict=True), start=1):
+        if not documents:
+            raise UserError(f"data.source is {self.source!r}, which has no text for {name}")
+        encoded = []
+        for number, document in enumerate(documents, start=1):
+            which = f"data.source is {self.source!r}, whose {name} document {number} ({document[:30]!r})"
+            try:
+                numbers = self.alphabet.encode(document)[: self.hparams["document_length"]]
+            except UserError as error:
+                raise UserError(f"{which}: {error}") from error
             if len(numbers) <= self.window:
                 raise UserError(
-                    f"data.source is {self.source!r}, whose {name} document {number} ({document[:30]!r}) has {len(numbers)} "
-                    f"characters of the alphabet, but must have more than the window's {self.window}"
+                    f"{which} has {len(numbers)} characters of the alphabet, but must have more than the window's "
+                    f"{self.window}"
                 )
+            encoded.append(numbers)
         return [self.alphabet.decode(numbers) for numbers in encoded], make_text(encoded, len(self.alphabet))
 
     def train_dataloader(self) -> WindowLoader:

@@ -12,6 +12,7 @@ import torch
 
 from ffrecur.errors import UserError, check_setting
 
+TABLES = (".parquet", ".json", ".jsonl", ".csv", ".arrow")  # what `datasets` reads, by the ending of the name
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
@@ -38,18 +39,29 @@ def read_documents(source: str, separator: str | None = None, text_column: str |
         fables = cut(text, re.compile(r"\n\n"))
         size = BUNDLED_TEST
         return Documents("300 fables of our own", fables[: -2 * size], fables[-2 * size : -size], fables[-size:])
-    path = Path(source).expanduser()
-    files = [path] if path.is_file() else sorted(path.rglob("*.txt")) if path.is_dir() else []
+    path = existing(source)
+    if path is None or path.suffix in TABLES or holds_tables(path):
+        return read_data_set(source, path, pattern, text_column)
+    files = [path] if path.is_file() else sorted(path.rglob("*.txt"))
     if not files:
-        return read_data_set(source, pattern, text_column)
+        return read_data_set(source, path, pattern, text_column)
     documents = [document for file in files for document in cut(read_text(source, file), pattern)]
     what = f"text file {path.name}" if path.is_file() else f"folder {path.name} of {len(files)} text files"
-    if len(documents) < 2:
-        raise UserError(
-            f"data.source is {source!r}, which is one document, but must be at least two, so that some can validate"
-            + (": set data.document_separator" if separator is None else f"; data.document_separator is {separator!r}")
-        )
     return Documents(what, documents, None, None)
+
+
+def existing(source: str) -> Path | None:
+    """Return the path of a file or folder that is there; None if there is none of that name."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # a name that no file can have; a ~ of nobody
+        return None
+
+
+def holds_tables(path: Path) -> bool:
+    """Whether a folder holds a data set; a text file beside it is then its licence or description."""
+    return path.is_dir() and any(file.suffix in TABLES and file.suffix != ".json" for file in path.rglob("*"))
 
 
 def compile_separator(separator: str | None) -> re.Pattern[str] | None:
@@ -58,7 +70,7 @@ def compile_separator(separator: str | None) -> re.Pattern[str] | None:
         return None
     try:
         pattern = re.compile(separator, re.MULTILINE)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise UserError(f"data.document_separator is {separator!r}, which is no regular expression: {error}") from error
     check_setting(
         pattern.match("") is None,
@@ -84,7 +96,7 @@ def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
 def read_text(source: str, file: Path) -> str:
     """Return a file's text. Raises `UserError` for one that is empty, may not be read or is not UTF-8."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = file.read_bytes().decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UserError(
             f"data.source is {source!r}, whose file {file.name} is not UTF-8: byte {error.start} is "
@@ -99,19 +111,23 @@ def read_text(source: str, file: Path) -> str:
     return text
 
 
-def read_data_set(source: str, separator: re.Pattern[str] | None, text_column: str | None) -> Documents:
-    """Read what `datasets` knows: a folder (parquet, JSON lines, CSV, `save_to_disk`) or a hub id."""
+def read_data_set(
+    source: str, path: Path | None, separator: re.Pattern[str] | None, text_column: str | None
+) -> Documents:
+    """Read what `datasets` knows: a file or folder (parquet, JSON lines, CSV, `save_to_disk`) or a hub id."""
     # Imported here, because `datasets` takes a second to import and text files do not need it.
-    from ffrecur.data.huggingface import load_folder, load_hub
+    from ffrecur.data.huggingface import load_file, load_folder, load_hub
     from ffrecur.data.sources import HUB_ID
 
-    path = Path(source).expanduser()
-    if not path.is_dir() and not HUB_ID.fullmatch(source):
+    if path is None and not HUB_ID.fullmatch(source):
         raise UserError(
             f"data.source is {source!r}, which is not there; it must be 'bundled', a text file, a folder of them or of "
             "a data set, or a hub id"
         )
-    kind, splits = load_folder(source, path) if path.is_dir() else load_hub(source)
+    if path is None:
+        kind, splits = load_hub(source)
+    else:
+        kind, splits = load_file(source, path) if path.is_file() else load_folder(source, path)
     if len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
     used = {SPLIT_NAMES[name]: split for name, split in splits.items() if name in SPLIT_NAMES}
@@ -147,12 +163,18 @@ def choose_text_column(source: str, features: dict[str, object], chosen: str | N
 
 
 def split_documents(
-    documents: Sequence[str], validation_size: int | None, split_seed: int | None
+    source: str, documents: Sequence[str], validation_size: int | None, split_seed: int | None
 ) -> tuple[list[str], list[str]]:
     """Return training and validation documents: the last ones validate, or some drawn with `split_seed`.
 
-    By default a tenth of them, at least one. Raises `UserError` for more than there are.
+    By default a tenth of them, at least one. Raises `UserError` for fewer than two documents, or more than there are.
     """
+    if len(documents) < 2:
+        found = "one document" if documents else "no document"
+        raise UserError(
+            f"data.source is {source!r}, which has {found}, but must have at least two, so that some can validate: "
+            "data.document_separator cuts text into documents"
+        )
     size = validation_size if validation_size is not None else max(1, len(documents) // 10)
     check_setting(size < len(documents), "data.validation_size", size, f"less than the {len(documents)} documents")
     order = list(range(len(documents)))

@@ -13,6 +13,7 @@ from huggingface_hub.utils import get_session
 from ffrecur.data.imagefolder import list_image_folder
 from ffrecur.errors import UserError
 
+BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
 Splits = dict[str, datasets.Dataset]
 
 
@@ -36,8 +37,22 @@ def load_folder(source: str, folder: Path) -> tuple[str, Splits]:
         return f"folder {folder} read by datasets", as_splits(splits)
     except Exception as error:  # the library raises some twenty kinds
         raise UserError(
-            f"data.source is {source!r}, a folder that holds no IDX files and that cannot be read as a data set either: "
-            f"{first_line(error)}"
+            f"data.source is {source!r}, a folder that holds neither IDX nor text files, and cannot be read as a data set "
+            f"either: {first_line(error)}"
+        ) from error
+
+
+def load_file(source: str, file: Path) -> tuple[str, Splits]:
+    """The same for a single file with a table; `BUILDERS` has the kinds by the ending of the name."""
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            splits = datasets.load_dataset(
+                BUILDERS[file.suffix], data_files=str(file), cache_dir=cache, keep_in_memory=True
+            )
+        return f"file {file.name} read by datasets", as_splits(splits)
+    except Exception as error:  # as above
+        raise UserError(
+            f"data.source is {source!r}, a file that cannot be read as a data set: {first_line(error)}"
         ) from error
 
 

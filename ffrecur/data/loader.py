@@ -71,7 +71,7 @@ class TensorLoader:
             )
         if self.count < num_replicas:
             raise UserError(
-                f"data.source has a split of {self.count} images, which is too few for {num_replicas} processes"
+                f"data.source has a split of {self.count} examples, which is too few for {num_replicas} processes"
             )
 
     @property

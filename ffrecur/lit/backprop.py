@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffrecur.backprop import BackpropNet, character_logits
+from ffrecur.errors import check_setting
 from ffrecur.lit.classifier import ClassifierModule, prepare
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics import LogitEvaluation
@@ -129,6 +130,12 @@ class CharBackpropModule(TextModule):
     ) -> None:
         super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        check_setting(
+            head_layers is None or len(hidden_features) in head_layers,
+            "head_layers",
+            head_layers,
+            f"layers with the last one, {len(hidden_features)}, among them: nothing would train it",
+        )
         self.check_net_settings(sample_temperature)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:

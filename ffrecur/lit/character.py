@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -15,10 +15,12 @@ from ffrecur.errors import check_setting
 from ffrecur.lit.text import TextModule
 from ffrecur.reference import LayerLearning, Objective, Phase
 from ffrecur.seeding import seeded_generator
-from ffrecur.text import check_depth, places, windows_at
+from ffrecur.text import check_depth, places
+from ffrecur.text_evaluation import variety
 
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
+NEGATIVES = get_args(Negatives)
 LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
 PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
@@ -87,15 +89,16 @@ class CharModule(TextModule):
         super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
         # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+        check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
+        check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
+        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
         learning = partial(LayerLearning, objective=objective, threshold=threshold, temperature=temperature)
         phases: tuple[Phase, ...] = ("awake", "asleep") if sleep else ("both",)
         self.learnings = [learning(phase=phase) for phase in phases]
         self.negatives, self.sleep = negatives, sleep
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
-        check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
-        check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
-        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
         self.dreams_MW: Tensor | None = None
         self.check_net_settings(sample_temperature)
 
@@ -108,43 +111,52 @@ class CharModule(TextModule):
         """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
         super().on_train_start()
         self.start_goodness_means(iterations=1)
+        # A checkpoint's dreams are of no use where the text has changed since.
+        if self.dreams_MW is not None and len(self.dreams_MW) != len(self.train_places()):
+            self.dreams_MW = None
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's means of goodness; dream anew if it is time."""
         super().on_train_epoch_start()
         self.start_goodness_means(iterations=1)
-        if self.negatives in ("self_generated", "dream") and self.current_epoch % self.hparams["dream_every"] == 0:
-            self.dream()
+        if self.negatives not in LAST_CHARACTER and self.current_epoch % self.hparams["dream_every"] == 0:
+            self.dreams_MW = None
 
-    def dream(self) -> None:
-        """Let the model dream on from the training text; log how varied the dreams are."""
-        text = self.trainer.datamodule.train_text  # type: ignore[attr-defined]
-        here = places(text, self.net.window)
-        self.dreams_MW = self_generated(
-            self.net,
-            text,
-            here,
-            self.dream_depth,
+    def train_places(self) -> Tensor:
+        """Return every place of the training text that the model predicts."""
+        return places(self.trainer.datamodule.train_text, self.net.window)  # type: ignore[attr-defined]
+
+    def dream(self) -> Tensor:
+        """Return what the model dreams on from the training text, a window a place; log how varied its dreams are."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        temperature, source = (
             self.hparams["dream_temperature"],
             seeded_generator(self.seed, self.current_epoch, 2**32 - 1),
-            shuffle=self.negatives == "dream",
         )
-        real_MW = windows_at(text, here, self.net.window)
-        self.log("train/dream_variety", distinct_ends(self.dreams_MW) / distinct_ends(real_MW))
+        shuffle = self.negatives == "dream"
+        dreams_MW = self_generated(
+            self.net, data.train_text, self.train_places(), self.dream_depth, temperature, source, shuffle
+        )
+        varied = variety(self.net, data.train_documents, temperature, source)
+        self.log("train/dream_variety", varied, on_step=False, on_epoch=True)
+        return dreams_MW
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
         if self.negatives == "none":
-            logits_BV = self.net.logits(contexts_BW)
+            with torch.autocast(self.device.type, enabled=False):
+                logits_BV = self.net.logits(contexts_BW)
             loss = F.cross_entropy(logits_BV, next_B)
             self.log_step(loss, loss, logits_BV, next_B, batch_index)
             return loss
-        source = seeded_generator(self.seed, self.current_epoch, batch_index)
         if self.negatives in LAST_CHARACTER:
-            negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, generator=source)
+            source = seeded_generator(self.seed, self.current_epoch, batch_index)
+            noise_BV = self.batch_noise(len(next_B), len(self.net.alphabet), source)
+            negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, noise_BV=noise_BV)
         else:
-            assert self.dreams_MW is not None
+            if self.dreams_MW is None:
+                self.dreams_MW = self.dream()
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning)
@@ -167,8 +179,3 @@ class CharModule(TextModule):
         """Take the dreams back."""
         super().on_load_checkpoint(checkpoint)
         self.dreams_MW = checkpoint.get(DREAMS_KEY)
-
-
-def distinct_ends(windows_MW: Tensor) -> int:
-    """Count the different last four characters (fewer in shorter windows) of windows."""
-    return len(windows_MW[:, -4:].unique(dim=0))

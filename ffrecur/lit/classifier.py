@@ -86,12 +86,10 @@ class ClassifierModule(NetModule):
     def noise(self, batch_size: int, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
         """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        # For several processes: every part of a batch is as large as this one, but for a last batch that is cut unevenly.
-        noise = torch.rand(world * batch_size, columns, generator=source)
-        masks = self.net.dropout_masks(world * batch_size, self.image_dropout, self.state_dropout, source)
-        mine = slice(rank * batch_size, (rank + 1) * batch_size)
-        return noise[mine].to(self.device), [None if mask is None else mask[mine] for mask in masks]
+        noise = self.batch_noise(batch_size, columns, source)
+        rows, mine = self.global_batch(batch_size)
+        masks = self.net.dropout_masks(rows, self.image_dropout, self.state_dropout, source)
+        return noise, [None if mask is None else mask[mine] for mask in masks]
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 

@@ -134,6 +134,19 @@ class NetModule(L.LightningModule, ABC):
         """Log the hidden layers' learning rate."""
         self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
 
+    def global_batch(self, batch_size: int) -> tuple[int, slice]:
+        """Return the rows of the batch of all processes, and which of them are ours.
+
+        Every process' part is as large as ours, but for a last batch that is cut unevenly.
+        """
+        rank = self.trainer.global_rank
+        return self.trainer.world_size * batch_size, slice(rank * batch_size, (rank + 1) * batch_size)
+
+    def batch_noise(self, batch_size: int, columns: int, source: torch.Generator) -> Tensor:
+        """Uniform noise `(B, columns)` that depends on the place in the global batch, not on the number of processes."""
+        rows, mine = self.global_batch(batch_size)
+        return torch.rand(rows, columns, generator=source)[mine].to(self.device)
+
     def check_loss(self, loss: Tensor, batch_index: int) -> None:
         """Raise `UserError` for a loss that is not finite: before the optimiser step, so that weights and checkpoints stay so."""
         if not torch.isfinite(loss):

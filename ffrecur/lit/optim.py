@@ -51,7 +51,8 @@ def decay_weights(optimizer: Optimizer) -> None:
     """
     for group in optimizer.param_groups:
         if group[DECAY_KEY] > 0:
-            torch._foreach_mul_(group["params"], 1 - float(group["lr"]) * group[DECAY_KEY])
+            learning = [parameter for parameter in group["params"] if parameter.requires_grad]
+            torch._foreach_mul_(learning, 1 - float(group["lr"]) * group[DECAY_KEY])
 
 
 def configured_settings(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:

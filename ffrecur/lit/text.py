@@ -11,7 +11,7 @@ from torch import Tensor
 from ffrecur.character import CharNet
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
-from ffrecur.text_metrics import Accuracy, BitsPerCharacter
+from ffrecur.text_metrics import NextCharacter
 
 
 class TextModule(NetModule):
@@ -58,16 +58,15 @@ class TextModule(NetModule):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def _start_evaluation(self) -> None:
-        self.bits, self.accuracy = BitsPerCharacter().to(self.device), Accuracy().to(self.device)
+        self.evaluation = NextCharacter().to(self.device)
 
     on_validation_epoch_start = on_test_epoch_start = _start_evaluation
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch."""
+        """Evaluate one batch, in float32 whatever the precision of the training."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
-        logits_BV = self.net.logits(contexts_BW)
-        self.bits.update(logits_BV, next_B)
-        self.accuracy.update(logits_BV, next_B)
+        with torch.autocast(self.device.type, enabled=False):
+            self.evaluation.update(self.net.logits(contexts_BW), next_B)
 
     test_step = validation_step
 
@@ -80,8 +79,9 @@ class TextModule(NetModule):
         self._log_figures("test")
 
     def _log_figures(self, stage: str) -> None:
-        figures = {"bits_per_character": float(self.bits.compute()), "accuracy": float(self.accuracy.compute())}
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, prog_bar=stage == "val")
+        self.figures = self.evaluation.compute()
+        for name in ("bits_per_character", "accuracy"):
+            self.log(f"{stage}/{name}", self.figures[name], prog_bar=stage == "val")
 
     # --- training -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from ffrecur.seeding import seeded_generator
 from ffrecur.text_evaluation import goodness_of_kinds, judge, separations, write_on
 
 SAMPLES = "samples.txt"
+MOST, LONGEST = 256, 1000  # documents that are gone on from, and characters of each sample
 
 
 def report_text(
@@ -30,19 +31,21 @@ def report_text(
         text, documents = data.test_text, data.test_documents
     net, temperature = module.net, module.sample_temperature
     goodness = goodness_of_kinds(net, text, PAPER_DREAM, module.seed)
-    samples = write_on(net, documents, temperature, module.seed)
+    documents = [document[: net.window + LONGEST] for document in documents[:MOST]]
+    samples = write_on(net, documents, temperature, seeded_generator(module.seed, 2))
+    beginnings, real = (
+        list(parts) for parts in zip(*((d[: net.window], d[net.window :]) for d in documents), strict=True)
+    )
     results = {
-        "bits_per_character": float(module.bits.compute()),
-        "accuracy": float(module.accuracy.compute()),
-        "num_characters": int(module.bits.count),
+        **module.figures,
         **separations(net, goodness),
         "sample_temperature": temperature,
-        **judge(samples, data.train_documents),
-        "real_text": judge([document[net.window :] for document in documents], data.train_documents),
+        **judge(beginnings, samples, data.train_documents),
+        "real_text": judge(beginnings, real, data.train_documents),
         "seed": module.seed,
         "net": net.settings(),
     }
-    written = "\n\n".join(f"{d[: net.window]}|{s}" for d, s in zip(documents, samples, strict=True))
+    written = "\n\n".join(f"{before}|{sample}" for before, sample in zip(beginnings, samples, strict=True))
     (folder / f"{stage}_{SAMPLES}").write_text(written + "\n", encoding="utf-8")
     save_figures(folder / f"{stage}_plots", {"goodness": plots.goodness_histograms(goodness)}, trainer)
     return results, [f"{stage}_{SAMPLES}", f"{stage}_plots/"], text_table(results, stage)
@@ -76,12 +79,12 @@ class TextSamples(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it."""
-        if not isinstance(pl_module, TextModule) or not trainer.is_global_zero:
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not isinstance(pl_module, TextModule) or not trainer.is_global_zero or not boards:
             return
         net = pl_module.net
         prompt = trainer.datamodule.validation_documents[0][: net.window]  # type: ignore[attr-defined]
         source = seeded_generator(pl_module.seed, trainer.current_epoch)
         sample = prompt + "".join(stream(net, prompt, self.length, pl_module.sample_temperature, generator=source))
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("sample", sample, global_step=trainer.global_step)
+        for board in boards:
+            board.experiment.add_text("sample", sample, global_step=trainer.global_step)
