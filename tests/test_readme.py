@@ -42,7 +42,7 @@ def test_every_command_runs(command, workplace):
     words = shlex.split(command)[1:]
     sources = {"path/to/idx": "digits", "ylecun/mnist": "bundled", "~/data/mnist": "digits"}
     sources |= {"path/to/tales.txt": "tales.txt"}
-    Path("tales.txt").write_text("\n\n\n".join(f"The {animal} went home at noon." for animal in ("fox", "hen", "cow")))
+    Path("tales.txt").write_text("\n\n".join(f"The {animal} went home at noon." for animal in ("fox", "hen", "cow")))
     words = [sources.get(word, str(ROOT / word) if word.startswith("tasks/") else word) for word in words]
     for folder in ("path/to/images/cat", "path/to/images/dog", "path/to/unlabelled/images"):
         Path(folder).mkdir(parents=True)

@@ -141,7 +141,7 @@ class CorpusDataModule(LightningDataModule):
         )
         rank_zero_info(
             f"alphabet of {len(self.alphabet)}: {shown(self.alphabet.symbols)}; "
-            f"{self.count_unknown({'training': train, 'validation': validation, 'test': test or []})}"
+            f"{self.count_unknown({'training': train, 'validation': validation} | ({'test': test} if test else {}))}"
         )
 
     def make_alphabet(self, documents: Sequence[str]) -> Alphabet:
