@@ -33,6 +33,8 @@ def without_begun_word(before: str, text: str) -> str:
 def known_word_share(samples: Sequence[str], training_texts: Sequence[str]) -> float:
     """Return the share of the samples' words that occur in the training text; NaN if there are none.
 
+    Words as in `words`: neither the samples' nor the training text's last ones count where text ends within them.
+
     >>> known_word_share(["the cat zat. "], ["the cat sat. "])
     0.6666666666666666
     """

@@ -13,7 +13,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from ffrecur.errors import UserError
 
-UNITS = 2**24
+UNITS = 2**32
 
 
 class NextCharacter(Metric):
@@ -29,7 +29,7 @@ class NextCharacter(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        # Whole numbers, the nats in units of 2**-24: the sum is exact in any order, and on devices without float64 too.
+        # Whole numbers, the nats in units of 2**-32: the sum is exact in any order, and on devices without float64 too.
         for name in ("nats", "hits", "count"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 

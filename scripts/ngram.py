@@ -10,11 +10,14 @@ longer contexts for each probability.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import yaml
 from jsonargparse import ArgumentParser
 from study import parse
 
@@ -80,10 +83,8 @@ def load_data(config: str, options: Sequence[str]) -> CorpusDataModule:
     """Return the data of a task's configuration file and of options for it, set up."""
     parser = ArgumentParser()
     parser.add_subclass_arguments(CorpusDataModule, "data")
-    for ignored in ("seed_everything", "trainer", "model"):
-        parser.add_argument(f"--{ignored}", type=dict | int | None)
-    parser.add_argument("--config", action="config")
-    data: CorpusDataModule = parser.instantiate(parser.parse_args(["--config", config, *options])).data
+    section = json.dumps(yaml.safe_load(Path(config).read_text(encoding="utf-8"))["data"])
+    data: CorpusDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *options])).data
     data.setup("test")
     return data
 

@@ -17,7 +17,9 @@ def test_words_of_any_script():
 
 
 def test_known_words():
-    assert known_word_share(["a fox ate. ", "a bxx, a fox "], ["the fox", "a hen ate"]) == 6 / 7
+    assert known_word_share(["a fox ate. ", "a bxx, a fox "], ["the fox.", "a hen ate."]) == 6 / 7
+    assert known_word_share(["a fox ate. "], ["the fox ate. a fo"]) == 1
+    assert known_word_share(["a fo ate. "], ["the fox ate. a fo"]) == 2 / 3
     assert math.isnan(known_word_share([""], ["a"]))
 
 

@@ -79,7 +79,7 @@ def test_later_characters_never_change_earlier_predictions():
     def predictions(symbols):
         text = make_text([symbols], symbols=4)
         here = places(text, net.window)
-        ((windows, index),) = WindowLoader(text, here, net.window, 100)
+        ((windows, index),) = WindowLoader(text, here, net.window, 100, False, 0)
         return dict(zip(here[index].tolist(), net.logits(windows[:, :-1]), strict=True))
 
     before = predictions(symbols)
