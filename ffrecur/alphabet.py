@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -81,9 +82,10 @@ class Alphabet:
                 numbers.append(number)
         return torch.tensor(numbers, dtype=torch.long)
 
-    def decode(self, numbers: Tensor) -> str:
+    def decode(self, numbers: Tensor | Sequence[int]) -> str:
         """Return the text of numbers `(N,)`."""
-        return "".join(self.symbols[number] for number in numbers.tolist())
+        numbers = numbers.tolist() if isinstance(numbers, Tensor) else numbers
+        return "".join(self.symbols[number] for number in numbers)
 
 
 def shown(symbols: str) -> str:

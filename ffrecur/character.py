@@ -99,7 +99,7 @@ class CharNet(nn.Module):
         """Return the numbers of a text's symbols, `(N,)` int64; see `Alphabet.encode`."""
         return self.alphabet.encode(text)
 
-    def decode(self, numbers_N: Tensor) -> str:
+    def decode(self, numbers_N: Tensor | Sequence[int]) -> str:
         """Return the text of symbol numbers `(N,)`."""
         return self.alphabet.decode(numbers_N)
 
