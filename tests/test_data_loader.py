@@ -83,7 +83,7 @@ def test_a_rest_too_small_for_all_ranks_joins_the_batch_before() -> None:
 def test_fewer_samples_or_a_smaller_batch_than_processes() -> None:
     with pytest.raises(UserError, match=r"data.batch_size .* is 2, .*number of processes, 4"):
         loader(batch_size=2, num_replicas=4)
-    with pytest.raises(UserError, match=r"split of 3 images, .* 4 processes"):
+    with pytest.raises(UserError, match=r"split of 3 examples, .* 4 processes"):
         loader(count=3, num_replicas=4)
 
 
