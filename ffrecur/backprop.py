@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrecur.errors import UserError, check_sizes
-from ffrecur.functional import dropout_masks, rms_normalize
+from ffrecur.functional import dropout_masks, masked, rms_normalize
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
@@ -81,14 +81,10 @@ class BackpropNet(nn.Module):
         return dropout_masks(batch_size, widths, rates, self.head.weight, generator)
 
 
-def masked(row: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the row, times its mask if it has one."""
-    return row if mask is None else row * mask
-
-
-def character_logits(net: CharNet, windows_BW: Tensor) -> Tensor:
+def character_logits(net: CharNet, windows_BW: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
     """Logits `(B, V)` of a character model, with a graph through all layers: for its training by backpropagation."""
-    rows = [rms_normalize(torch.relu(net.first_drive(windows_BW)))]
-    for linear in net.hidden[1:]:
-        rows.append(rms_normalize(torch.relu(linear(rows[-1]))))
+    masks = masks or [None] * len(net.hidden)
+    rows = [masked(rms_normalize(torch.relu(net.first_drive(windows_BW))), masks[0])]
+    for linear, mask in zip(net.hidden[1:], masks[1:], strict=True):
+        rows.append(masked(rms_normalize(torch.relu(linear(rows[-1]))), mask))
     return net.head(torch.cat([rows[layer - 1] for layer in net.head_layers], dim=1))

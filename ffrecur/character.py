@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from ffrecur import character_engine, sampling
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
 from ffrecur.errors import UserError, check_setting
-from ffrecur.functional import goodness, rms_normalize
-from ffrecur.reference import LayerLearning, NegativeWindows, Objective, TextLoss
+from ffrecur.functional import dropout_masks, goodness, masked, rms_normalize
+from ffrecur.reference import LayerLearning, Masks, NegativeWindows, Objective, TextLoss
 
 States = tuple[Tensor, ...]
 
@@ -136,20 +136,29 @@ class CharNet(nn.Module):
         """Return the columns of the first layer's weight that each window reads: `position * V + character`, `(B, W)`."""
         return windows_BW + torch.arange(self.window, device=windows_BW.device) * len(self.alphabet)
 
-    def states(self, windows_BW: Tensor) -> States:
+    def read(self, state_BH: Tensor, layer: int, masks: Masks | None = None) -> Tensor:
+        """Return what the layer above and the head read of a hidden layer (from 0): its normalised state, masked.
+
+        It carries no gradient.
+        """
+        return masked(rms_normalize(state_BH.detach()), None if masks is None else masks[layer])
+
+    def states(self, windows_BW: Tensor, masks: Masks | None = None) -> States:
         """Return the hidden states before normalisation, L of `(B, H)`; no layer gets a gradient from one above."""
         states = [torch.relu(self.first_drive(windows_BW))]
-        for linear in self.hidden[1:]:
-            states.append(torch.relu(linear(rms_normalize(states[-1].detach()))))
+        for layer, linear in enumerate(self.hidden[1:]):
+            states.append(torch.relu(linear(self.read(states[-1], layer, masks))))
         return tuple(states)
 
-    def head_logits(self, states: States) -> Tensor:
+    def head_logits(self, states: States, masks: Masks | None = None) -> Tensor:
         """Logits `(B, V)` of the linear head on the concatenated normalised states, to which it sends no gradient."""
-        return self.head(torch.cat([rms_normalize(states[layer - 1].detach()) for layer in self.head_layers], dim=1))
+        return self.head(
+            torch.cat([self.read(states[layer - 1], layer - 1, masks) for layer in self.head_layers], dim=1)
+        )
 
-    def logits(self, windows_BW: Tensor) -> Tensor:
+    def logits(self, windows_BW: Tensor, masks: Masks | None = None) -> Tensor:
         """Logits `(B, V)` of the character that comes after each window."""
-        return self.head_logits(self.states(windows_BW))
+        return self.head_logits(self.states(windows_BW, masks), masks)
 
     def goodness(self, windows_BW: Tensor) -> Tensor:
         """Goodness `mean(state**2)` of each layer, `(L, B)`."""
@@ -177,7 +186,12 @@ class CharNet(nn.Module):
         return character_engine.local_loss(self, positive_windows_BW, negative_windows_BW, learning)
 
     def local_learning(
-        self, contexts_BW: Tensor, next_B: Tensor, negatives: NegativeWindows, learning: LayerLearning
+        self,
+        contexts_BW: Tensor,
+        next_B: Tensor,
+        negatives: NegativeWindows,
+        learning: LayerLearning,
+        masks: Masks | None = None,
     ) -> TextLoss:
         """Return the local loss of one batch with what else there is to know of it.
 
@@ -190,6 +204,8 @@ class CharNet(nn.Module):
             negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
                 or a function that makes them from the head's logits `(B, V)`.
             learning: objective, threshold, temperature and phase.
+            masks: dropout masks `(B, H)` of the normalised states, one a layer, None for a layer without; the same for the
+                context, the positive and the negative window. See `dropout_masks`.
 
         Raises:
             UserError: windows that do not fit.
@@ -197,7 +213,14 @@ class CharNet(nn.Module):
         self.check_windows(contexts_BW)
         if isinstance(negatives, Tensor):
             self.check_pairs(contexts_BW, negatives)
-        return character_engine.local_learning(self, contexts_BW, next_B, negatives, learning)
+        return character_engine.local_learning(self, contexts_BW, next_B, negatives, learning, masks)
+
+    def dropout_masks(
+        self, batch_size: int, state_dropout: float, generator: torch.Generator | None = None
+    ) -> list[Tensor | None]:
+        """One mask a window for each normalised state, L of `(B, H)`; None at rate 0. Drawn on the CPU."""
+        rates = [state_dropout] * len(self.hidden_features)
+        return dropout_masks(batch_size, self.hidden_features, rates, self.head.weight, generator)
 
     # --- text ---------------------------------------------------------------------------------------------------------
 

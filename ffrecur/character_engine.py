@@ -4,8 +4,9 @@ For layer l with state s = relu(z) and goodness g = mean(s**2), the local deriva
 
     d loss / d z = 1/B * (d objective / d g) * (2 / H) * s
 
-and since the next layer and the head read s / sqrt(g), that row is all that is kept. The first layer's weight is a table
-of columns: forward, the columns that a window names are summed; backward, each window's derivative is added to them.
+and since the next layer and the head read s / sqrt(g), times a dropout mask if there is one, that row is all that is
+kept. The first layer's weight is a table of columns: forward, the columns that a window names are summed; backward, each
+window's derivative is added to them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from ffrecur.batch import EPS
 from ffrecur.engine import HandOut, goodness_slopes, head_gradients
 from ffrecur.products import Weight, prepare, product, product_dtype, weight_gradient
-from ffrecur.reference import LayerLearning, NegativeWindows, TextLoss, objective_of
+from ffrecur.reference import LayerLearning, Masks, NegativeWindows, TextLoss, doubled, objective_of
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
@@ -38,6 +39,7 @@ class Rows(NamedTuple):
     """What the layers show of some windows."""
 
     rows: list[Tensor]  # L of (B, H): normalised states, in the precision of the products
+    read: list[Tensor]  # the same as the layers above and the head read them: times the dropout masks, if there are any
     goodness_LB: Tensor
 
 
@@ -60,26 +62,29 @@ def first_drive(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
     return F.embedding_bag(net.columns(windows_BW), layers.table, mode="sum").add_(layers.biases[0])
 
 
-def rise(layers: Layers, drive_BH: Tensor) -> Rows:
+def rise(layers: Layers, drive_BH: Tensor, masks: Masks | None = None) -> Rows:
     """Return what the hidden layers make of a drive of the first, which is overwritten."""
     rows: list[Tensor] = []
+    read: list[Tensor] = []
     goodness_LB = drive_BH.new_empty(len(layers.biases), len(drive_BH))
     for layer, bias in enumerate(layers.biases):
-        state = (drive_BH if layer == 0 else product(rows[-1], layers.weights[layer - 1], bias)).clamp_(min=0)
+        state = (drive_BH if layer == 0 else product(read[-1], layers.weights[layer - 1], bias)).clamp_(min=0)
         goodness_B = torch.linalg.vector_norm(state, dim=1).square_().div_(state.shape[1])
         goodness_LB[layer] = goodness_B
         rows.append(state.mul_(goodness_B.add_(EPS).rsqrt_()[:, None]).to(layers.dtype))
-    return Rows(rows, goodness_LB)
+        mask = None if masks is None else masks[layer]
+        read.append(rows[-1] if mask is None else rows[-1] * mask.to(layers.dtype))
+    return Rows(rows, read, goodness_LB)
 
 
-def run(net: CharNet, layers: Layers, windows_BW: Tensor) -> Rows:
+def run(net: CharNet, layers: Layers, windows_BW: Tensor, masks: Masks | None = None) -> Rows:
     """Return what the hidden layers make of windows."""
-    return rise(layers, first_drive(net, layers, windows_BW))
+    return rise(layers, first_drive(net, layers, windows_BW), masks)
 
 
 def features(net: CharNet, shown: Rows) -> Tensor:
     """Return what the head reads, `(B, F)`, in the head's precision."""
-    return torch.cat([shown.rows[layer - 1].to(net.head.weight.dtype) for layer in net.head_layers], dim=1)
+    return torch.cat([shown.read[layer - 1].to(net.head.weight.dtype) for layer in net.head_layers], dim=1)
 
 
 def hidden_gradients(
@@ -97,7 +102,7 @@ def hidden_gradients(
                 table.index_add_(0, column_2B, delta)
             gradient = table.t() * one_hot_scale(net)
         else:
-            gradient = weight_gradient(delta, shown.rows[layer - 1])
+            gradient = weight_gradient(delta, shown.read[layer - 1])
         gradients += [gradient, delta.sum(dim=0)]
     return gradients
 
@@ -108,11 +113,17 @@ def hidden_parameters(net: CharNet) -> list[Tensor]:
 
 
 def compare(
-    net: CharNet, layers: Layers, positive_BW: Tensor, negative_BW: Tensor, learning: LayerLearning, gradients: bool
+    net: CharNet,
+    layers: Layers,
+    positive_BW: Tensor,
+    negative_BW: Tensor,
+    learning: LayerLearning,
+    gradients: bool,
+    masks: Masks | None = None,
 ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
     """Return the loss of positive and negative windows, the hidden layers' gradients if asked for, and both goodnesses."""
     windows_2BW = torch.cat([positive_BW, negative_BW])
-    shown = run(net, layers, windows_2BW)
+    shown = run(net, layers, windows_2BW, doubled(masks))
     positive_LB, negative_LB = shown.goodness_LB.chunk(2, dim=1)
     loss = objective_of(learning, net.sign)(positive_LB, negative_LB).sum() / len(positive_BW)
     found = hidden_gradients(net, windows_2BW, shown, learning, layers) if gradients else []
@@ -129,18 +140,23 @@ def local_loss(net: CharNet, positive_BW: Tensor, negative_BW: Tensor, learning:
 
 
 def local_learning(
-    net: CharNet, contexts_BW: Tensor, next_B: Tensor, negatives: NegativeWindows, learning: LayerLearning
+    net: CharNet,
+    contexts_BW: Tensor,
+    next_B: Tensor,
+    negatives: NegativeWindows,
+    learning: LayerLearning,
+    masks: Masks | None = None,
 ) -> TextLoss:
     """See `CharNet.local_learning` for the arguments; `reference.text_learning` is what it must equal."""
     want_gradients = torch.is_grad_enabled()
     with torch.no_grad(), torch.autocast(contexts_BW.device.type, enabled=False):
         layers = prepare_layers(net)
-        features_BF = features(net, run(net, layers, contexts_BW))
+        features_BF = features(net, run(net, layers, contexts_BW, masks))
         logits_BV = net.head(features_BF)
         negative_BW = negatives(logits_BV) if callable(negatives) else negatives
         positive_BW = torch.cat([contexts_BW[:, 1:], next_B[:, None]], dim=1)
         loss, gradients, positive_LB, negative_LB = compare(
-            net, layers, positive_BW, negative_BW, learning, want_gradients
+            net, layers, positive_BW, negative_BW, learning, want_gradients, masks
         )
         if want_gradients:
             gradients += head_gradients(logits_BV, features_BF, next_B)

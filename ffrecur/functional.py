@@ -186,6 +186,11 @@ def dropout_mask(noise: Tensor, rate: float) -> Tensor:
     return (noise >= rate) / (1 - rate)
 
 
+def masked(row: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the row, times its mask if it has one."""
+    return row if mask is None else row * mask
+
+
 def dropout_masks(
     batch_size: int,
     widths: Sequence[int],

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ffrecur import engine
 from ffrecur.errors import UserError, check_setting, check_sizes
 from ffrecur.evaluation import label_goodness
-from ffrecur.functional import damped_update, dropout_masks, goodness, rms_normalize, window_score
+from ffrecur.functional import damped_update, dropout_masks, goodness, masked, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
 
 States = tuple[Tensor, ...]
@@ -111,7 +111,7 @@ class RecurrentNet(nn.Module):
                 f"or, for video, (iterations, batch, {self.in_features})"
             )
         row = rms_normalize(images.to(self.head.weight.dtype))
-        return row if masks is None or masks[0] is None else row * masks[0]
+        return masked(row, None if masks is None else masks[0])
 
     def label_row(self, labels_B: Tensor) -> Tensor:
         """Return what the top layer reads: the one-hot label normalised like any other layer, `(B, C)`."""
@@ -119,8 +119,7 @@ class RecurrentNet(nn.Module):
 
     def read(self, state: Tensor, layer: int, masks: Masks | None = None) -> Tensor:
         """Return what the neighbours and the head read of a hidden layer (from 0): its normalised state, masked."""
-        row, mask = rms_normalize(state), None if masks is None else masks[layer + 1]
-        return row if mask is None else row * mask
+        return masked(rms_normalize(state), None if masks is None else masks[layer + 1])
 
     def bottom_up_pass(self, images: Tensor, masks: Masks | None = None) -> States:
         """Return the first states: one pass without top-down input, which is not an iteration. L of `(B, H)`.

@@ -19,6 +19,7 @@ from ffrecur.functional import (
     damped_update,
     goodness,
     logistic_loss,
+    masked,
     paired_loss,
     peer_ascent,
     peer_mean,
@@ -209,29 +210,34 @@ class TextLoss(NamedTuple):
 
 
 def text_loss(
-    net: CharNet, positive_BW: Tensor, negative_BW: Tensor, learning: LayerLearning
+    net: CharNet, positive_BW: Tensor, negative_BW: Tensor, learning: LayerLearning, masks: Masks | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of a character model, and goodness of both kinds `(L, B)`: dense one-hot rows, every layer's input detached."""
     one_hot = F.one_hot(torch.cat([positive_BW, negative_BW]), len(net.alphabet)).flatten(1)
     row = rms_normalize(one_hot.to(net.head.weight.dtype))
     objective, losses, goodness_of_all = objective_of(learning, net.sign), [], []
-    for linear in net.hidden:
+    for linear, mask in zip(net.hidden, doubled(masks) or [None] * len(net.hidden), strict=True):
         state = torch.relu(linear(row))
         losses.append(objective(*goodness(state).chunk(2)).sum())
         goodness_of_all.append(goodness(state).detach())
-        row = rms_normalize(state.detach())
+        row = masked(rms_normalize(state.detach()), mask)
     positive_LB, negative_LB = torch.stack(goodness_of_all).chunk(2, dim=1)
     return torch.stack(losses).sum() / len(positive_BW), positive_LB, negative_LB
 
 
 def text_learning(
-    net: CharNet, contexts_BW: Tensor, next_B: Tensor, negatives: NegativeWindows, learning: LayerLearning
+    net: CharNet,
+    contexts_BW: Tensor,
+    next_B: Tensor,
+    negatives: NegativeWindows,
+    learning: LayerLearning,
+    masks: Masks | None = None,
 ) -> TextLoss:
     """See `CharNet.local_learning` for the arguments."""
-    logits_BV = net.logits(contexts_BW)
+    logits_BV = net.logits(contexts_BW, masks)
     head_loss = F.cross_entropy(logits_BV, next_B)
     negative_BW = negatives(logits_BV.detach()) if callable(negatives) else negatives
     positive_BW = torch.cat([contexts_BW[:, 1:], next_B[:, None]], dim=1)
-    loss, positive_LB, negative_LB = text_loss(net, positive_BW, negative_BW, learning)
+    loss, positive_LB, negative_LB = text_loss(net, positive_BW, negative_BW, learning, masks)
     loss = loss + (head_loss - head_loss.detach())
     return TextLoss(loss, head_loss.detach(), logits_BV.detach(), positive_LB, negative_LB)

@@ -1,5 +1,6 @@
 """The character model: its equations against plain loops, its local gradients, and what they do not touch."""
 
+import copy
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from ffrecur import CharNet, UserError, character_engine, reference
+from ffrecur.backprop import character_logits
 from ffrecur.character_engine import prepare_layers
 from ffrecur.functional import rms_normalize
 from ffrecur.reference import LayerLearning
@@ -87,15 +89,54 @@ def test_the_engine_is_the_reference(data):
         temperature=data.draw(st.floats(0.05, 2)),
         phase=data.draw(st.sampled_from(["both", "awake", "asleep"])) if objective == "logistic" else "both",
     )
+    dropout = data.draw(st.sampled_from([0.0, 0.4]))
     results = []
     for module, name in ((character_engine, "local_learning"), (reference, "text_learning")):
         net = make_net(alphabet, window, hidden, sign=sign)
         contexts, negatives = windows_of(net, batch, seed=1), windows_of(net, batch, seed=2)
-        learned = getattr(module, name)(net, contexts, negatives[:, 0], lambda logits, n=negatives: n, learning)
+        masks = net.dropout_masks(batch, dropout, torch.Generator().manual_seed(3))
+        learned = getattr(module, name)(net, contexts, negatives[:, 0], lambda logits, n=negatives: n, learning, masks)
         (0.7 * learned.loss).backward()
         results.append([*(part.detach() for part in learned), *(p.grad for p in net.parameters())])
     for one, two in zip(*results, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+
+def test_dropped_units_are_as_good_as_absent():
+    """A net whose layer 1 has lost a unit to dropout, for every window, learns above as one without that unit would.
+
+    Kept units count 1 / (1 - rate) times as much, for what is above them.
+    """
+    net, learning = make_net(hidden=(6, 5)), LayerLearning(temperature=0.3)
+    contexts, negatives, following = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2), torch.tensor([0, 3, 1, 2])
+    mask = torch.full((4, 6), 1.25).double()
+    mask[:, 2] = 0
+    net.local_learning(contexts, following, negatives, learning, [mask, None]).loss.backward()
+    smaller = copy.deepcopy(net)
+    with torch.no_grad():  # the unit speaks to nobody, and the others louder
+        smaller.hidden[1].weight.mul_(mask[0])
+        smaller.head.weight[:, :6].mul_(mask[0])
+    for parameter in smaller.parameters():
+        parameter.grad = None
+    smaller.local_learning(contexts, following, negatives, learning).loss.backward()
+    assert torch.equal(
+        net.hidden[0].weight.grad, smaller.hidden[0].weight.grad
+    )  # its own goodness is that of all its units
+    torch.testing.assert_close(
+        net.hidden[1].weight.grad, smaller.hidden[1].weight.grad * mask[0], rtol=1e-12, atol=1e-15
+    )
+    expected = smaller.head.weight.grad * torch.cat([mask[0], torch.ones(5).double()])
+    torch.testing.assert_close(net.head.weight.grad, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_the_baseline_drops_units_for_everything_above_them():
+    net, contexts = make_net(hidden=(6, 5)), windows_of(make_net(), 4)
+    kept = torch.ones(4, 6).double()
+    kept[:, 2] = 0
+    dropped = character_logits(net, contexts, [kept, None])
+    with torch.no_grad():
+        net.hidden[1].weight[:, 2] = net.head.weight[:, 2] = 0
+    torch.testing.assert_close(dropped, character_logits(net, contexts), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(("phase", "kind"), [("awake", 1), ("asleep", -1)])

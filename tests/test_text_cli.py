@@ -107,6 +107,7 @@ def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, ne
     own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=eleven"]
     options = [f"--model.negatives={negatives}", "--model.dream_every=2", "--trainer.max_epochs=3"]
     options += ["--model.sleep=4", "--model.objective=logistic"] if negatives == "teacher_forcing" else []
+    options += ["--model.state_dropout=0.2"] if negatives == "dream" else []
     assert run("fit", *TINY, *options, *own).code == 0
     outcome = run("fit", "--ckpt_path=mid/eleven.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
     assert outcome.code == 0, outcome.err
@@ -169,14 +170,36 @@ def test_negatives_do_not_depend_on_the_number_of_processes(tales):
     assert len(noise[0].unique()) == 24
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--model.negatives=teacher_forcing"], ["--model.negatives=none"], ["--model=CharBackpropModule"]],
+    ids=lambda options: options[0],
+)
+def test_dropout_is_of_training_alone(tales, options, monkeypatch):
+    """A share of 0.9 leaves next to nothing to train with, and evaluation sees the whole net."""
+    drawn = []
+    draw = CharNet.dropout_masks
+    monkeypatch.setattr(CharNet, "dropout_masks", lambda *args: drawn.append(args[1:3]) or draw(*args))
+    found = {}
+    for rate in (0.0, 0.9):
+        root = [f"--trainer.default_root_dir=dropout{rate}"]
+        assert run("fit", *TINY, *options, f"--model.state_dropout={rate}", *root).code == 0
+        assert set(drawn) == {(20, rate)}
+        drawn.clear()
+        assert run("validate", *root).code == 0
+        assert not drawn
+        found[rate] = json.loads(next(Path(f"dropout{rate}").glob("*/validation_results.json")).read_text())
+    assert found[0.0]["bits_per_character"] != found[0.9]["bits_per_character"]
+
+
 def test_sleep_takes_turns(tales, monkeypatch):
     """Six steps an epoch, so that the second epoch begins asleep, where the first ended: phases of four updates."""
     phases = []
     learn = character_engine.local_learning
 
-    def watched(net, contexts, following, negatives, learning):
+    def watched(net, contexts, following, negatives, learning, masks):
         phases.append(learning.phase)
-        return learn(net, contexts, following, negatives, learning)
+        return learn(net, contexts, following, negatives, learning, masks)
 
     monkeypatch.setattr(character_engine, "local_learning", watched)
     outcome = run("fit", *TINY, "--model.sleep=4", "--model.objective=logistic")
@@ -264,6 +287,7 @@ def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
         ("--model.dream_temperature=-1", ["dream_temperature is -1", "at least 0"]),
         ("--model.dream_every=0", ["dream_every is 0", "at least 1"]),
         ("--model.sleep=-1", ["sleep is -1", "at least 0"]),
+        ("--model.state_dropout=1", ["state_dropout is 1", "at least 0 and less than 1"]),
         ("--model.sample_temperature=-1", ["sample_temperature is -1", "at least 0"]),
         ("--model.head_layers=[3]", ["head_layers is [3]", "different layers from 1 to 2"]),
         ("--model.temperature=0", ["temperature is 0", "greater than 0"]),

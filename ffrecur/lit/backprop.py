@@ -101,6 +101,7 @@ class CharBackpropModule(TextModule):
         fold_case: whether text is lower-cased; learned from the data.
         unknown: what becomes of characters that are no symbols; learned from the data.
         sample_temperature: of the samples in TensorBoard and in evaluations.
+        state_dropout: share of the normalised states that are dropped in training, in [0, 1).
         optimizer: any optimiser, for example torch.optim.Adam.
         lr_scheduler: any schedule, stepped once an epoch.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
@@ -121,6 +122,7 @@ class CharBackpropModule(TextModule):
         fold_case: bool | None = None,
         unknown: str | None = None,
         sample_temperature: float = 0.7,
+        state_dropout: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lr_scheduler: LRSchedulerCallable | None = None,
         weight_decay: float = 0.0,
@@ -136,12 +138,13 @@ class CharBackpropModule(TextModule):
             head_layers,
             f"layers with the last one, {len(hidden_features)}, among them: nothing would train it",
         )
-        self.check_net_settings(sample_temperature)
+        self.check_net_settings(sample_temperature, state_dropout)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the mean cross-entropy of one batch."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
-        logits_BV = character_logits(self.net, contexts_BW)
+        masks = self.batch_masks(len(next_B), (self.state_dropout,), self.batch_source(batch_index))
+        logits_BV = character_logits(self.net, contexts_BW, masks)
         loss = F.cross_entropy(logits_BV, next_B)
         self.log_step(loss, loss, logits_BV, next_B, batch_index)
         return loss

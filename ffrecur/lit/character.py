@@ -40,6 +40,8 @@ class CharModule(TextModule):
         fold_case: whether text is lower-cased; learned from the data.
         unknown: what becomes of characters that are no symbols; learned from the data.
         sample_temperature: of the samples in TensorBoard and in evaluations.
+        state_dropout: share of the normalised states that are dropped in training, in [0, 1); the same units for the
+            context, the positive and the negative window.
         negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
             one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
             (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
@@ -71,6 +73,7 @@ class CharModule(TextModule):
         fold_case: bool | None = None,
         unknown: str | None = None,
         sample_temperature: float = 0.7,
+        state_dropout: float = 0.0,
         negatives: Negatives = "teacher_forcing",
         dream_depth: tuple[int, int] = (1, 5),
         dream_temperature: float = 1.0,
@@ -100,7 +103,7 @@ class CharModule(TextModule):
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
         self.dreams_MW: Tensor | None = None
-        self.check_net_settings(sample_temperature)
+        self.check_net_settings(sample_temperature, state_dropout)
 
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
@@ -144,14 +147,15 @@ class CharModule(TextModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
+        source = self.batch_source(batch_index)
+        masks = self.batch_masks(len(next_B), (self.state_dropout,), source)
         if self.negatives == "none":
             with torch.autocast(self.device.type, enabled=False):
-                logits_BV = self.net.logits(contexts_BW)
+                logits_BV = self.net.logits(contexts_BW, masks)
             loss = F.cross_entropy(logits_BV, next_B)
             self.log_step(loss, loss, logits_BV, next_B, batch_index)
             return loss
         if self.negatives in LAST_CHARACTER:
-            source = seeded_generator(self.seed, self.current_epoch, batch_index)
             noise_BV = self.batch_noise(len(next_B), len(self.net.alphabet), source)
             negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, noise_BV=noise_BV)
         else:
@@ -159,7 +163,7 @@ class CharModule(TextModule):
                 self.dreams_MW = self.dream()
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
-        learned = self.net.local_learning(contexts_BW, next_B, negatives, learning)
+        learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         self.log_step(learned.loss, learned.head_loss, learned.logits_BV, next_B, batch_index)
         self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
         self.goodness_means["negative"].update(learned.goodness_negative_LB[None])

@@ -87,9 +87,7 @@ class ClassifierModule(NetModule):
         """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
         noise = self.batch_noise(batch_size, columns, source)
-        rows, mine = self.global_batch(batch_size)
-        masks = self.net.dropout_masks(rows, self.image_dropout, self.state_dropout, source)
-        return noise, [None if mask is None else mask[mine] for mask in masks]
+        return noise, self.batch_masks(batch_size, (self.image_dropout, self.state_dropout), source)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 

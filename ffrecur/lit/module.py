@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import lightning as L
@@ -146,6 +147,12 @@ class NetModule(L.LightningModule, ABC):
         """Uniform noise `(B, columns)` that depends on the place in the global batch, not on the number of processes."""
         rows, mine = self.global_batch(batch_size)
         return torch.rand(rows, columns, generator=source)[mine].to(self.device)
+
+    def batch_masks(self, batch_size: int, rates: Sequence[float], source: torch.Generator) -> list[Tensor | None]:
+        """Dropout masks of our part of the global batch; `rates` are those that the net's `dropout_masks` takes."""
+        rows, mine = self.global_batch(batch_size)
+        masks = self.net.dropout_masks(rows, *rates, source)
+        return [None if mask is None else mask[mine] for mask in masks]
 
     def check_loss(self, loss: Tensor, batch_index: int) -> None:
         """Raise `UserError` for a loss that is not finite: before the optimiser step, so that weights and checkpoints stay so."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ffrecur.character import CharNet
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.seeding import seeded_generator
 from ffrecur.text_metrics import NextCharacter
 
 
@@ -22,6 +23,7 @@ class TextModule(NetModule):
     structure = ("alphabet", "window", "hidden_features", "head_layers")
     net: CharNet
     sample_temperature: float
+    state_dropout: float
 
     def match_data(self, data: Any) -> None:
         """Take alphabet and window from a data module that has been set up, unless they are known already.
@@ -46,10 +48,11 @@ class TextModule(NetModule):
         names = ("alphabet", "window", "hidden_features", "sign", "head_layers", "fold_case", "unknown")
         return CharNet(**{name: self.hparams[name] for name in names if self.hparams.get(name) is not None})
 
-    def check_net_settings(self, sample_temperature: float) -> None:
+    def check_net_settings(self, sample_temperature: float, state_dropout: float) -> None:
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
         check_setting(sample_temperature >= 0, "sample_temperature", sample_temperature, "at least 0")
-        self.sample_temperature = sample_temperature
+        check_setting(0 <= state_dropout < 1, "state_dropout", state_dropout, "at least 0 and less than 1")
+        self.sample_temperature, self.state_dropout = sample_temperature, state_dropout
         with torch.device("meta"):
             self.build()
         if self.hparams["alphabet"] is not None:
@@ -84,6 +87,10 @@ class TextModule(NetModule):
             self.log(f"{stage}/{name}", self.figures[name], prog_bar=stage == "val")
 
     # --- training -----------------------------------------------------------------------------------------------------
+
+    def batch_source(self, batch_index: int) -> torch.Generator:
+        """Return the generator of a batch's noise, which depends on (seed, epoch, batch) alone."""
+        return seeded_generator(self.seed, self.current_epoch, batch_index)
 
     @abstractmethod
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
