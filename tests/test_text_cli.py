@@ -1,6 +1,7 @@
 """`ffrecur fit | validate | test` on text: from every source of negatives to results, resumption and mistakes."""
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, ne
     own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=eleven"]
     options = [f"--model.negatives={negatives}", "--model.dream_every=2", "--trainer.max_epochs=3"]
     options += ["--model.sleep=4", "--model.objective=logistic"] if negatives == "teacher_forcing" else []
-    options += ["--model.state_dropout=0.2"] if negatives == "dream" else []
+    options += ["--model.state_dropout=0.2", "--model.dream_every_steps=4"] if negatives == "dream" else []
     assert run("fit", *TINY, *options, *own).code == 0
     outcome = run("fit", "--ckpt_path=mid/eleven.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
     assert outcome.code == 0, outcome.err
@@ -132,6 +133,34 @@ def test_dreams_are_watched(tales):
     real = distinct_4gram_ratio([document[4:] for document in data.train_documents])
     grams = sum(len(document) - 4 - 3 for document in data.train_documents)
     assert variety_of(net, data.train_documents, 1.0, torch.Generator()) == pytest.approx(1 / grams / real)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--model.dream_every=1"], [0, 6, 12]),
+        (["--model.dream_every=2"], [0, 12]),
+        (["--model.dream_every=3", "--model.dream_every_steps=4"], [0, 4, 8, 12, 16]),
+        (["--model.dream_every=1", "--model.dream_every_steps=4"], [0, 4, 6, 8, 12, 16]),
+        (["--model.dream_every=3", "--model.dream_every_steps=3", "--trainer.accumulate_grad_batches=2"], [0, 3, 6]),
+    ],
+    ids=str,
+)
+def test_when_the_model_dreams(tales, options, expected, monkeypatch):
+    """Six batches an epoch, three epochs: before which updates it dreams."""
+    steps, dreams = [], []
+    dream = CharModule.dream
+
+    def watched(module, batch_index):
+        steps.append(module.global_step)
+        dreams.append(dream(module, batch_index))
+        return dreams[-1]
+
+    monkeypatch.setattr(CharModule, "dream", watched)
+    outcome = run("fit", *TINY, "--model.negatives=dream", "--trainer.max_epochs=3", *options)
+    assert outcome.code == 0, outcome.err
+    assert steps == expected
+    assert all(not torch.equal(one, two) for one, two in itertools.pairwise(dreams))
 
 
 def test_dreams_of_a_run_that_had_none_or_others(tales):
@@ -286,6 +315,7 @@ def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
         ("--model.dream_depth=[0,3]", ["dream_depth is [0, 3]", "1 <= least <= most"]),
         ("--model.dream_temperature=-1", ["dream_temperature is -1", "at least 0"]),
         ("--model.dream_every=0", ["dream_every is 0", "at least 1"]),
+        ("--model.dream_every_steps=-1", ["dream_every_steps is -1", "at least 0"]),
         ("--model.sleep=-1", ["sleep is -1", "at least 0"]),
         ("--model.state_dropout=1", ["state_dropout is 1", "at least 0 and less than 1"]),
         ("--model.sample_temperature=-1", ["sample_temperature is -1", "at least 0"]),

@@ -18,6 +18,7 @@ from ffrecur.seeding import seeded_generator
 from ffrecur.text import check_depth, places
 from ffrecur.text_evaluation import variety
 
+DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 NEGATIVES = get_args(Negatives)
@@ -48,6 +49,7 @@ class CharModule(TextModule):
         dream_depth: least and most dreamt characters of a dream, see `ffrecur.dreams.dream_begins`.
         dream_temperature: temperature of the softmax that dreams are drawn from.
         dream_every: epochs after which the model dreams anew.
+        dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
         objective: "logistic" or "paired" (each negative against the positive of the same place; no threshold).
         threshold: goodness at which a window is as likely positive as negative.
@@ -78,6 +80,7 @@ class CharModule(TextModule):
         dream_depth: tuple[int, int] = (1, 5),
         dream_temperature: float = 1.0,
         dream_every: int = 1,
+        dream_every_steps: int = 0,
         sleep: int = 0,
         objective: Objective = "paired",
         threshold: float = 1.0,
@@ -95,6 +98,7 @@ class CharModule(TextModule):
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
+        check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
         check_setting(sleep >= 0, "sleep", sleep, "at least 0")
         learning = partial(LayerLearning, objective=objective, threshold=threshold, temperature=temperature)
         phases: tuple[Phase, ...] = ("awake", "asleep") if sleep else ("both",)
@@ -103,6 +107,7 @@ class CharModule(TextModule):
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
         self.dreams_MW: Tensor | None = None
+        self.dreamt_at = -1  # the update before which it dreamt last
         self.check_net_settings(sample_temperature, state_dropout)
 
     def configure_model(self) -> None:
@@ -129,13 +134,11 @@ class CharModule(TextModule):
         """Return every place of the training text that the model predicts."""
         return places(self.trainer.datamodule.train_text, self.net.window)  # type: ignore[attr-defined]
 
-    def dream(self) -> Tensor:
+    def dream(self, batch_index: int) -> Tensor:
         """Return what the model dreams on from the training text, a window a place; log how varied its dreams are."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        temperature, source = (
-            self.hparams["dream_temperature"],
-            seeded_generator(self.seed, self.current_epoch, 2**32 - 1),
-        )
+        temperature = self.hparams["dream_temperature"]
+        source = seeded_generator(self.seed, self.current_epoch, batch_index, DREAM_SOURCE)
         shuffle = self.negatives == "dream"
         dreams_MW = self_generated(
             self.net, data.train_text, self.train_places(), self.dream_depth, temperature, source, shuffle
@@ -159,8 +162,11 @@ class CharModule(TextModule):
             noise_BV = self.batch_noise(len(next_B), len(self.net.alphabet), source)
             negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, noise_BV=noise_BV)
         else:
-            if self.dreams_MW is None:
-                self.dreams_MW = self.dream()
+            steps = self.hparams["dream_every_steps"]
+            if self.dreams_MW is None or (
+                steps > 0 and self.global_step > self.dreamt_at and self.global_step % steps == 0
+            ):
+                self.dreams_MW, self.dreamt_at = self.dream(batch_index), self.global_step
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
@@ -177,9 +183,10 @@ class CharModule(TextModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the dreams, for a run that is continued amid an epoch."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[DREAMS_KEY] = self.dreams_MW
+        checkpoint[DREAMS_KEY] = {"windows": self.dreams_MW, "dreamt_at": self.dreamt_at}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the dreams back."""
         super().on_load_checkpoint(checkpoint)
-        self.dreams_MW = checkpoint.get(DREAMS_KEY)
+        dreams = checkpoint.get(DREAMS_KEY) or {"windows": None, "dreamt_at": -1}
+        self.dreams_MW, self.dreamt_at = dreams["windows"], dreams["dreamt_at"]
