@@ -49,7 +49,10 @@ def one_hot_scale(net: CharNet) -> float:
 
 
 def prepare_layers(net: CharNet) -> Layers:
-    """Lay the weights out once for many windows."""
+    """Lay the weights out once for many windows, in the precision that autocast asks for.
+
+    What follows must run with autocast switched off: the products alone are in bfloat16.
+    """
     dtype = product_dtype(net.head.weight)
     first, *others = net.hidden
     table = first.weight.detach().t() * one_hot_scale(net)
@@ -133,8 +136,8 @@ def compare(
 def local_loss(net: CharNet, positive_BW: Tensor, negative_BW: Tensor, learning: LayerLearning) -> Tensor:
     """See `CharNet.local_loss`; `reference.text_loss` is what it must equal."""
     want_gradients = torch.is_grad_enabled()
+    layers = prepare_layers(net)
     with torch.no_grad(), torch.autocast(positive_BW.device.type, enabled=False):
-        layers = prepare_layers(net)
         loss, gradients, *_ = compare(net, layers, positive_BW, negative_BW, learning, want_gradients)
     return HandOut.apply(loss, gradients, *hidden_parameters(net)) if want_gradients else loss
 
@@ -149,8 +152,8 @@ def local_learning(
 ) -> TextLoss:
     """See `CharNet.local_learning` for the arguments; `reference.text_learning` is what it must equal."""
     want_gradients = torch.is_grad_enabled()
+    layers = prepare_layers(net)
     with torch.no_grad(), torch.autocast(contexts_BW.device.type, enabled=False):
-        layers = prepare_layers(net)
         features_BF = features(net, run(net, layers, contexts_BW, masks))
         logits_BV = net.head(features_BF)
         negative_BW = negatives(logits_BV) if callable(negatives) else negatives

@@ -76,7 +76,8 @@ def product(rows: Tensor, weight: Weight, outer: Tensor | None = None) -> Tensor
 
 def weight_gradient(deltas_KH: Tensor, rows_KN: Tensor) -> Tensor:
     """Return `deltas.T @ rows`, `(H, N)`; in bfloat16 if the rows are, and float32 then."""
+    deltas_KH = deltas_KH.to(rows_KN.dtype)
     if blocks_pay(min(deltas_KH.shape[1], rows_KN.shape[1]), SMALLEST_BLOCKED_GRADIENT, deltas_KH):
         return torch.ops.mkldnn._linear_pointwise(deltas_KH.t(), rows_KN.t(), None, "none", [], "")
-    gradient = deltas_KH.to(rows_KN.dtype).t() @ rows_KN
+    gradient = deltas_KH.t() @ rows_KN
     return gradient.float() if gradient.dtype == torch.bfloat16 else gradient

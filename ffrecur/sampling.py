@@ -68,9 +68,10 @@ def roll_out(
     """
     layers = prepare_layers(net)
     text = torch.cat([windows_BW, windows_BW.new_zeros(noise_BN.shape)], dim=1)
-    for step, noise_B in enumerate(noise_BN.t()):
-        logits_BV = softmax_logits(net, layers, text[:, step : step + net.window])
-        text[:, step + net.window] = draw(logits_BV, noise_B, temperature, top_k)
+    with torch.autocast(windows_BW.device.type, enabled=False):
+        for step, noise_B in enumerate(noise_BN.t()):
+            logits_BV = softmax_logits(net, layers, text[:, step : step + net.window])
+            text[:, step + net.window] = draw(logits_BV, noise_B, temperature, top_k)
     return text
 
 

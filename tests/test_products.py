@@ -4,8 +4,9 @@ import pytest
 import torch
 from test_dynamics import make_net
 
-from ffrecur import engine, products
-from ffrecur.reference import Learning
+from ffrecur import CharNet, engine, products
+from ffrecur.reference import LayerLearning, Learning
+from ffrecur.sampling import roll_out
 
 WIDE = products.SMALLEST_BLOCKED_GRADIENT
 
@@ -40,6 +41,15 @@ def test_the_blocked_layout_is_for_float32_on_the_processor_only(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not products.blocks_pay(128, 128, torch.rand(1))
+
+
+@pytest.mark.parametrize("width", [5, WIDE])
+def test_a_gradient_takes_the_precision_of_the_rows(width):
+    torch.manual_seed(0)
+    deltas, rows = torch.rand(3, width), torch.rand(3, width).bfloat16()
+    gradient = products.weight_gradient(deltas, rows)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient, deltas.t() @ rows.float(), rtol=0.01, atol=0.01)
 
 
 def learn(precision=None, images=None, memory="full"):
@@ -81,6 +91,39 @@ def test_autocast_to_bfloat16_is_close_and_leaves_float32(video, memory, monkeyp
         assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name
     weight = "bottom_up.1.weight"
     assert not torch.allclose(half_gradients[weight], plain_gradients[weight], rtol=1e-5, atol=0)
+
+
+def learn_text(precision=None):
+    """Return what one batch of text leaves, and a roll-out, under autocast to this precision, or without."""
+    torch.manual_seed(0)
+    net = CharNet("abcdef ", window=5, hidden_features=(140, 130, 135))
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    windows, following = torch.randint(7, (2, 12, 5)), torch.arange(12) % 7
+    with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
+        learned = net.local_learning(windows[0], following, windows[1], LayerLearning(objective="paired"))
+        text = roll_out(net, windows[0], torch.rand(12, 200, generator=torch.Generator().manual_seed(0)))
+    learned.loss.backward()
+    return learned, text, {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def test_text_in_bfloat16_is_close_and_leaves_float32(monkeypatch):
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: True)  # emulated where it is not
+    plain, _, plain_gradients = learn_text()
+    half, text, half_gradients = learn_text(torch.bfloat16)
+    torch.testing.assert_close(half.loss, plain.loss, rtol=2e-2, atol=0)
+    assert half.goodness_positive_LB.dtype == half.logits_BV.dtype == torch.float32
+    for name, gradient in half_gradients.items():
+        assert gradient.dtype == torch.float32, name
+        assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name
+    assert not torch.allclose(half_gradients["hidden.1.weight"], plain_gradients["hidden.1.weight"], rtol=1e-5, atol=0)
+    assert text.max() < 7
+
+
+def test_text_in_float16_or_float64_is_not_changed():
+    plain, half = learn_text(), learn_text(torch.float16)
+    assert torch.equal(plain[0].loss, half[0].loss)
+    assert torch.equal(plain[1], half[1])
+    assert all(torch.equal(gradient, half[2][name]) for name, gradient in plain[2].items())
 
 
 def test_a_processor_without_bfloat16_keeps_to_float32(monkeypatch):
