@@ -40,6 +40,7 @@ class CharNet(nn.Module):
         head_layers: layers whose normalised states the head reads, counted from 1; all by default.
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
+        goodness_weight: weight of the layers' goodness in `score`, at least 0; 0 leaves the head alone.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -56,6 +57,7 @@ class CharNet(nn.Module):
         head_layers: Sequence[int] | None = None,
         fold_case: bool = True,
         unknown: Unknown = "drop",
+        goodness_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
@@ -68,7 +70,9 @@ class CharNet(nn.Module):
         check_setting(sign in (1, -1), "sign", sign, "1 or -1")
         in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, len(widths) + 1)))
         check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")
+        check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         self.window, self.hidden_features, self.sign, self.head_layers = window, widths, sign, layers
+        self.goodness_weight = goodness_weight
         below = (window * len(self.alphabet), *widths[:-1])
         # A ModuleList does not tell what it holds; the annotation above does.
         self.hidden = nn.ModuleList(map(nn.Linear, below, widths))  # type: ignore[assignment]
@@ -93,6 +97,7 @@ class CharNet(nn.Module):
             "head_layers": list(self.head_layers),
             "fold_case": self.alphabet.fold_case,
             "unknown": self.alphabet.unknown,
+            "goodness_weight": self.goodness_weight,
         }
 
     def encode(self, text: str) -> Tensor:
@@ -163,6 +168,22 @@ class CharNet(nn.Module):
     def goodness(self, windows_BW: Tensor) -> Tensor:
         """Goodness `mean(state**2)` of each layer, `(L, B)`."""
         return torch.stack([goodness(state) for state in self.states(windows_BW)])
+
+    @torch.no_grad()
+    def score(self, windows_BW: Tensor) -> Tensor:
+        """Score `(B, V)` of each symbol after each window: the logits of the model's best prediction, without gradients.
+
+            logit of the head + goodness_weight * sign * sum over layers of goodness
+
+        The goodness is that of the window one place on, which ends with the symbol. Layers that tell real windows from
+        those that the head dreams up learn the log-ratio of the two probabilities, so that the head's probability times
+        that of goodness comes nearer to the truth than either: noise-contrastive estimation (Gutmann and Hyvärinen
+        2010). V windows are looked at for each one given. Raises `UserError` for windows that do not fit.
+        """
+        self.check_windows(windows_BW)
+        layers = character_engine.prepare_layers(self)
+        with torch.autocast(windows_BW.device.type, enabled=False):
+            return character_engine.score(self, layers, windows_BW)
 
     # --- learning -----------------------------------------------------------------------------------------------------
 

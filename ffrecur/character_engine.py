@@ -19,11 +19,15 @@ from torch.nn import functional as F
 
 from ffrecur.batch import EPS
 from ffrecur.engine import HandOut, goodness_slopes, head_gradients
+from ffrecur.functional import noise_contrastive_logits
 from ffrecur.products import Weight, prepare, product, product_dtype, weight_gradient
 from ffrecur.reference import LayerLearning, Masks, NegativeWindows, TextLoss, doubled, objective_of
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
+
+
+CANDIDATES = 8192  # windows at once, to bound the memory of a score
 
 
 class Layers(NamedTuple):
@@ -88,6 +92,35 @@ def run(net: CharNet, layers: Layers, windows_BW: Tensor, masks: Masks | None = 
 def features(net: CharNet, shown: Rows) -> Tensor:
     """Return what the head reads, `(B, F)`, in the head's precision."""
     return torch.cat([shown.read[layer - 1].to(net.head.weight.dtype) for layer in net.head_layers], dim=1)
+
+
+def head_logits(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
+    """Logits `(B, V)` of the character after each window, by the head."""
+    return net.head(features(net, run(net, layers, windows_BW)))
+
+
+def candidate_goodness(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
+    """Goodness `(L, B, V)` of the windows one place on that end with each of the V symbols.
+
+    The V windows of a place share what their first W - 1 characters give to the first layer.
+    """
+    symbols, last = len(net.alphabet), len(net.alphabet) * (net.window - 1)
+    parts = []
+    for part_BW in windows_BW.split(max(1, CANDIDATES // symbols)):
+        moved_BW = torch.cat([part_BW[:, 1:], part_BW.new_zeros(len(part_BW), 1)], dim=1)
+        shared_BH = first_drive(net, layers, moved_BW) - layers.table[last]
+        drive_BVH = shared_BH[:, None] + layers.table[last:]
+        parts.append(rise(layers, drive_BVH.flatten(0, 1)).goodness_LB.unflatten(1, (-1, symbols)))
+    return torch.cat(parts, dim=1)
+
+
+def score(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
+    """See `CharNet.score`."""
+    logits_BV = head_logits(net, layers, windows_BW)
+    if net.goodness_weight == 0:
+        return logits_BV
+    goodness_BV = net.sign * candidate_goodness(net, layers, windows_BW).sum(dim=0)
+    return noise_contrastive_logits(logits_BV, goodness_BV, net.goodness_weight)
 
 
 def hidden_gradients(

@@ -43,7 +43,10 @@ def make_parser() -> Parser:
     parser.add_argument("--num_samples", type=int, default=1, help="texts, one after the other (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default: %(default)s)")
     parser.add_argument(
-        "--by", default="softmax", help="what rates the candidates: softmax or goodness (default: %(default)s)"
+        "--by",
+        default="score",
+        help="what rates the candidates: score (the head's softmax and goodness, as the model was set to weigh them), "
+        "softmax or goodness alone (default: %(default)s)",
     )
     parser.add_argument(
         "--goodness_temperature", type=float, default=0.1, help="goodness scale of --by goodness (default: %(default)s)"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ffrecur.character_engine import Layers, features, first_drive, prepare_layers, rise, run
+from ffrecur.character_engine import Layers, candidate_goodness, head_logits, prepare_layers, score
 from ffrecur.errors import UserError, check_setting
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
 
-By = Literal["softmax", "goodness"]
+By = Literal["score", "softmax", "goodness"]
+BY = get_args(By)
 
 
 def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:
@@ -38,39 +39,34 @@ def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: in
     return (cumulated_BV <= noise_B[:, None].double() * cumulated_BV[:, -1:]).sum(dim=1).to(device)
 
 
-def softmax_logits(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
-    """Logits `(B, V)` of the character after each window, by the head."""
-    return net.head(features(net, run(net, layers, windows_BW)))
-
-
 def goodness_logits(net: CharNet, layers: Layers, windows_BW: Tensor, temperature: float) -> Tensor:
     """Log-odds `(B, V)`, but for a constant, of real text for each character after each window, by all layers' goodness.
 
-    `sign * sum over layers of goodness / temperature` of the V windows that end with each symbol. They share what their
-    first W - 1 characters give to the first layer.
+    `sign * sum over layers of goodness / temperature` of the V windows that end with each symbol.
     """
-    symbols, last = len(net.alphabet), len(net.alphabet) * (net.window - 1)
-    moved_BW = torch.cat([windows_BW[:, 1:], windows_BW.new_zeros(len(windows_BW), 1)], dim=1)
-    shared_BH = first_drive(net, layers, moved_BW) - layers.table[last]
-    drive_BVH = shared_BH[:, None] + layers.table[last:]
-    goodness_LBV = rise(layers, drive_BVH.flatten(0, 1)).goodness_LB.unflatten(1, (-1, symbols))
-    return net.sign / temperature * goodness_LBV.sum(dim=0)
+    return net.sign / temperature * candidate_goodness(net, layers, windows_BW).sum(dim=0)
 
 
 @torch.no_grad()
 def roll_out(
-    net: CharNet, windows_BW: Tensor, noise_BN: Tensor, temperature: float = 1.0, top_k: int | None = None
+    net: CharNet,
+    windows_BW: Tensor,
+    noise_BN: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    by: Literal["score", "softmax"] = "softmax",
 ) -> Tensor:
     """Let the model write on from each window: N symbols each, `(B, W + N)`, the window included.
 
-    `noise_BN` is uniform in [0, 1). The weights are laid out once for all steps. Nothing else can be carried from one
-    window to the next: every character moves to another position there, and reads another column.
+    It draws by `CharNet.score`, or by the softmax of the head alone, which takes V times less. `noise_BN` is uniform in
+    [0, 1). The weights are laid out once for all steps. Nothing else can be carried from one window to the next: every
+    character moves to another position there, and reads another column.
     """
-    layers = prepare_layers(net)
+    layers, rate = prepare_layers(net), score if by == "score" else head_logits
     text = torch.cat([windows_BW, windows_BW.new_zeros(noise_BN.shape)], dim=1)
     with torch.autocast(windows_BW.device.type, enabled=False):
         for step, noise_B in enumerate(noise_BN.t()):
-            logits_BV = softmax_logits(net, layers, text[:, step : step + net.window])
+            logits_BV = rate(net, layers, text[:, step : step + net.window])
             text[:, step + net.window] = draw(logits_BV, noise_B, temperature, top_k)
     return text
 
@@ -82,7 +78,7 @@ def stream(
     temperature: float = 1.0,
     top_k: int | None = None,
     generator: torch.Generator | None = None,
-    by: By = "softmax",
+    by: By = "score",
     goodness_temperature: float = 0.1,
 ) -> Iterator[str]:
     """Return an iterator over `length` characters that go on from the prompt, each drawn when it is asked for.
@@ -95,7 +91,8 @@ def stream(
         temperature: divides the logits; 0 always takes the likeliest character.
         top_k: draw among so many of the likeliest characters only.
         generator: of the draws, on the CPU; PyTorch's global one if none is given.
-        by: "softmax" (the head) or "goodness" (of the windows that end with each candidate).
+        by: "score" (see `CharNet.score`), "softmax" (the head alone) or "goodness" (alone, of the windows that end with
+            each candidate).
         goodness_temperature: the goodness scale of "goodness", as of the objective in training.
 
     Raises:
@@ -105,7 +102,7 @@ def stream(
     check_setting(length >= 0, "length", length, "at least 0")
     check_setting(temperature >= 0, "temperature", temperature, "at least 0")
     check_setting(top_k is None or top_k >= 1, "top_k", top_k, "at least 1")
-    check_setting(by in ("softmax", "goodness"), "by", by, "softmax or goodness")
+    check_setting(by in BY, "by", by, " or ".join(BY))
     check_setting(goodness_temperature > 0, "goodness_temperature", goodness_temperature, "greater than 0")
     window_1W = padded(net, net.encode(prompt))
 
@@ -114,7 +111,7 @@ def stream(
         if by == "goodness":
             logits_1V = goodness_logits(net, layers, window_1W, goodness_temperature)
         else:
-            logits_1V = softmax_logits(net, layers, window_1W)
+            logits_1V = (score if by == "score" else head_logits)(net, layers, window_1W)
         if not torch.isfinite(logits_1V).all():
             raise UserError("the model's predictions are not finite: its training has diverged")
         return draw(logits_1V, torch.rand(1, generator=generator), temperature, top_k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -49,13 +49,19 @@ def separations(net: CharNet, goodness: dict[str, Tensor]) -> dict[str, list[flo
     return found
 
 
-def write_on(net: CharNet, documents: Sequence[str], temperature: float, generator: Generator) -> list[str]:
+def write_on(
+    net: CharNet,
+    documents: Sequence[str],
+    temperature: float,
+    generator: Generator,
+    by: Literal["score", "softmax"] = "score",
+) -> list[str]:
     """Return what the model writes after the first window of each document: as many characters as the document has."""
     encoded = [net.encode(document) for document in documents]
     lengths = [len(numbers) - net.window for numbers in encoded]
     starts = torch.stack([numbers[: net.window] for numbers in encoded]).to(net.head.weight.device)
     noise = torch.rand(len(starts), max(lengths), generator=generator).to(starts.device)
-    written = roll_out(net, starts, noise, temperature).cpu()[:, net.window :]
+    written = roll_out(net, starts, noise, temperature, by=by).cpu()[:, net.window :]
     return [net.decode(numbers[:length]) for numbers, length in zip(written, lengths, strict=True)]
 
 
@@ -66,7 +72,7 @@ def variety(net: CharNet, documents: Sequence[str], temperature: float, generato
     collapsed.
     """
     begun = [document[: net.window + DREAM] for document in documents[:DREAMS]]
-    dreams = write_on(net, begun, temperature, generator)
+    dreams = write_on(net, begun, temperature, generator, by="softmax")  # as in training
     return distinct_4gram_ratio(dreams) / distinct_4gram_ratio([document[net.window :] for document in begun])
 
 

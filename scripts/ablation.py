@@ -34,6 +34,7 @@ CHANGES: dict[str, list[str]] = {
     "half the rate": ["--model.optimizer.lr=0.0005"],
     "twice the rate": ["--model.optimizer.lr=0.002"],
     "a constant rate": ["--model.lr_scheduler=null"],
+    "a rate that falls from the start": ["--model.lr_scheduler.flat=0"],
     "batch 100": ["--data.batch_size=100"],
     "float32": ["--trainer.precision=32-true"],
     "one hidden layer": ["--model.hidden_features=[500]"],

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ffrecur import CharNet, UserError, character_engine, reference
 from ffrecur.backprop import character_logits
 from ffrecur.character_engine import prepare_layers
-from ffrecur.functional import rms_normalize
+from ffrecur.functional import noise_contrastive_logits, rms_normalize
 from ffrecur.reference import LayerLearning
 from ffrecur.sampling import goodness_logits
 from ffrecur.text_metrics import NextCharacter
@@ -225,6 +225,49 @@ def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
         torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
 
 
+@pytest.mark.parametrize("candidates", [None, 1, 9])
+def test_the_score_is_head_and_goodness_together(candidates, monkeypatch):
+    """By its formula, from explicit windows; also where the candidates come in several parts."""
+    if candidates is not None:
+        monkeypatch.setattr(character_engine, "CANDIDATES", candidates)
+    net = make_net(sign=-1, goodness_weight=1.7)
+    windows = windows_of(net, 5)
+    probabilities = torch.softmax(net.logits(windows), dim=1)
+    expected = torch.log(probabilities * (1 - probabilities))
+    for symbol in range(4):
+        moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
+        expected[:, symbol] -= 1.7 * net.goodness(moved).sum(dim=0)
+    found = net.score(windows)
+    assert not found.requires_grad
+    torch.testing.assert_close(torch.log_softmax(found, dim=1), torch.log_softmax(expected, dim=1).detach())
+    alone = make_net(goodness_weight=0).score(windows)
+    torch.testing.assert_close(alone, net.logits(windows).detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 2.0])
+def test_the_score_recovers_the_true_probabilities(temperature):
+    """Goodness that is best at telling true symbols from wrong ones that the head draws, in the paired objective.
+
+    Whatever the head believes: its score with that goodness is the truth. The expected loss is minimised over the
+    goodness of each symbol by itself.
+    """
+    true, head = torch.tensor([0.5, 0.3, 0.15, 0.05]).double(), torch.tensor([0.2, 0.05, 0.7, 0.05]).double()
+    wrong = head / (1 - head[:, None]) * (1 - torch.eye(4).double())  # of each true symbol, a row
+    goodness = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    tolerances = {"tolerance_grad": 1e-12, "tolerance_change": 0.0, "line_search_fn": "strong_wolfe"}
+    optimizer = torch.optim.LBFGS([goodness], max_iter=500, **tolerances)
+
+    def loss():
+        optimizer.zero_grad()
+        value = (true[:, None] * wrong * F.softplus((goodness - goodness[:, None]) / temperature)).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature)
+    torch.testing.assert_close(torch.softmax(score, dim=0), true, rtol=1e-5, atol=0)
+
+
 def test_a_batch_is_its_parts():
     net = make_net()
     windows = windows_of(net, 7)
@@ -250,6 +293,7 @@ def test_first_goodness_is_about_the_default_threshold():
         ({"window": 0}, "window is 0, but must be at least 1"),
         ({"hidden_features": ()}, "hidden_features is [], but must be one or more widths of at least 1"),
         ({"hidden_features": (3, 0)}, "hidden_features is [3, 0], but must be"),
+        ({"goodness_weight": -1.0}, "goodness_weight is -1.0, but must be at least 0"),
         ({"sign": 0}, "sign is 0, but must be 1 or -1"),
         (
             {"hidden_features": (3, 3), "head_layers": [3]},

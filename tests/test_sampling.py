@@ -61,6 +61,25 @@ def test_texts_are_the_same_in_one_batch_or_one_by_one():
     assert torch.equal(together, torch.cat(alone))
 
 
+def test_a_roll_out_by_score():
+    net = make_net(goodness_weight=2.0)
+    windows, noise = windows_of(net, 6), torch.rand(6, 5, generator=generator())
+    text = roll_out(net, windows, noise, by="score")
+    for step in range(5):
+        assert torch.equal(text[:, step + 3], draw(net.score(text[:, step : step + 3]), noise[:, step]))
+    assert not torch.equal(text, roll_out(net, windows, noise, by="softmax"))
+
+
+def test_a_stream_rates_by_score_or_by_the_head_alone():
+    net = make_net(goodness_weight=50.0)
+    window = net.encode("abc")[None]
+    expected = {"score": net.score(window).argmax(), "softmax": net.logits(window).argmax()}
+    assert expected["score"] != expected["softmax"]
+    for by, symbol in expected.items():
+        assert "".join(stream(net, "abc", 1, temperature=0, by=by)) == "abc "[symbol]
+    assert net.generate("abc", 1, temperature=0) == "abc "[expected["score"]]
+
+
 def test_a_stream_is_the_roll_out_of_the_prompts_last_window():
     net = make_net()
     text = net.generate("cab a", 9, temperature=0.8, generator=generator(5))
@@ -133,7 +152,7 @@ def test_by_goodness_the_best_candidate_has_the_best_goodness():
         ({"length": -1}, "length is -1, but must be at least 0"),
         ({"temperature": -0.1}, "temperature is -0.1, but must be at least 0"),
         ({"top_k": 0}, "top_k is 0, but must be at least 1"),
-        ({"by": "chance"}, "by is 'chance', but must be softmax or goodness"),
+        ({"by": "chance"}, "by is 'chance', but must be score or softmax or goodness"),
         ({"goodness_temperature": 0.0}, "goodness_temperature is 0.0, but must be greater than 0"),
     ],
 )

@@ -77,19 +77,25 @@ def test_every_source_of_negatives_trains_and_is_tested(tales, negatives):
     assert len((only_run() / "test_samples.txt").read_text().split("\n\n")) == 2
 
 
-def test_results_agree_with_the_net_and_the_text(tales):
-    assert run("fit", *TINY).code == 0
-    outcome = run("validate")
+@pytest.mark.parametrize(("trained_with", "typed"), [(0.0, None), (2.0, None), (0.0, 3.0)])
+def test_results_agree_with_the_net_and_the_text(tales, trained_with, typed):
+    assert run("fit", *TINY, f"--model.goodness_weight={trained_with}").code == 0
+    outcome = run("validate", *([] if typed is None else [f"--model.goodness_weight={typed}"]))
     results = json.loads((only_run() / "validation_results.json").read_text())
     net = ffrecur.load(only_run())
     texts = [
         net.encode(f"The {animal} sat on the {place}, and slept.") for animal, place in (("cat", "hen"), ("owl", "fox"))
     ]
     windows = torch.cat([text.unfold(0, 5, 1) for text in texts])
-    logits = net.logits(windows[:, :4]).double()
     assert results["num_characters"] == len(windows)
-    assert results["bits_per_character"] == pytest.approx(F.cross_entropy(logits, windows[:, 4]).item() / math.log(2))
-    assert results["accuracy"] == pytest.approx((logits.argmax(dim=1) == windows[:, 4]).double().mean().item())
+    assert net.goodness_weight == trained_with
+    net.goodness_weight = trained_with if typed is None else typed
+    for prefix, logits in (("", net.score(windows[:, :4])), ("head_", net.logits(windows[:, :4]))):
+        bits = F.cross_entropy(logits.double(), windows[:, 4]).item() / math.log(2)
+        hits = (logits.argmax(dim=1) == windows[:, 4]).double().mean().item()
+        assert results[f"{prefix}bits_per_character"] == pytest.approx(bits)
+        assert results[f"{prefix}accuracy"] == pytest.approx(hits)
+    assert ("softmax alone" in outcome.out) == (net.goodness_weight > 0)
     assert f"{results['bits_per_character']:.3f}" in outcome.out
 
 
@@ -315,6 +321,7 @@ def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
         ("--model.dream_depth=[0,3]", ["dream_depth is [0, 3]", "1 <= least <= most"]),
         ("--model.dream_temperature=-1", ["dream_temperature is -1", "at least 0"]),
         ("--model.dream_every=0", ["dream_every is 0", "at least 1"]),
+        ("--model.goodness_weight=-1", ["goodness_weight is -1", "at least 0"]),
         ("--model.dream_every_steps=-1", ["dream_every_steps is -1", "at least 0"]),
         ("--model.sleep=-1", ["sleep is -1", "at least 0"]),
         ("--model.state_dropout=1", ["state_dropout is 1", "at least 0 and less than 1"]),

@@ -43,6 +43,7 @@ class CharModule(TextModule):
         sample_temperature: of the samples in TensorBoard and in evaluations.
         state_dropout: share of the normalised states that are dropped in training, in [0, 1); the same units for the
             context, the positive and the negative window.
+        goodness_weight: weight of goodness beside the head's logits in predictions and samples, see `CharNet.score`.
         negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
             one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
             (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
@@ -76,6 +77,7 @@ class CharModule(TextModule):
         unknown: str | None = None,
         sample_temperature: float = 0.7,
         state_dropout: float = 0.0,
+        goodness_weight: float = 0.0,
         negatives: Negatives = "teacher_forcing",
         dream_depth: tuple[int, int] = (1, 5),
         dream_temperature: float = 1.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from typing import Any
 
@@ -45,7 +46,7 @@ class TextModule(NetModule):
 
     def build(self) -> CharNet:
         """Return a new net."""
-        names = ("alphabet", "window", "hidden_features", "sign", "head_layers", "fold_case", "unknown")
+        names = inspect.signature(CharNet).parameters
         return CharNet(**{name: self.hparams[name] for name in names if self.hparams.get(name) is not None})
 
     def check_net_settings(self, sample_temperature: float, state_dropout: float) -> None:
@@ -61,7 +62,7 @@ class TextModule(NetModule):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def _start_evaluation(self) -> None:
-        self.evaluation = NextCharacter().to(self.device)
+        self.evaluation, self.head_evaluation = NextCharacter().to(self.device), NextCharacter().to(self.device)
 
     on_validation_epoch_start = on_test_epoch_start = _start_evaluation
 
@@ -69,7 +70,9 @@ class TextModule(NetModule):
         """Evaluate one batch, in float32 whatever the precision of the training."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
         with torch.autocast(self.device.type, enabled=False):
-            self.evaluation.update(self.net.logits(contexts_BW), next_B)
+            logits_BV = self.net.logits(contexts_BW)
+            self.head_evaluation.update(logits_BV, next_B)
+            self.evaluation.update(self.net.score(contexts_BW) if self.net.goodness_weight else logits_BV, next_B)
 
     test_step = validation_step
 
@@ -82,9 +85,11 @@ class TextModule(NetModule):
         self._log_figures("test")
 
     def _log_figures(self, stage: str) -> None:
-        self.figures = self.evaluation.compute()
+        self.figures, head = self.evaluation.compute(), self.head_evaluation.compute()
         for name in ("bits_per_character", "accuracy"):
             self.log(f"{stage}/{name}", self.figures[name], prog_bar=stage == "val")
+            self.figures[f"head_{name}"] = head[name]
+            self.log(f"{stage}/head_{name}", head[name])
 
     # --- training -----------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,9 @@ def text_table(results: dict[str, Any], stage: str) -> str:
         f"{'bits per character':<52}{results['bits_per_character']:>9.3f}",
         f"{'accuracy':<52}{results['accuracy']:>9.1%}",
     ]
+    if results["net"]["goodness_weight"]:
+        alone = "  of the softmax alone, without goodness"
+        lines.append(f"{alone:<52}{results['head_bits_per_character']:>9.3f}{results['head_accuracy']:>9.1%}")
     for layer, (wrong, dreamt) in enumerate(
         zip(results["auroc_by_layer"], results["auroc_by_layer_dreams"], strict=True), start=1
     ):
