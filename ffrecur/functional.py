@@ -175,20 +175,24 @@ def window_score(goodness_TLBC: Tensor, window: tuple[int, int], sign: int = 1) 
     return sign * goodness_TLBC[first - 1 : last].mean(dim=0).sum(dim=0)
 
 
-def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight: float) -> Tensor:
+def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight: float, masked: bool) -> Tensor:
     """Unnormalised log-probabilities `(B, V)` from what the head believes and from goodness that was trained against it.
 
-        log q + log(1 - q) + weight * goodness,   q = softmax of the head's logits
+        log q + weight * goodness              negative symbols were drawn from q, the softmax of the head's logits
+        log q + log(1 - q) + weight * goodness      from q with the true symbol masked out
 
-    Goodness that tells the truth from wrong symbols drawn from q, the true one masked out, as well as can be (the paired
-    objective, temperature T) differs between two symbols by T times the difference of `log p - log q - log(1 - q)`, p
-    the true probabilities. With `weight = 1 / T` the result is then log p but for a constant, however poor the head is.
-    It is noise-contrastive estimation (Gutmann and Hyvärinen 2010) with masked noise; not in the paper.
+    Goodness that tells true symbols from drawn ones as well as can be (paired objective, temperature T) differs between
+    two symbols by T times the difference of `log p - log q`, or of `log p - log q - log(1 - q)`; p are the true
+    probabilities. With `weight = 1 / T` the result is then log p but for a constant, however poor the head is. It is
+    noise-contrastive estimation (Gutmann and Hyvärinen 2010); not in the paper.
 
-    >>> torch.softmax(noise_contrastive_logits(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 3.0]]), 0.5), dim=1)
-    tensor([[0.2689, 0.7311]])
+    >>> head, goodness = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0])
+    >>> torch.softmax(noise_contrastive_logits(head, goodness, weight=0.5, masked=False), dim=0)
+    tensor([0.2689, 0.7311])
     """
     log_q_BV = torch.log_softmax(head_logits_BV, dim=-1)
+    if not masked:
+        return log_q_BV + weight * goodness_BV
     # 1 - q is the sum of the others; where it rounds to 0, the smallest number keeps the logarithm finite.
     log_rest_BV = torch.log((-torch.expm1(log_q_BV)).clamp(min=torch.finfo(log_q_BV.dtype).tiny))
     return log_q_BV + log_rest_BV + weight * goodness_BV

@@ -225,15 +225,16 @@ def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
         torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("candidates", [None, 1, 9])
-def test_the_score_is_head_and_goodness_together(candidates, monkeypatch):
+def test_the_score_is_head_and_goodness_together(candidates, masked, monkeypatch):
     """By its formula, from explicit windows; also where the candidates come in several parts."""
     if candidates is not None:
         monkeypatch.setattr(character_engine, "CANDIDATES", candidates)
-    net = make_net(sign=-1, goodness_weight=1.7)
+    net = make_net(sign=-1, goodness_weight=1.7, masked_negatives=masked)
     windows = windows_of(net, 5)
     probabilities = torch.softmax(net.logits(windows), dim=1)
-    expected = torch.log(probabilities * (1 - probabilities))
+    expected = torch.log(probabilities * (1 - probabilities) if masked else probabilities)
     for symbol in range(4):
         moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
         expected[:, symbol] -= 1.7 * net.goodness(moved).sum(dim=0)
@@ -244,27 +245,30 @@ def test_the_score_is_head_and_goodness_together(candidates, monkeypatch):
     torch.testing.assert_close(alone, net.logits(windows).detach(), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("temperature", [0.1, 2.0])
-def test_the_score_recovers_the_true_probabilities(temperature):
-    """Goodness that is best at telling true symbols from wrong ones that the head draws, in the paired objective.
+def test_the_score_recovers_the_true_probabilities(temperature, masked):
+    """Goodness that is best at telling true symbols from those that the head draws, in the paired objective.
 
     Whatever the head believes: its score with that goodness is the truth. The expected loss is minimised over the
     goodness of each symbol by itself.
     """
     true, head = torch.tensor([0.5, 0.3, 0.15, 0.05]).double(), torch.tensor([0.2, 0.05, 0.7, 0.05]).double()
-    wrong = head / (1 - head[:, None]) * (1 - torch.eye(4).double())  # of each true symbol, a row
+    drawn = head.expand(4, 4)  # the probabilities of what is drawn beside each true symbol, a row
+    if masked:
+        drawn = drawn / (1 - head[:, None]) * (1 - torch.eye(4).double())
     goodness = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     tolerances = {"tolerance_grad": 1e-12, "tolerance_change": 0.0, "line_search_fn": "strong_wolfe"}
     optimizer = torch.optim.LBFGS([goodness], max_iter=500, **tolerances)
 
     def loss():
         optimizer.zero_grad()
-        value = (true[:, None] * wrong * F.softplus((goodness - goodness[:, None]) / temperature)).sum()
+        value = (true[:, None] * drawn * F.softplus((goodness - goodness[:, None]) / temperature)).sum()
         value.backward()
         return value
 
     optimizer.step(loss)
-    score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature)
+    score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature, masked)
     torch.testing.assert_close(torch.softmax(score, dim=0), true, rtol=1e-5, atol=0)
 
 

@@ -112,6 +112,10 @@ class CharModule(TextModule):
         self.dreamt_at = -1  # the update before which it dreamt last
         self.check_net_settings(sample_temperature, state_dropout)
 
+    def net_settings(self) -> dict[str, Any]:
+        """Add that teacher forcing masks the true character, which `CharNet.score` allows for."""
+        return {**super().net_settings(), "masked_negatives": self.hparams["negatives"] == "teacher_forcing"}
+
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
         super().configure_model()

@@ -44,10 +44,14 @@ class TextModule(NetModule):
             elif known != value:
                 raise UserError(f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name}")
 
+    def net_settings(self) -> dict[str, Any]:
+        """Return the settings of the net, those that are known."""
+        names = inspect.signature(CharNet).parameters
+        return {name: self.hparams[name] for name in names if self.hparams.get(name) is not None}
+
     def build(self) -> CharNet:
         """Return a new net."""
-        names = inspect.signature(CharNet).parameters
-        return CharNet(**{name: self.hparams[name] for name in names if self.hparams.get(name) is not None})
+        return CharNet(**self.net_settings())
 
     def check_net_settings(self, sample_temperature: float, state_dropout: float) -> None:
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
