@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ffrecur import character_engine, sampling
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
 from ffrecur.errors import UserError, check_setting
-from ffrecur.functional import dropout_masks, goodness, masked, rms_normalize
+from ffrecur.functional import NOISES, Noise, dropout_masks, goodness, masked, rms_normalize
 from ffrecur.reference import LayerLearning, Masks, NegativeWindows, Objective, TextLoss
 
 States = tuple[Tensor, ...]
@@ -41,7 +41,8 @@ class CharNet(nn.Module):
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
         goodness_weight: weight of the layers' goodness in `score`, at least 0; 0 leaves the head alone.
-        masked_negatives: whether the negative characters were drawn from the head with the true one masked out.
+        noise: what negative characters are drawn from, which decides how the head counts in `score`: "head",
+            "masked_head" (with the true character masked out, as by teacher forcing) or "uniform".
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -59,7 +60,7 @@ class CharNet(nn.Module):
         fold_case: bool = True,
         unknown: Unknown = "drop",
         goodness_weight: float = 0.0,
-        masked_negatives: bool = False,
+        noise: Noise = "head",
     ) -> None:
         super().__init__()
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
@@ -74,7 +75,8 @@ class CharNet(nn.Module):
         check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         self.window, self.hidden_features, self.sign, self.head_layers = window, widths, sign, layers
-        self.goodness_weight, self.masked_negatives = goodness_weight, masked_negatives
+        check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
+        self.goodness_weight, self.noise = goodness_weight, noise
         below = (window * len(self.alphabet), *widths[:-1])
         # A ModuleList does not tell what it holds; the annotation above does.
         self.hidden = nn.ModuleList(map(nn.Linear, below, widths))  # type: ignore[assignment]
@@ -100,7 +102,7 @@ class CharNet(nn.Module):
             "fold_case": self.alphabet.fold_case,
             "unknown": self.alphabet.unknown,
             "goodness_weight": self.goodness_weight,
-            "masked_negatives": self.masked_negatives,
+            "noise": self.noise,
         }
 
     def encode(self, text: str) -> Tensor:
@@ -176,12 +178,12 @@ class CharNet(nn.Module):
     def score(self, windows_BW: Tensor) -> Tensor:
         """Score `(B, V)` of each symbol after each window: the logits of the model's best prediction, without gradients.
 
-            log q [+ log(1 - q), with `masked_negatives`] + goodness_weight * sign * sum over layers of goodness
+            log n + goodness_weight * sign * sum over layers of goodness;    of the head alone where the weight is 0
 
-        q is the softmax of the head; the goodness is that of the window one place on, which ends with the symbol. Layers
-        that tell real windows from those that the head makes up learn the log-ratio of the two probabilities, so that
-        both together come nearer to the truth than either: see `functional.noise_contrastive_logits`. V windows are
-        looked at for each one given. Raises `UserError` for windows that do not fit.
+        n is what negative symbols are drawn from, q or q (1 - q) of the head's softmax q, or uniform: see `noise`. The
+        goodness is that of the window one place on, which ends with the symbol. Layers that tell real windows from
+        negative ones learn the log-ratio of the two probabilities: see `functional.noise_contrastive_logits`. V windows
+        are looked at for each one given. Raises `UserError` for windows that do not fit.
         """
         self.check_windows(windows_BW)
         layers = character_engine.prepare_layers(self)

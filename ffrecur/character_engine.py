@@ -120,7 +120,7 @@ def score(net: CharNet, layers: Layers, windows_BW: Tensor) -> Tensor:
     if net.goodness_weight == 0:
         return logits_BV
     goodness_BV = net.sign * candidate_goodness(net, layers, windows_BW).sum(dim=0)
-    return noise_contrastive_logits(logits_BV, goodness_BV, net.goodness_weight, net.masked_negatives)
+    return noise_contrastive_logits(logits_BV, goodness_BV, net.goodness_weight, net.noise)
 
 
 def hidden_gradients(

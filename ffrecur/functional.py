@@ -7,10 +7,14 @@ B batch, D input features, H units of a layer, L hidden layers, T iterations, C 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Noise = Literal["head", "masked_head", "uniform"]
+NOISES = get_args(Noise)
 
 
 def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
@@ -175,23 +179,28 @@ def window_score(goodness_TLBC: Tensor, window: tuple[int, int], sign: int = 1) 
     return sign * goodness_TLBC[first - 1 : last].mean(dim=0).sum(dim=0)
 
 
-def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight: float, masked: bool) -> Tensor:
-    """Unnormalised log-probabilities `(B, V)` from what the head believes and from goodness that was trained against it.
+def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight: float, noise: Noise) -> Tensor:
+    """Unnormalised log-probabilities `(B, V)` from goodness that was trained against noise, and from that noise.
 
-        log q + weight * goodness              negative symbols were drawn from q, the softmax of the head's logits
-        log q + log(1 - q) + weight * goodness      from q with the true symbol masked out
+    `log n + weight * goodness`, where n stands for what the negative symbols were drawn from; q is the softmax of the head:
+
+        noise "head"         n = q
+        noise "masked_head"  n = q (1 - q)    the true symbol was masked out
+        noise "uniform"      n = 1            any wrong symbol
 
     Goodness that tells true symbols from drawn ones as well as can be (paired objective, temperature T) differs between
-    two symbols by T times the difference of `log p - log q`, or of `log p - log q - log(1 - q)`; p are the true
-    probabilities. With `weight = 1 / T` the result is then log p but for a constant, however poor the head is. It is
-    noise-contrastive estimation (Gutmann and Hyvärinen 2010); not in the paper.
+    two symbols by T times the difference of `log p - log n`; p are the true probabilities. With `weight = 1 / T` the
+    result is then log p but for a constant, however poor the head is. It is noise-contrastive estimation (Gutmann and
+    Hyvärinen 2010); not in the paper.
 
     >>> head, goodness = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0])
-    >>> torch.softmax(noise_contrastive_logits(head, goodness, weight=0.5, masked=False), dim=0)
+    >>> torch.softmax(noise_contrastive_logits(head, goodness, weight=0.5, noise="head"), dim=0)
     tensor([0.2689, 0.7311])
     """
+    if noise == "uniform":
+        return weight * goodness_BV
     log_q_BV = torch.log_softmax(head_logits_BV, dim=-1)
-    if not masked:
+    if noise == "head":
         return log_q_BV + weight * goodness_BV
     # 1 - q is the sum of the others; where it rounds to 0, the smallest number keeps the logarithm finite.
     log_rest_BV = torch.log((-torch.expm1(log_q_BV)).clamp(min=torch.finfo(log_q_BV.dtype).tiny))

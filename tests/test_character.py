@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ffrecur import CharNet, UserError, character_engine, reference
 from ffrecur.backprop import character_logits
 from ffrecur.character_engine import prepare_layers
-from ffrecur.functional import noise_contrastive_logits, rms_normalize
+from ffrecur.functional import NOISES, noise_contrastive_logits, rms_normalize
 from ffrecur.reference import LayerLearning
 from ffrecur.sampling import goodness_logits
 from ffrecur.text_metrics import NextCharacter
@@ -225,16 +225,17 @@ def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
         torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("candidates", [None, 1, 9])
-def test_the_score_is_head_and_goodness_together(candidates, masked, monkeypatch):
+def test_the_score_is_head_and_goodness_together(candidates, noise, monkeypatch):
     """By its formula, from explicit windows; also where the candidates come in several parts."""
     if candidates is not None:
         monkeypatch.setattr(character_engine, "CANDIDATES", candidates)
-    net = make_net(sign=-1, goodness_weight=1.7, masked_negatives=masked)
+    net = make_net(sign=-1, goodness_weight=1.7, noise=noise)
     windows = windows_of(net, 5)
     probabilities = torch.softmax(net.logits(windows), dim=1)
-    expected = torch.log(probabilities * (1 - probabilities) if masked else probabilities)
+    drawn_from = {"head": probabilities, "masked_head": probabilities * (1 - probabilities)}
+    expected = torch.log(drawn_from.get(noise, torch.ones(5, 4).double()))
     for symbol in range(4):
         moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
         expected[:, symbol] -= 1.7 * net.goodness(moved).sum(dim=0)
@@ -245,18 +246,17 @@ def test_the_score_is_head_and_goodness_together(candidates, masked, monkeypatch
     torch.testing.assert_close(alone, net.logits(windows).detach(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("temperature", [0.1, 2.0])
-def test_the_score_recovers_the_true_probabilities(temperature, masked):
-    """Goodness that is best at telling true symbols from those that the head draws, in the paired objective.
+def test_the_score_recovers_the_true_probabilities(temperature, noise):
+    """Goodness that is best at telling true symbols from negative ones, in the paired objective.
 
     Whatever the head believes: its score with that goodness is the truth. The expected loss is minimised over the
     goodness of each symbol by itself.
     """
     true, head = torch.tensor([0.5, 0.3, 0.15, 0.05]).double(), torch.tensor([0.2, 0.05, 0.7, 0.05]).double()
-    drawn = head.expand(4, 4)  # the probabilities of what is drawn beside each true symbol, a row
-    if masked:
-        drawn = drawn / (1 - head[:, None]) * (1 - torch.eye(4).double())
+    other = 1 - torch.eye(4).double()  # the probabilities of what is drawn beside each true symbol, a row
+    drawn = {"head": head.expand(4, 4), "masked_head": head / (1 - head[:, None]) * other, "uniform": other / 3}[noise]
     goodness = torch.zeros(4, dtype=torch.float64, requires_grad=True)
     tolerances = {"tolerance_grad": 1e-12, "tolerance_change": 0.0, "line_search_fn": "strong_wolfe"}
     optimizer = torch.optim.LBFGS([goodness], max_iter=500, **tolerances)
@@ -268,7 +268,7 @@ def test_the_score_recovers_the_true_probabilities(temperature, masked):
         return value
 
     optimizer.step(loss)
-    score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature, masked)
+    score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature, noise)
     torch.testing.assert_close(torch.softmax(score, dim=0), true, rtol=1e-5, atol=0)
 
 
@@ -297,6 +297,7 @@ def test_first_goodness_is_about_the_default_threshold():
         ({"window": 0}, "window is 0, but must be at least 1"),
         ({"hidden_features": ()}, "hidden_features is [], but must be one or more widths of at least 1"),
         ({"hidden_features": (3, 0)}, "hidden_features is [3, 0], but must be"),
+        ({"noise": "chance"}, "noise is 'chance', but must be head or masked_head or uniform"),
         ({"goodness_weight": -1.0}, "goodness_weight is -1.0, but must be at least 0"),
         ({"sign": 0}, "sign is 0, but must be 1 or -1"),
         (

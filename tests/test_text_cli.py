@@ -89,7 +89,7 @@ def test_results_agree_with_the_net_and_the_text(tales, trained_with, typed):
     windows = torch.cat([text.unfold(0, 5, 1) for text in texts])
     assert results["num_characters"] == len(windows)
     assert net.goodness_weight == trained_with
-    assert net.masked_negatives  # it is teacher forcing
+    assert net.noise == "masked_head"  # it is teacher forcing
     net.goodness_weight = trained_with if typed is None else typed
     for prefix, logits in (("", net.score(windows[:, :4])), ("head_", net.logits(windows[:, :4]))):
         bits = F.cross_entropy(logits.double(), windows[:, 4]).item() / math.log(2)
@@ -134,7 +134,7 @@ def test_dreams_are_watched(tales):
     assert all(0 < value < 3 for value in variety)
     data = CorpusDataModule("tales.txt", "\\n\\n", window=4, validation_size=2)
     data.setup("fit")
-    assert not ffrecur.load(only_run()).masked_negatives
+    assert ffrecur.load(only_run()).noise == "head"
     net = CharNet(window=4, hidden_features=(5,))
     torch.nn.init.constant_(net.head.bias, -100.0)
     torch.nn.init.zeros_(net.head.bias[:1])  # it says "a" for ever

@@ -23,6 +23,7 @@ DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 NEGATIVES = get_args(Negatives)
 LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
+NOISE = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
 
@@ -113,8 +114,8 @@ class CharModule(TextModule):
         self.check_net_settings(sample_temperature, state_dropout)
 
     def net_settings(self) -> dict[str, Any]:
-        """Add that teacher forcing masks the true character, which `CharNet.score` allows for."""
-        return {**super().net_settings(), "masked_negatives": self.hparams["negatives"] == "teacher_forcing"}
+        """Add what the negatives are drawn from, which decides how `CharNet.score` weighs the head."""
+        return {**super().net_settings(), "noise": NOISE.get(self.hparams["negatives"], "head")}
 
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
