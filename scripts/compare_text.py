@@ -23,13 +23,13 @@ FORCED = str(TASKS / "teacher_forcing.yaml")
 DREAMS = str(TASKS / "self_generated.yaml")
 TRAININGS = {
     "teacher forcing": (FORCED, []),
-    "uniform": (FORCED, ["--model.negatives=uniform"]),
+    "uniform": (FORCED, ["--model.negatives=uniform", "--model.goodness_weight=3"]),
     "dreams": (DREAMS, []),
     "strings of 90": (DREAMS, ["--model.negatives=self_generated"]),
     "random hidden": (str(TASKS / "random_hidden.yaml"), []),
     "backpropagation": (str(TASKS / "backprop.yaml"), []),
 }
-FIGURES = ("bits_per_character", "accuracy", "minutes", "run")
+FIGURES = ("bits_per_character", "accuracy", "head_bits_per_character", "head_accuracy", "minutes", "run")
 ORDERS = (6, 1)
 
 
@@ -44,16 +44,22 @@ def least_variety(run: Path) -> float | None:
 
 def table(found: Found, n_grams: dict[str, tuple[float, float]]) -> str:
     """Return the means over the seeds as a Markdown table, with every seed's bits per character."""
-    lines = ["", "| | bits per character | seeds | accuracy | least variety of dreams | minutes |", "|" + "---|" * 6]
+    head = (
+        "| | bits per character | seeds | accuracy | softmax alone | its accuracy | least variety of dreams | minutes |"
+    )
+    lines = ["", head, "|" + "---|" * 8]
     for name, by_seed in found.items():
         rows = [by_seed[seed] for seed in sorted(by_seed, key=int)]
-        bits, accuracy, minutes = (statistics.mean(row[figure] for row in rows) for figure in FIGURES[:3])
+        bits, accuracy, alone, its_accuracy, minutes = (
+            statistics.mean(row[figure] for row in rows) for figure in FIGURES[:-1]
+        )
         seeds = ", ".join(f"{row['bits_per_character']:.3f}" for row in rows)
         variety = [least for row in rows if (least := least_variety(Path(row["run"]))) is not None]
         lowest = f"{min(variety):.2f}" if variety else ""
-        lines.append(f"| {name} | {bits:.3f} | {seeds} | {accuracy:.1%} | {lowest} | {minutes:.1f} |")
+        both, head = f"{bits:.3f} | {seeds} | {accuracy:.1%}", f"{alone:.3f} | {its_accuracy:.1%}"
+        lines.append(f"| {name} | {both} | {head} | {lowest} | {minutes:.1f} |")
     for name, (bits, accuracy) in n_grams.items():
-        lines.append(f"| {name} | {bits:.3f} | | {accuracy:.1%} | | |")
+        lines.append(f"| {name} | {bits:.3f} | | {accuracy:.1%} | | | | |")
     return "\n".join(lines)
 
 

@@ -83,11 +83,18 @@ def test_curves_of_text_and_of_images(tmp_path):
 def test_means_of_a_table(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,train/dream_variety\n0,0.9\n1,0.7\n2,0.8\n")
     rows = {
-        str(seed): dict(bits_per_character=bits, accuracy=0.5, minutes=1.0, run=str(tmp_path))
+        str(seed): dict(
+            bits_per_character=bits,
+            accuracy=0.5,
+            head_bits_per_character=bits + 1,
+            head_accuracy=0.4,
+            minutes=1.0,
+            run=str(tmp_path),
+        )
         for seed, bits in ((10, 3.0), (2, 2.0))
     }
     printed = compare_text.table({"dreams": rows}, {"unigram": (math.log2(30), 0.2)})
     assert printed.splitlines()[3:] == [
-        "| dreams | 2.500 | 2.000, 3.000 | 50.0% | 0.70 | 1.0 |",
-        "| unigram | 4.907 | | 20.0% | | |",
+        "| dreams | 2.500 | 2.000, 3.000 | 50.0% | 3.500 | 40.0% | 0.70 | 1.0 |",
+        "| unigram | 4.907 | | 20.0% | | | | |",
     ]
