@@ -3,8 +3,9 @@
 python scripts/corruption.py RECURRENT_RUN BACKPROP_RUN --source FOLDER [--split test] [--limit 2000] [--output FOLDER]
 
 Writes corruption.json and corruption.png. All nets are shown the very same images. A recurrent net sees a drifting digit
-as a video, frame t at iteration t; the perceptron averages its log-probabilities over the same frames. In the cut net,
-hidden layers hear nothing from hidden layers above them; the top one still hears the label.
+as a video, frame t at iteration t; the perceptron averages its log-probabilities over the same frames, and so does the
+recurrent net's one-pass head, which hears nothing from above at all. In the cut net, hidden layers hear nothing from
+hidden layers above them; the top one still hears the label.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,15 +59,16 @@ CORRUPTIONS: dict[str, tuple[Callable[[Tensor, float, Generator], Tensor], str, 
 def classifiers(recurrent: ffrecur.RecurrentNet, perceptron: ffrecur.BackpropNet) -> dict[str, Classifier]:
     """Return a function from images, `(N, D)` or video, to labels for each net, by the name that it has in the figure."""
 
-    def averaged(images: Tensor) -> Tensor:
+    def averaged(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         frames = images if images.ndim == 3 else images[None]
-        return torch.stack([torch.log_softmax(perceptron(frame), dim=1) for frame in frames]).mean(dim=0).argmax(dim=1)
+        return torch.stack([torch.log_softmax(logits(frame), dim=1) for frame in frames]).mean(dim=0).argmax(dim=1)
 
     cut = without_hidden_top_down(recurrent)
     return {
         "Forward-Forward, recurrent": lambda images: recurrent.classify(images, WINDOW),
         "the same without top-down weights": lambda images: cut.classify(images, WINDOW),
-        "backpropagation": averaged,
+        "its one-pass head": partial(averaged, recurrent.one_pass_logits),
+        "backpropagation": partial(averaged, perceptron),
     }
 
 
@@ -93,7 +96,7 @@ def draw(found: dict[str, dict[str, list[float]]]) -> Figure:
     figure = Figure(figsize=(3.6 * len(found), 3.4), layout="constrained")
     for axis, (name, by_net) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         _, what, levels = CORRUPTIONS[name]
-        for (net, errors), style in zip(by_net.items(), ("o-", "^:", "s--"), strict=True):
+        for (net, errors), style in zip(by_net.items(), ("o-", "^:", "v-.", "s--"), strict=True):
             axis.plot(levels, [100 * error for error in errors], style, label=net)
         axis.set(xlabel=what, ylabel="error, %", ylim=(0, None))
     figure.axes[0].legend(frameon=False)

@@ -47,6 +47,7 @@ def test_a_drifting_digit_is_in_its_place_at_frame_4():
 def test_errors_by_hand():
     """A perceptron that always says 1 is wrong where the label is not 1; the nets see videos too."""
     recurrent, perceptron = RecurrentNet(784, (4, 3), 2), BackpropNet(784, (3,), 2)
+    torch.nn.init.normal_(recurrent.head.weight)
     torch.nn.init.constant_(perceptron.head.bias[1:], 1.0)
     nets = corruption.classifiers(recurrent, perceptron)
     labels = torch.tensor([1, 1, 0, 1])
@@ -55,3 +56,7 @@ def test_errors_by_hand():
         assert found[name]["backpropagation"] == [0.25] * len(levels)
         assert len(found[name]["Forward-Forward, recurrent"]) == len(levels)
     assert len(corruption.draw(found).axes) == 3
+    images = torch.rand(5, 4, 784)  # of a video, the frames' log-probabilities are averaged
+    mean = torch.stack([torch.log_softmax(recurrent.one_pass_logits(frame), dim=1) for frame in images]).mean(dim=0)
+    assert torch.equal(nets["its one-pass head"](images), mean.argmax(dim=1))
+    assert torch.equal(nets["its one-pass head"](images[0]), recurrent.one_pass_logits(images[0]).argmax(dim=1))
