@@ -75,6 +75,18 @@ def trained(workplace):
     return workplace
 
 
+@pytest.fixture
+def tales(tmp_path, monkeypatch):
+    """An empty current folder with six short documents in `tales.txt`."""
+    monkeypatch.chdir(tmp_path)
+    animals = ("fox", "hen", "cow", "dog", "cat", "owl")
+    text = "\n\n".join(
+        f"The {animal} sat on the {place}, and slept." for animal, place in zip(animals, reversed(animals), strict=True)
+    )
+    (tmp_path / "tales.txt").write_text(text)
+    return tmp_path
+
+
 def make_digits(folder: Path, size: tuple[int, int] = (6, 5), classes: int = 3) -> None:
     """Write IDX files: noise with one bright pixel in the first row, whose place tells the class."""
     folder.mkdir()

@@ -36,18 +36,6 @@ TINY = [
 NEGATIVES = ["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 
 
-@pytest.fixture
-def tales(tmp_path, monkeypatch):
-    """An empty current folder with six short documents in `tales.txt`."""
-    monkeypatch.chdir(tmp_path)
-    animals = ("fox", "hen", "cow", "dog", "cat", "owl")
-    text = "\n\n".join(
-        f"The {animal} sat on the {place}, and slept." for animal, place in zip(animals, reversed(animals), strict=True)
-    )
-    (tmp_path / "tales.txt").write_text(text)
-    return tmp_path
-
-
 def refused(args, *pieces):
     outcome = run(*args)
     assert outcome.code == 2, outcome
