@@ -43,11 +43,12 @@ def draw(runs: Mapping[str, Path], by: str = "minutes") -> Figure:
         target, across, values = curve(run, by)
         label, scale = TARGETS[target]
         axis.plot(across, [scale * value for value in values], label=name)
-        axis.set(xlabel=ACROSS[by], ylabel=label, xlim=(0, None))
+        axis.set(xlabel=ACROSS[by], ylabel=label)
         if scale == 100:  # errors fall by several times
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter("{x:g}")
             axis.yaxis.set_minor_formatter("{x:g}")
+    axis.set_xlim(left=0)  # once all are drawn: a limit that is set stays
     axis.grid(alpha=0.3, which="both")
     axis.legend(frameon=False)
     return figure

@@ -73,6 +73,11 @@ def test_curves_of_text_and_of_images(tmp_path):
         )
         assert learning_curves.curve(tmp_path / name) == (column, [1.5, 4.5], [4.5, 3.5])
         assert learning_curves.curve(tmp_path / name, "epochs") == (column, [1, 2, 3], [4.5, 4.0, 3.5])
+    (tmp_path / "longer").mkdir()
+    (tmp_path / "longer" / "metrics.csv").write_text("epoch,train/minutes,val/error\n0,,4.5\n0,90,\n")
+    (axis,) = learning_curves.draw({"a": tmp_path / "images", "b": tmp_path / "longer"}).axes
+    assert axis.get_xlim()[0] == 0
+    assert axis.get_xlim()[1] > 90  # wide enough for every run, not for the first alone
     (axis,) = learning_curves.draw({"a": tmp_path / "images"}).axes
     assert list(axis.lines[0].get_ydata()) == [450, 350]
     (axis,) = learning_curves.draw({"a": tmp_path / "text"}, "epochs").axes
