@@ -99,7 +99,7 @@ def draw(found: dict[str, dict[str, list[float]]]) -> Figure:
         for (net, errors), style in zip(by_net.items(), ("o-", "^:", "v-.", "s--"), strict=True):
             axis.plot(levels, [100 * error for error in errors], style, label=net)
         axis.set(xlabel=what, ylabel="error, %", ylim=(0, None))
-    figure.axes[0].legend(frameon=False)
+    figure.axes[min(1, len(found) - 1)].legend(frameon=False, loc="upper left", fontsize="small")  # where there is room
     return figure
 
 
