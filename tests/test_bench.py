@@ -2,6 +2,7 @@
 
 import bench_parts as parts
 import bench_text
+import pytest
 import torch
 
 from ffrecur import character_engine, engine, reference
