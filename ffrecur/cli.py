@@ -24,7 +24,7 @@ from ffrecur.data import CorpusDataModule
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
-from ffrecur.lit.messages import explain
+from ffrecur.lit.messages import tell
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
@@ -251,6 +251,5 @@ def main(args: list[str] | None = None) -> int:
             args=args,
         )
     except (UserError, MisconfigurationException, Mistake) as error:
-        print(f"error: {explain(str(error), sys.argv[1:] if args is None else args)}", file=sys.stderr)
-        return 2
+        return tell(error, sys.argv[1:] if args is None else args)
     return 0

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from ffrecur.negatives import hard_labels
+from ffrecur.processes import rank_slice
 from ffrecur.sampling import roll_out
 from ffrecur.text import Text, check_depth, document_begins, windows_at
 
@@ -83,6 +84,8 @@ def self_generated(
     temperature: float = 1.0,
     generator: Generator | None = None,
     shuffle: bool = False,
+    rank: int = 0,
+    num_replicas: int = 1,
 ) -> Tensor:
     """Return for each place, in increasing order, a window that the model dreamt on from real text, `(M, W)`.
 
@@ -90,16 +93,21 @@ def self_generated(
     the windows of those are the negative data; in a longer document, it does so again after every 90. With less depth a
     window keeps real characters before the dreamt ones. With `shuffle` dreams begin elsewhere each time, see
     `dream_begins`. One batched roll-out for `ROWS` dreams.
+
+    Of several processes each dreams its part, with the noise that one process would give it; the windows of the others'
+    are 0, so that the sum over the ranks has them all.
     """
     begins_M = dream_begins(text, places_M, net.window, depth, generator if shuffle else None)
     begins_S, dream_M = begins_M.unique_consecutive(return_inverse=True)
     steps_M = places_M - begins_M + 1
-    windows_MW = torch.empty(len(places_M), net.window, dtype=text.symbols_N.dtype)
+    windows_MW = torch.zeros(len(places_M), net.window, dtype=text.symbols_N.dtype)
     noise_SN = torch.rand(len(begins_S), int(steps_M.max()), generator=generator)
-    for first in range(0, len(begins_S), ROWS):
-        mine = (dream_M >= first) & (dream_M < first + ROWS)
-        real = windows_at(text, begins_S[first : first + ROWS] - 1, net.window)
-        noise = noise_SN[first : first + ROWS, : int(steps_M[mine].max())]
+    ours = rank_slice(len(begins_S), rank, num_replicas)
+    for first in range(ours.start, ours.stop, ROWS):
+        last = min(first + ROWS, ours.stop)
+        mine = (dream_M >= first) & (dream_M < last)
+        real = windows_at(text, begins_S[first:last] - 1, net.window)
+        noise = noise_SN[first:last, : int(steps_M[mine].max())]
         dreams = roll_out(net, real.to(net.head.weight.device), noise.to(net.head.weight.device), temperature).cpu()
         columns = steps_M[mine][:, None] + torch.arange(net.window)
         windows_MW[mine] = dreams[(dream_M[mine] - first)[:, None], columns].to(windows_MW.dtype)

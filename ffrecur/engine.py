@@ -104,8 +104,9 @@ def learn(
     sums = Sums(net, batch) if want_gradients else None
     for start in range(0, total, length):
         for step in range(length):
-            iterate(net, batch, states, tape, start + step, step, goodness_TL2B[start + step], learning)
+            iterate(net, batch, states, tape, start + step, step, goodness_TL2B[start + step])
         if sums is not None:
+            find_ascents(net, tape, learning)
             slopes_TL2B = goodness_slopes(goodness_TL2B[start : start + length], learning, net.sign)
             sums.add(tape, slopes_TL2B, start)
         for read in tape.reads if start + length < total else ():
@@ -121,7 +122,6 @@ def iterate(
     iteration: int,
     step: int,
     goodness_L2B: Tensor,
-    learning: Learning,
 ) -> None:
     """One iteration of all layers; `step` is its place on the tape. A tape without derivatives gets none."""
     cases = len(batch.labels_2B) // 2
@@ -132,9 +132,7 @@ def iterate(
             both = not batch.same(layer, iteration + 1)
             computed = drive(net, batch, neighbours, layer, iteration, iteration + late, both).clamp_(min=0)
             if tape.ascents:
-                mean_H = net.peer_means()[layer]
-                mean_H.copy_(peer_mean(mean_H, computed[:cases]))
-                tape.ascents[layer][step] = peer_ascent(mean_H, learning.peer_normalization)
+                tape.ascents[layer][step] = computed[:cases].mean(dim=0)
             computed = computed if both else computed.repeat(2, 1)
             state = states[layer].lerp_(computed, 1 - net.damping)
             if tape.deltas:  # the state where the ReLU is on, else 0; a factor a row is still missing
@@ -144,6 +142,23 @@ def iterate(
             row = torch.mul(state, goodness_2B.add_(EPS).rsqrt_()[:, None], out=tape.reads[layer][step + 1])
             if (mask_2BH := batch.masks_2BH[layer]) is not None:
                 row.mul_(mask_2BH)
+
+
+def find_ascents(net: RecurrentNet, tape: Tape, learning: Learning) -> None:
+    """Update the peers' running means by the batch means on the tape, iteration by iteration; put the ascents there.
+
+    No state depends on them, so that all layers and iterations of a stretch are averaged over the processes at once.
+    """
+    if not tape.ascents:
+        return
+    if learning.average is not None:
+        averaged = learning.average(torch.cat([means_TH.flatten() for means_TH in tape.ascents]))
+        for means_TH, part in zip(tape.ascents, averaged.split([m.numel() for m in tape.ascents]), strict=True):
+            means_TH.copy_(part.view_as(means_TH))
+    for mean_H, means_TH in zip(net.peer_means(), tape.ascents, strict=True):
+        for batch_mean_H in means_TH:
+            mean_H.copy_(peer_mean(mean_H, batch_mean_H[None]))
+            batch_mean_H.copy_(peer_ascent(mean_H, learning.peer_normalization))
 
 
 def drive(

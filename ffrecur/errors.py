@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class CommonError(UserError):
+    """One that all processes of a training meet alike, at the same place: the first of them tells it."""
+
+
 def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
     """Raise `UserError("<name> is <value>, but must be <rule>")` unless `allowed`.
 

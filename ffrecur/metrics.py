@@ -55,9 +55,10 @@ class ErrorRate(Metric):
         self.errors += (scores_BC.argmax(dim=1) != labels_B).sum()
         self.count += len(labels_B)
 
-    def compute(self) -> Tensor:
-        """Return the fraction, on the CPU so that 27 of 500 is 0.054 to the last digit."""
-        return self.errors.cpu().double() / self.count.cpu()
+    def compute(self) -> dict[str, Tensor]:
+        """Return `error`, on the CPU so that 27 of 500 is 0.054 to the last digit, and `num_examples`."""
+        count = self.count.cpu()  # of all processes, which it is here only
+        return {"error": self.errors.cpu().double() / count, "num_examples": count}
 
 
 class GoodnessError(Metric):
@@ -165,7 +166,8 @@ class RecurrentEvaluation(nn.Module):
         """Return every figure, on the CPU."""
         names = ("calibration_error", "goodness_positive", "goodness_negative")
         results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
-        results |= {"error": self.score_errors.compute(), "one_pass_error": self.one_pass_errors.compute()}
+        results |= {"error": self.score_errors.compute()["error"]}
+        results |= {"one_pass_error": self.one_pass_errors.compute()["error"]}
         # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
         curve_TL = self.goodness_positive.sum_TL.shape
         shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
@@ -189,8 +191,4 @@ class LogitEvaluation(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """Return every figure, on the CPU."""
-        return {
-            "error": self.errors.compute(),
-            "calibration_error": self.calibration_error.compute().cpu(),
-            "num_examples": self.errors.count.cpu(),
-        }
+        return {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}

@@ -92,6 +92,8 @@ class Learning(LayerLearning):
         memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
             memory does not grow with the iterations. The gradients are the same but for rounding; the plain form
             ignores it.
+        average: where several processes train together, what makes a mean over this process' samples one over those of
+            all, such as `processes.mean_over_processes`; peer normalisation needs it.
 
     Raises:
         UserError: a setting outside its range.
@@ -100,6 +102,7 @@ class Learning(LayerLearning):
     iterations: int = 8
     peer_normalization: float = 0.0
     memory: Memory = "full"
+    average: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,7 +151,7 @@ def local_learning(
         goodness_of_all.append(goodness_L2B.detach())
         if learning.peer_normalization > 0 and torch.is_grad_enabled():
             for mean_H, drive in zip(net.peer_means(), drives, strict=True):
-                gradients_only.append(peer_term(mean_H, drive[: len(labels_B)], learning.peer_normalization))
+                gradients_only.append(peer_term(mean_H, drive[: len(labels_B)], learning))
     loss = torch.stack(losses).sum() / len(labels_B)
     for term in gradients_only:
         loss = loss + (term - term.detach())
@@ -193,10 +196,13 @@ def iterate(
     return drives, tuple(new)
 
 
-def peer_term(mean_H: Tensor, drive_BH: Tensor, strength: float) -> Tensor:
+def peer_term(mean_H: Tensor, drive_BH: Tensor, learning: Learning) -> Tensor:
     """Update the running mean in place; return the term whose descent by the drive is peer normalisation's ascent."""
-    mean_H.copy_(peer_mean(mean_H, torch.relu(drive_BH.detach())))
-    return -(peer_ascent(mean_H, strength) * drive_BH).sum() / len(drive_BH)
+    computed_BH = torch.relu(drive_BH.detach())
+    if learning.average is not None:
+        computed_BH = learning.average(computed_BH.mean(dim=0))[None]
+    mean_H.copy_(peer_mean(mean_H, computed_BH))
+    return -(peer_ascent(mean_H, learning.peer_normalization) * drive_BH).sum() / len(drive_BH)
 
 
 class TextLoss(NamedTuple):

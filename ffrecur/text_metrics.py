@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC
 
-from ffrecur.errors import UserError
+from ffrecur.errors import CommonError
 
 UNITS = 2**32
 
@@ -26,24 +26,30 @@ class NextCharacter(Metric):
     nats: Tensor
     hits: Tensor
     count: Tensor
+    infinite: Tensor  # batches with predictions that are not finite
 
     def __init__(self) -> None:
         super().__init__()
         # Whole numbers, the nats in units of 2**-32: the sum is exact in any order, and on devices without float64 too.
-        for name in ("nats", "hits", "count"):
+        for name in ("nats", "hits", "count", "infinite"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits_BV: Tensor, next_B: Tensor) -> None:
-        """Add a batch. Raises `UserError` for predictions that are not finite."""
+        """Add a batch."""
         nats = F.cross_entropy(logits_BV.cpu().double(), next_B.cpu(), reduction="sum")
-        if not math.isfinite(nats):
-            raise UserError("the model's predictions are not finite: its training has diverged")
-        self.nats += round(nats.item() * UNITS)
+        finite = math.isfinite(nats)
+        self.infinite += not finite
+        self.nats += round(nats.item() * UNITS) if finite else 0
         self.hits += (logits_BV.argmax(dim=1) == next_B).sum()
         self.count += len(next_B)
 
     def compute(self) -> dict[str, float | int]:
-        """Return `bits_per_character`, `accuracy` (a fraction) and `num_characters`."""
+        """Return `bits_per_character`, `accuracy` (a fraction) and `num_characters`.
+
+        Raises `UserError` for predictions that are not finite: here, where all processes know of them.
+        """
+        if self.infinite:
+            raise CommonError("the model's predictions are not finite: its training has diverged")
         count = int(self.count)
         bits = int(self.nats) / UNITS / count / math.log(2)
         return {"bits_per_character": bits, "accuracy": int(self.hits) / count, "num_characters": count}

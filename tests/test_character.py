@@ -174,8 +174,11 @@ def test_a_new_net_is_the_uniform_model():
 
 
 def test_predictions_that_are_not_finite_are_refused():
+    metric = NextCharacter()
+    metric.update(torch.tensor([[math.nan, 0.0]]), torch.tensor([0]))
+    metric.update(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))
     with pytest.raises(UserError, match="not finite"):
-        NextCharacter().update(torch.tensor([[math.nan, 0.0]]), torch.tensor([0]))
+        metric.compute()
 
 
 def test_no_layers_goodness_sends_a_gradient_anywhere_else():

@@ -179,22 +179,6 @@ def test_samples_are_in_tensorboard(tales):
     assert len(set(samples)) == 2
 
 
-def test_negatives_do_not_depend_on_the_number_of_processes(tales):
-    """Two processes' parts of a batch of six get the noise that one process gives it."""
-
-    class Part:
-        def __init__(self, world_size, global_rank):
-            self.world_size, self.global_rank = world_size, global_rank
-
-    module = CharModule([5], window=4, alphabet="abc ")
-    noise = []
-    for world, rank in ((1, 0), (2, 0), (2, 1)):
-        module._trainer = Part(world, rank)
-        noise.append(module.batch_noise(6 // world, 4, torch.Generator().manual_seed(3)))
-    assert torch.equal(noise[0], torch.cat(noise[1:]))
-    assert len(noise[0].unique()) == 24
-
-
 @pytest.mark.parametrize(
     "options",
     [["--model.negatives=teacher_forcing"], ["--model.negatives=none"], ["--model=CharBackpropModule"]],

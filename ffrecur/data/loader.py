@@ -7,22 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError
+from ffrecur.errors import CommonError
+from ffrecur.processes import rank_slice
 from ffrecur.seeding import seeded_generator
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """The permutation (count,) int64 of one epoch: the same for the same seed and epoch, on every machine."""
     return torch.randperm(count, generator=seeded_generator(seed, epoch))
-
-
-def rank_slice(count: int, rank: int, num_replicas: int) -> slice:
-    """The part of a global batch of `count` samples that one process takes: contiguous, as even as possible.
-
-    >>> [rank_slice(10, rank, 4) for rank in range(4)]
-    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
-    """
-    return slice(count * rank // num_replicas, count * (rank + 1) // num_replicas)
 
 
 class TensorLoader:
@@ -65,12 +57,12 @@ class TensorLoader:
         self.count = len(self.tensors[0])
         assert all(len(tensor) == self.count for tensor in self.tensors)
         if batch_size < max(1, num_replicas):
-            raise UserError(
+            raise CommonError(
                 f"data.batch_size or data.evaluation_batch_size is {batch_size}, but must be at least the number of "
                 f"processes, {num_replicas}"
             )
         if self.count < num_replicas:
-            raise UserError(
+            raise CommonError(
                 f"data.source has a split of {self.count} examples, which is too few for {num_replicas} processes"
             )
 

@@ -76,14 +76,13 @@ class BackpropModule(ClassifierModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the mean cross-entropy of one batch."""
         images_BD, labels_B = prepare(batch[0]), batch[1]
-        _, masks = self.noise(len(labels_B), batch_index)
+        part = self.part_of_batch(len(labels_B))
+        _, masks = self.noise(part, batch_index)
         logits_BC = self.net(images_BD, masks)
         loss = F.cross_entropy(logits_BC, labels_B)
-        self.check_loss(loss, batch_index)
         wrong = (logits_BC.argmax(dim=1) != labels_B).float().mean()
         figures: dict[str, Any] = {"train/loss": loss.detach(), "train/error": wrong}
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(labels_B))
-        return loss
+        return self.finish_step(loss, figures, part, batch_index)
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the logits, `(B, C)`."""
@@ -143,8 +142,8 @@ class CharBackpropModule(TextModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the mean cross-entropy of one batch."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
-        masks = self.batch_masks(len(next_B), (self.state_dropout,), self.batch_source(batch_index))
+        part = self.part_of_batch(len(next_B))
+        masks = self.batch_masks(part, (self.state_dropout,), self.batch_source(batch_index))
         logits_BV = character_logits(self.net, contexts_BW, masks)
         loss = F.cross_entropy(logits_BV, next_B)
-        self.log_step(loss, loss, logits_BV, next_B, batch_index)
-        return loss
+        return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)

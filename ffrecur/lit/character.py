@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ffrecur.dreams import self_generated, teacher_forced, uniform
 from ffrecur.errors import check_setting
 from ffrecur.lit.text import TextModule
+from ffrecur.processes import sum_over_processes
 from ffrecur.reference import LayerLearning, Objective, Phase
 from ffrecur.seeding import seeded_generator
 from ffrecur.text import check_depth, places
@@ -148,25 +149,35 @@ class CharModule(TextModule):
         source = seeded_generator(self.seed, self.current_epoch, batch_index, DREAM_SOURCE)
         shuffle = self.negatives == "dream"
         dreams_MW = self_generated(
-            self.net, data.train_text, self.train_places(), self.dream_depth, temperature, source, shuffle
+            self.net,
+            data.train_text,
+            self.train_places(),
+            self.dream_depth,
+            temperature,
+            source,
+            shuffle,
+            self.trainer.global_rank,
+            self.trainer.world_size,
         )
+        if self.trainer.world_size > 1:
+            dreams_MW = sum_over_processes(dreams_MW.to(self.device)).cpu()
         varied = variety(self.net, data.train_documents, temperature, source)
-        self.log("train/dream_variety", varied, on_step=False, on_epoch=True)
+        self.log("train/dream_variety", varied, on_step=False, on_epoch=True, batch_size=1)
         return dreams_MW
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
         source = self.batch_source(batch_index)
-        masks = self.batch_masks(len(next_B), (self.state_dropout,), source)
+        part = self.part_of_batch(len(next_B))
+        masks = self.batch_masks(part, (self.state_dropout,), source)
         if self.negatives == "none":
             with torch.autocast(self.device.type, enabled=False):
                 logits_BV = self.net.logits(contexts_BW, masks)
             loss = F.cross_entropy(logits_BV, next_B)
-            self.log_step(loss, loss, logits_BV, next_B, batch_index)
-            return loss
+            return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)
         if self.negatives in LAST_CHARACTER:
-            noise_BV = self.batch_noise(len(next_B), len(self.net.alphabet), source)
+            noise_BV = self.batch_noise(part, len(self.net.alphabet), source)
             negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, noise_BV=noise_BV)
         else:
             steps = self.hparams["dream_every_steps"]
@@ -177,10 +188,11 @@ class CharModule(TextModule):
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
-        self.log_step(learned.loss, learned.head_loss, learned.logits_BV, next_B, batch_index)
         self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
         self.goodness_means["negative"].update(learned.goodness_negative_LB[None])
-        return learned.loss
+        return self.finish_text_step(
+            learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index
+        )
 
     def on_train_epoch_end(self) -> None:
         """Log the mean goodness of each layer."""

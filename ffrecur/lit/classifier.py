@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 
 
@@ -83,11 +84,11 @@ class ClassifierModule(NetModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def noise(self, batch_size: int, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
+    def noise(self, part: Part, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
         """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
-        noise = self.batch_noise(batch_size, columns, source)
-        return noise, self.batch_masks(batch_size, (self.image_dropout, self.state_dropout), source)
+        noise = self.batch_noise(part, columns, source)
+        return noise, self.batch_masks(part, (self.image_dropout, self.state_dropout), source)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 

@@ -5,16 +5,42 @@ from __future__ import annotations
 import difflib
 import inspect
 import itertools
+import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 
 import torch
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import distributed
 
 import ffrecur.data
 import ffrecur.lit
+from ffrecur.errors import CommonError
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate")
+
+
+def tell(error: BaseException, args: Sequence[str]) -> int:
+    """Print what `explain` makes of an error, on standard error; return the exit code, 2.
+
+    Of several processes the first one tells an error that all of them meet; those that it started return 0 then, because
+    Lightning kills a process whose children fail. Before they know of one another, where torchrun or SLURM started them,
+    the first on each machine speaks. An error of one process alone is told by it, whichever it is.
+    """
+    rank = rank_zero_only.rank
+    local_rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+    together = distributed.is_available() and distributed.is_initialized()
+    started_together = distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ
+    if together and isinstance(error, CommonError | MisconfigurationException):
+        silent, code = rank != 0, 2 if local_rank == 0 else 0
+    else:
+        silent, code = started_together and not together and local_rank != 0, 2
+    if not silent:
+        print(f"error: {explain(str(error), args)}", file=sys.stderr, flush=True)
+    return code
 
 
 def explain(message: str, args: Sequence[str]) -> str:

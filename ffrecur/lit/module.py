@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from ffrecur.checkpoint import NET_KEY, describe
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import CommonError, UserError, check_setting
 from ffrecur.lit.optim import (
     apply_configured,
     check_continued,
@@ -21,6 +21,7 @@ from ffrecur.lit.optim import (
     grouped_optimizer,
 )
 from ffrecur.metrics import MeanGoodness
+from ffrecur.processes import Part, mean_over_processes, part_of_batch
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 
@@ -135,29 +136,35 @@ class NetModule(L.LightningModule, ABC):
         """Log the hidden layers' learning rate."""
         self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
 
-    def global_batch(self, batch_size: int) -> tuple[int, slice]:
-        """Return the rows of the batch of all processes, and which of them are ours.
+    def part_of_batch(self, batch_size: int) -> Part:
+        """Return which part of the global batch ours is; every process must call it at the same time."""
+        return part_of_batch(batch_size, self.device)
 
-        Every process' part is as large as ours, but for a last batch that is cut unevenly.
-        """
-        rank = self.trainer.global_rank
-        return self.trainer.world_size * batch_size, slice(rank * batch_size, (rank + 1) * batch_size)
-
-    def batch_noise(self, batch_size: int, columns: int, source: torch.Generator) -> Tensor:
+    def batch_noise(self, part: Part, columns: int, source: torch.Generator) -> Tensor:
         """Uniform noise `(B, columns)` that depends on the place in the global batch, not on the number of processes."""
-        rows, mine = self.global_batch(batch_size)
-        return torch.rand(rows, columns, generator=source)[mine].to(self.device)
+        return torch.rand(part.total, columns, generator=source)[part.mine].to(self.device)
 
-    def batch_masks(self, batch_size: int, rates: Sequence[float], source: torch.Generator) -> list[Tensor | None]:
+    def batch_masks(self, part: Part, rates: Sequence[float], source: torch.Generator) -> list[Tensor | None]:
         """Dropout masks of our part of the global batch; `rates` are those that the net's `dropout_masks` takes."""
-        rows, mine = self.global_batch(batch_size)
-        masks = self.net.dropout_masks(rows, *rates, source)
-        return [None if mask is None else mask[mine] for mask in masks]
+        masks = self.net.dropout_masks(part.total, *rates, source)
+        return [None if mask is None else mask[part.mine] for mask in masks]
+
+    def finish_step(self, loss: Tensor, figures: dict[str, Tensor], part: Part, batch_index: int) -> Tensor:
+        """Log a step's figures, means over the global batch of `train/loss` and others; return the loss to be derived.
+
+        DDP takes the plain mean of the processes' gradients; the loss is weighted so that it becomes the mean over samples.
+        What is logged and checked is the same in every process. Raises `UserError` for a loss that is not finite.
+        """
+        means = mean_over_processes(torch.stack(list(figures.values())), part.count)
+        means_by_name = dict(zip(figures, means, strict=True))
+        self.check_loss(means_by_name["train/loss"], batch_index)
+        self.log_dict(means_by_name, on_step=False, on_epoch=True, batch_size=part.total)
+        return loss if part.weight == 1 else loss * part.weight
 
     def check_loss(self, loss: Tensor, batch_index: int) -> None:
         """Raise `UserError` for a loss that is not finite: before the optimiser step, so that weights and checkpoints stay so."""
         if not torch.isfinite(loss):
-            raise UserError(
+            raise CommonError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_index}: training has "
                 "diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
             )

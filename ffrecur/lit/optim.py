@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from ffrecur.errors import UserError
+from ffrecur.errors import CommonError, UserError
 
 DECAY_KEY = "decoupled_weight_decay"
 
@@ -105,7 +105,7 @@ def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str,
     if configured["base_rates"] != stored["base_rates"]:
         scheduler.base_lrs = configured["base_rates"]
     if changed and not hasattr(scheduler, "_get_closed_form_lr") and hasattr(scheduler, "get_lr"):
-        raise UserError(
+        raise CommonError(
             f"model.lr_scheduler.{next(iter(changed))} is {next(iter(changed.values()))}, but {configured['schedule']} "
             "cannot be changed in a run that is continued; start a new run for that"
         )

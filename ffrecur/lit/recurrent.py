@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from ffrecur.errors import check_setting
 from ffrecur.lit.classifier import ClassifierModule, prepare
 from ffrecur.metrics import RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
+from ffrecur.processes import mean_over_processes
 from ffrecur.recurrent import RecurrentNet, check_window
 from ffrecur.reference import Learning, Memory, Objective
 
@@ -148,10 +150,11 @@ class RecurrentModule(ClassifierModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = prepare(batch[0]), batch[1]
-        noise_BC, masks = self.noise(len(labels_B), batch_index, columns=self.net.num_classes)
+        part = self.part_of_batch(len(labels_B))
+        noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
         negatives = partial(NEGATIVES[self.negatives], noise_BC=noise_BC)
-        learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks)
-        self.check_loss(learned.loss, batch_index)
+        learning = replace(self.learning, average=partial(mean_over_processes, count=part.count))
+        learned = self.net.local_learning(images, labels_B, negatives, learning, masks)
         self.goodness_means["positive"].update(learned.goodness_positive_TLB)
         self.goodness_means["negative"].update(learned.goodness_negative_TLB)
         figures = {
@@ -159,8 +162,7 @@ class RecurrentModule(ClassifierModule):
             "train/head_loss": learned.head_loss,
             "train/one_pass_error": (learned.logits_BC.argmax(dim=1) != labels_B).float().mean(),
         }
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(labels_B))
-        return learned.loss
+        return self.finish_step(learned.loss, figures, part, batch_index)
 
     def on_train_epoch_end(self) -> None:
         """Log the mean goodness of each layer over the training iterations."""

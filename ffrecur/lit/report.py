@@ -20,6 +20,7 @@ from ffrecur.lit.module import NetModule
 from ffrecur.lit.recurrent import RecurrentModule
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import report_text
+from ffrecur.processes import gather_first
 
 
 class EpochLines(Callback):
@@ -182,7 +183,11 @@ class PredictionWriter(BasePredictionWriter):
         self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
     ) -> None:
         """Write the file when all images are scored."""
-        scores_NC = torch.cat(list(predictions))
+        # Each process scored its part of every batch; the parts follow one another in the order of the ranks.
+        of_ranks = gather_first([scores_BC.cpu() for scores_BC in predictions])
+        if not trainer.is_global_zero:
+            return
+        scores_NC = torch.cat([scores_BC for parts in zip(*of_ranks, strict=True) for scores_BC in parts])
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "predictions.csv"
         write_predictions(path, scores_NC)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ffrecur.character import CharNet
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 from ffrecur.text_metrics import NextCharacter
 
@@ -105,12 +106,13 @@ class TextModule(NetModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of one batch."""
 
-    def log_step(self, loss: Tensor, head_loss: Tensor, logits_BV: Tensor, next_B: Tensor, batch_index: int) -> None:
-        """Log the training figures of one batch; raises `UserError` for a loss that is not finite."""
-        self.check_loss(loss, batch_index)
+    def finish_text_step(
+        self, loss: Tensor, head_loss: Tensor, logits_BV: Tensor, next_B: Tensor, part: Part, batch_index: int
+    ) -> Tensor:
+        """`finish_step` with the training figures of a batch of text."""
         figures = {
             "train/loss": loss.detach(),
             "train/bits_per_character": head_loss.detach() / torch.log(torch.tensor(2.0)),
             "train/accuracy": (logits_BV.argmax(dim=1) == next_B).float().mean(),
         }
-        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=len(next_B))
+        return self.finish_step(loss, figures, part, batch_index)
