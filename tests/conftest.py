@@ -79,12 +79,17 @@ def trained(workplace):
 def tales(tmp_path, monkeypatch):
     """An empty current folder with six short documents in `tales.txt`."""
     monkeypatch.chdir(tmp_path)
+    make_tales(tmp_path / "tales.txt")
+    return tmp_path
+
+
+def make_tales(file: Path) -> None:
+    """Write six short documents."""
     animals = ("fox", "hen", "cow", "dog", "cat", "owl")
     text = "\n\n".join(
         f"The {animal} sat on the {place}, and slept." for animal, place in zip(animals, reversed(animals), strict=True)
     )
-    (tmp_path / "tales.txt").write_text(text)
-    return tmp_path
+    file.write_text(text)
 
 
 def make_digits(folder: Path, size: tuple[int, int] = (6, 5), classes: int = 3) -> None:

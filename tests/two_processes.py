@@ -1,14 +1,28 @@
 """Run by test_processes.py, twice at once: commands of `ffrecur`, one after another, by two processes.
 
-python two_processes.py JSON, a list of argument lists. Each process prints the exit codes, a JSON list, as its last line.
+python two_processes.py JSON, a list of argument lists. After command number i process r leaves the net that was trained as
+i-r.pt; as its last line it prints the exit codes, a JSON list.
 """
 
 import json
 import sys
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
-from ffrecur.cli import main
+from ffrecur import cli
 
 torch.set_num_threads(1)
-print(json.dumps([main(command) for command in json.loads(sys.argv[1])]), flush=True)
+codes: list[int] = []
+say_what_comes_next = cli.CommandLine.after_fit
+
+
+def after_fit(self):
+    torch.save(self.model.net.state_dict(), f"{len(codes)}-{rank_zero_only.rank}.pt")
+    say_what_comes_next(self)
+
+
+cli.CommandLine.after_fit = after_fit  # type: ignore[method-assign]
+for command in json.loads(sys.argv[1]):
+    codes.append(cli.main(command))
+print(json.dumps(codes), flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 
 class ContinuedWriter(ExperimentWriter):
@@ -25,8 +26,9 @@ class ContinuedCSVLogger(CSVLogger):
         super().__init__(save_dir=str(Path(folder).parent), name=Path(folder).name, version="")
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> ContinuedWriter:
-        """Return the writer; made when it is first used, on rank zero."""
+        """Return the writer; made when it is first used. Processes but the first get one that does nothing."""
         if self._experiment is None:
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = ContinuedWriter(log_dir=self.log_dir)
