@@ -176,6 +176,11 @@ class CommandLine(LightningCLI):
             raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
         if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
             self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
+        for name in ("batch_size", "evaluation_batch_size"):
+            size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
+            check_setting(
+                size is None or size >= processes, f"data.{name}", size, f"at least the number of processes, {processes}"
+            )
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
             self._check_net(self.model)

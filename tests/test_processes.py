@@ -3,9 +3,11 @@
 Sums are taken in another order, so that the weights agree to rounding: 1e-9 in float64, after 2 epochs of Adam.
 """
 
+import contextlib
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,12 +17,14 @@ import pytest
 import torch
 from conftest import make_digits, make_tales, run
 
-TOLERANCE = {"rtol": 0, "atol": 1e-9}
+TOLERANCE = 1e-9
 TESTS = Path(__file__).parent
+ONE = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 ADAM = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.01", "--trainer.max_epochs=2"]
 COMMON = [*ADAM, "--model.hidden_features=[12,10]", "--trainer.precision=64-true"]
-# 50 images train and 10 validate, 134 windows train and 68 validate: no batch of 11, 7, 23 or 15 has two equal parts.
+# 50 images train and 10 validate, 120 windows train and 60 validate: batches of 11, 7, 23 and 15 are cut unevenly, and
+# the last ones are short.
 IMAGES = ["--data.source=digits", "--data.batch_size=11", "--data.evaluation_batch_size=7"]
 TEXT = ["--data=CorpusDataModule", "--data.source=tales.txt", "--data.document_separator=\\n\\n", "--data.window=4"]
 TEXT += ["--data.batch_size=23", "--data.evaluation_batch_size=15", "--data.validation_size=2"]
@@ -30,21 +34,25 @@ OTHERWISE = ["--model.peer_normalization=0.1", "--model.memory=constant", "--mod
 OTHERWISE += ["--model.negatives=uniform", "--model.objective=paired", "--model.sign=-1"]
 DREAMS = ["--model.negatives=dream", "--model.dream_every_steps=4", "--model.dream_depth=[1,3]"]
 SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.objective=logistic"]
-SETTINGS = {
+SAMPLE = {
     "recurrent": [*COMMON, *IMAGES, *DROPOUT, *PEERS],
-    "alternating, constant memory": [*COMMON, *IMAGES, *OTHERWISE],
-    "one layer": [*COMMON, *IMAGES, "--model.hidden_features=[9]"],
     "backpropagation": ["--model=BackpropModule", *COMMON, *IMAGES, *DROPOUT],
+    "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
+    "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
+}
+REST = {
+    "alternating": [*COMMON, *IMAGES, *OTHERWISE],
+    "one_layer": [*COMMON, *IMAGES, "--model.hidden_features=[9]"],
+    "video": [*COMMON, "--data=DriftDataModule", *IMAGES, *DROPOUT, *PEERS],
+    "accumulated": [*COMMON, *IMAGES, "--trainer.accumulate_grad_batches=2", "--trainer.gradient_clip_val=0.1"],
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],
     "uniform": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=uniform"],
     "self_generated": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=self_generated"],
-    "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
     "none": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=none"],
-    "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
-    "character backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
+    "character_backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
 }
-NAMES = list(SETTINGS)
-EVALUATED = ("recurrent", "backpropagation", "dream")
+EVALUATED = {"recurrent": 10, "backpropagation": 10, "dream": 2 * 30}  # samples that validate
+CONTINUED = ("recurrent", "dream")
 
 
 def as_one_of_two(script, argument, rank, port):
@@ -77,30 +85,66 @@ def folder_of(name, processes):
     return folder
 
 
-def commands():
-    """All that two processes do, the trainings first."""
-    fits = [["fit", *SETTINGS[name], *TWO, root(name, 2)] for name in NAMES]
-    rest = [["validate", "--trainer.precision=64-true", *TWO, root(name, 2)] for name in EVALUATED]
-    rest += [["predict", "--trainer.precision=64-true", *TWO, root("recurrent", 2)]]
-    return fits + rest
+def fit(name, settings, processes):
+    """Two epochs of five steps or six; after seven steps the state is saved."""
+    saved = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=7"]
+    saved += [f"--trainer.callbacks.dirpath={name}-{processes}-saved", "--trainer.callbacks.filename=seven"]
+    return ["fit", *settings, *(saved if name in CONTINUED else []), root(name, processes)]
+
+
+def fits(settings, processes):
+    return [fit(name, own, processes) for name, own in settings.items()]
+
+
+def evaluations(processes):
+    found = [["validate", "--trainer.precision=64-true", root(name, processes)] for name in EVALUATED]
+    return [*found, ["predict", "--trainer.precision=64-true", root("recurrent", processes)]]
+
+
+def continuations(begun, processes):
+    """What goes on, with so many processes, from what so many others saved amid an epoch."""
+    return [
+        ["fit", f"--ckpt_path={name}-{begun}-saved/seven.ckpt", root(f"{name}-{begun}", processes)]
+        + ["--trainer.callbacks=null"]
+        for name in CONTINUED
+    ]
+
+
+def alone(commands):
+    for command in commands:
+        outcome = run(*command, *ONE)
+        assert outcome.code == 0, outcome.err
+
+
+def together(commands):
+    return run_two("two_processes.py", json.dumps([[*command, *TWO] for command in commands]))
+
+
+def place(factory):
+    folder = factory.mktemp("processes")
+    make_digits(folder / "digits")
+    make_tales(folder / "tales.txt")
+    torch.set_num_threads(1)
+    return contextlib.chdir(folder)
+
+
+DIVERGED = ["fit", *SAMPLE["recurrent"], "--model.optimizer.lr=1e300", root("diverged", 2)]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def sample(tmp_path_factory):
     """A folder where one process and two did the same, and what each of the two printed."""
-    folder = tmp_path_factory.mktemp("processes")
-    make_digits(folder / "digits")
-    make_tales(folder / "tales.txt")
-    before = Path.cwd()
-    os.chdir(folder)
-    torch.set_num_threads(1)
-    printed = run_two("two_processes.py", json.dumps(commands()))
-    for command in commands():
-        alone = [argument.replace("-2", "-1") if "root_dir" in argument else argument for argument in command]
-        outcome = run(*(argument for argument in alone if argument not in TWO[1:]))
-        assert outcome.code == 0, outcome.err
-    yield printed
-    os.chdir(before)
+    with place(tmp_path_factory):
+        alone(fits(SAMPLE, 1) + evaluations(1))
+        yield together(fits(SAMPLE, 2) + evaluations(2) + continuations(1, 2) + [DIVERGED])
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory):
+    """The same for the other settings."""
+    with place(tmp_path_factory):
+        alone(fits(REST, 1))
+        yield together(fits(REST, 2))
 
 
 def weights_in(name, processes):
@@ -114,53 +158,82 @@ def figures_in(name, processes):
     return [row for row in found if len(row) > 2]  # epoch and step are no figures
 
 
-def test_all_commands_end_well_and_one_process_speaks(both):
-    for out, err, code in both:
-        assert code == 0, err
-        assert json.loads(out.splitlines()[-1]) == [0] * len(commands()), err
-        assert not err
-    spoken = [line for line in both[1][0].splitlines()[:-1] if not line.startswith("[rank: 1]")]
-    assert [line for line in spoken if "GLOBAL_RANK: 1" not in line] == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_weights_are_the_same_on_both_and_those_of_one_process(both, name):
-    number = NAMES.index(name)
+def check_same(name, number):
+    """Hold what two processes left against what one did."""
     first, second = (torch.load(f"{number}-{rank}.pt", weights_only=True) for rank in range(2))
-    one, two = weights_in(name, 1), weights_in(name, 2)
-    assert one.keys() == two.keys()
-    for key, weight in one.items():
-        assert weight.dtype == torch.float64
-        torch.testing.assert_close(two[key], weight, **TOLERANCE)
-        assert torch.equal(first[key.removeprefix("net.")], second[key.removeprefix("net.")]), key
-        assert torch.equal(first[key.removeprefix("net.")], two[key]), key
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_logged_figures_are_means_over_all_samples(both, name):
+    check_weights(weights_in(name, 2), weights_in(name, 1))
+    for key, weight in weights_in(name, 2).items():
+        own = key.removeprefix("net.")
+        assert torch.equal(weight, first[own])
+        assert torch.equal(weight, second[own])
     one, two = figures_in(name, 1), figures_in(name, 2)
     assert len(one) == len(two) >= 2
-    for alone, together in zip(one, two, strict=True):
-        assert together == pytest.approx(alone, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_there_is_one_run_folder_with_one_file_of_each_kind(both, name):
-    one, two = (sorted(path.name for path in folder_of(name, n).iterdir() if "events" not in path.name) for n in (1, 2))
-    assert two == one
+    for row, expected in zip(two, one, strict=True):
+        assert row == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    files = [sorted(path.name for path in folder_of(name, n).iterdir() if "events" not in path.name) for n in (1, 2)]
+    assert files[0] == files[1]
     events = [len(list(folder_of(name, processes).glob("events*"))) for processes in (1, 2)]
     assert events[0] == events[1]
 
 
+def check_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for key, weight in expected.items():
+        assert weight.dtype == torch.float64
+        torch.testing.assert_close(found[key], weight, rtol=0, atol=TOLERANCE)
+
+
+def test_the_first_process_speaks_and_tells_an_error_once(sample):
+    (out, err, code), (other_out, other_err, other_code) = sample
+    assert code == other_code == 0, err + other_err
+    assert json.loads(out.splitlines()[-1]) == [0] * 10 + [2], err
+    assert json.loads(other_out.splitlines()[-1]) == [0] * 11, other_err  # Lightning kills where a child fails
+    errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
+    assert len(errors) == 1
+    assert re.match(r"error: the loss is nan in epoch 0, batch 1: training has diverged", errors[0])
+    assert "Run folder: recurrent-2" in out
+    for line in other_out.splitlines()[:-1]:
+        assert "[rank: 1] Seed set" in line or "GLOBAL_RANK: 1" in line
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_weights_figures_and_files_are_those_of_one_process(sample, name):
+    check_same(name, list(SAMPLE).index(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REST)
+def test_so_they_are_with_every_other_setting(rest, name):
+    for _, err, code in rest:
+        assert code == 0, err
+    check_same(name, list(REST).index(name))
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+@pytest.mark.parametrize(("begun", "ended"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_continues_to_the_same_weights(sample, name, begun, ended):
+    if ended == 1:
+        alone(command for command in continuations(begun, ended) if name in command[1])
+    check_weights(weights_in(f"{name}-{begun}", ended), weights_in(name, 1))
+
+
+def test_a_batch_smaller_than_the_number_of_processes_is_refused_before_any_starts(workplace):
+    for name in ("batch_size", "evaluation_batch_size"):
+        outcome = run("fit", *COMMON, *IMAGES, *TWO, f"--data.{name}=1")
+        assert outcome.code == 2
+        assert outcome.err == f"error: data.{name} is 1, but must be at least the number of processes, 2\n"
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize("name", EVALUATED)
-def test_results_of_an_evaluation_are_those_of_one_process(both, name):
+def test_results_of_an_evaluation_are_those_of_one_process(sample, name):
     one, two = (json.loads((folder_of(name, n) / "validation_results.json").read_text()) for n in (1, 2))
     numbers = {key: value for key, value in one.items() if isinstance(value, float | int)}
-    assert numbers["num_characters" if name == "dream" else "num_examples"] == (68 if name == "dream" else 10)
+    assert numbers["num_characters" if name == "dream" else "num_examples"] == EVALUATED[name]
     assert {key: two[key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
 
 
-def test_predictions_are_those_of_one_process_in_the_order_of_the_data(both):
+def test_predictions_are_those_of_one_process_in_the_order_of_the_data(sample):
     tables = []
     for processes in (1, 2):
         with (folder_of("recurrent", processes) / "predictions.csv").open() as file:

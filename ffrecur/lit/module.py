@@ -112,7 +112,9 @@ class NetModule(L.LightningModule, ABC):
         checkpoint[OPTIMIZER_KEY] = self._configured
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note how the optimiser of a run that is continued was configured."""
+        """Note how the optimiser of a run that is continued was configured; get ready for weights in its precision."""
+        if self._trainer is not None:  # Lightning does so when weights in float64 have become float32 already
+            self.trainer.precision_plugin.convert_module(self)
         self._stored = checkpoint[OPTIMIZER_KEY]
 
     # --- training -----------------------------------------------------------------------------------------------------
