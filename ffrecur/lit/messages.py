@@ -14,7 +14,7 @@ from lightning import Trainer
 import ffrecur.data
 import ffrecur.lit
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
 
 def explain(message: str, args: Sequence[str]) -> str:
