@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ffrecur.archive import read_archive
 from ffrecur.backprop import BackpropNet
 from ffrecur.character import CharNet
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, one_line
+from ffrecur.exported import is_exported, read_exported, write_exported
 from ffrecur.recurrent import RecurrentNet
 
 NET_KEY = "ffrecur_net"  # entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}
 Net = RecurrentNet | BackpropNet | CharNet
 KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet, "CharNet": CharNet}
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of weights; all of a net have the same
 
 
 def describe(net: Net) -> dict[str, Any]:
@@ -36,8 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not there:
         raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
     try:
-        # Mapped, so that the optimiser's state, twice as large as the net, is not read by those who do not need it.
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = read_archive(path)
     except Exception as error:  # unpickling garbage can raise anything
         reason = _first_line(error)
         raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
@@ -67,32 +70,36 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
     """
     path = Path(path)
     try:
-        exported = (path / "net.json").is_file()
+        exported, folder = is_exported(path), path.is_dir()
     except OSError:
-        exported = False  # `read_checkpoint` tells why
+        exported = folder = False  # `read_checkpoint` tells why
     if exported:
         return _load_exported(path).to(map_location)
-    if path.is_dir():
+    if folder:
         candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]
         if not candidates:
-            raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor net.json in it")
+            raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor config.json in it")
         path = candidates[0]
     checkpoint = read_checkpoint(path)
     return _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, prefix="net.").to(map_location)
 
 
 def save(net: Net, folder: str | Path) -> None:
-    """Export a net for use elsewhere: `net.json` (kind and settings, readable) and `weights.pt` in `folder`."""
+    """Export a net for use elsewhere: `config.json` (kind and settings, readable) and `model.safetensors` in `folder`.
+
+    The folder appears whole or not at all; files of an earlier export in it are replaced. Raises `UserError` for a folder
+    that cannot be written to.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(net.state_dict(), folder / "weights.pt")
-    (folder / "net.json").write_text(json.dumps(describe(net), indent=2) + "\n")
+    try:
+        write_exported(describe(net), net.state_dict(), folder)
+    except OSError as error:
+        raise UserError(f"output is '{folder}', which cannot be written to: {error.strerror or error}") from error
 
 
 def _load_exported(folder: Path) -> Net:
     try:
-        entry = json.loads((folder / "net.json").read_text())
-        weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+        entry, weights = read_exported(folder)
     except Exception as error:  # as above
         reason = _first_line(error)
         raise UserError(f"checkpoint is '{folder}', which cannot be read as an exported net ({reason})") from error
@@ -100,13 +107,39 @@ def _load_exported(folder: Path) -> Net:
 
 
 def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
+    """Return the net of a description and of those weights whose names start with `prefix`.
+
+    What a file claims is compared with the weights that it has before anything of that size is made. Raises `UserError`.
+    """
     try:
-        net = KINDS[entry["kind"]](**entry["settings"])
-        net.load_state_dict({name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)})
-    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"checkpoint is '{path}', from which no net can be built ({reason})") from error
+        own = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
+        _check_weights(own, path)
+        if len(entry["settings"]["hidden_features"]) > len(own):
+            raise ValueError("it describes more layers than it has weights")
+        with torch.device("meta"):  # a net without memory, whose shapes are compared with those of the weights
+            net = KINDS[entry["kind"]](**entry["settings"])
+        # Copies, since the file may be mapped; they keep their type.
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
+        net.load_state_dict(copies, assign=True)
+    except Exception as error:  # as above: a description can hold anything
+        raise UserError(f"checkpoint is '{path}', from which no net can be built ({one_line(error)})") from error
     return net.eval()
+
+
+def _check_weights(weights: Mapping[str, Any], path: Path) -> None:
+    """Raise `ValueError` for anything but plain tensors of one type that the file has the bytes of."""
+    size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+    claimed, dtypes = 0, set()
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ValueError(f"its {name} is no tensor of numbers")
+        claimed += tensor.numel() * tensor.element_size()
+        dtypes.add(tensor.dtype)
+    if claimed > size:
+        raise ValueError(f"its weights would take {claimed:,} bytes, but the file has {size:,}")
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or "none"
+        raise ValueError(f"its weights must be of one type of floating-point number, but are: {names}")
 
 
 def _first_line(error: Exception) -> str:

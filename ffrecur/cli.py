@@ -61,7 +61,8 @@ class CommandLine(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
-        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help."
+        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help. "
+        what += "For a net without its training: ffrecur export --help."
         kwargs.setdefault("description", what)
         return super().init_parser(allow_abbrev=False, **kwargs)
 
@@ -112,6 +113,10 @@ class CommandLine(LightningCLI):
         check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+        check_setting(
+            chosen.weights_only is not False, "weights_only", False, "true: nothing in a checkpoint runs as code"
+        )
+        chosen.weights_only = True  # Lightning's default, null, leaves it to the environment
 
     @staticmethod
     def _typed_checkpoint(typed: list[str]) -> str | None:

@@ -29,6 +29,15 @@ def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
         raise UserError(f"{name} is {value!r}, but must be {rule}")
 
 
+def one_line(error: Exception) -> str:
+    r"""Return the message of an error in one line, without a stop at its end; the name of its kind where it has none.
+
+    >>> one_line(ValueError("No\nnet.")), one_line(ValueError())
+    ('No net', 'ValueError')
+    """
+    return " ".join(str(error).split()).rstrip(":. ") or type(error).__name__
+
+
 def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
     """Raise `UserError` for sizes that no net can have."""
     widths = list(hidden_features)

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from ffrecur.character import CharNet
-from ffrecur.checkpoint import kind_of, load
+from ffrecur.checkpoint import load
+from ffrecur.command import Parser, exit_code, newest_run
 from ffrecur.errors import UserError, check_setting
 from ffrecur.sampling import stream
 from ffrecur.seeding import seeded_generator
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the mistake."""
-        raise UserError(message)
 
 
 def make_parser() -> Parser:
@@ -56,15 +47,13 @@ def make_parser() -> Parser:
 
 def newest_text_run(root: str) -> Path:
     """Return the folder below `root` whose checkpoint of a character model was written last. Raises `UserError` if none is."""
-    lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for last in lasts:
-        if kind_of(last) == "CharNet":
-            print(f"Using {last.parent}, the newest text run.", file=sys.stderr)
-            return last.parent
-    raise UserError(
-        f"checkpoint is not given, and there is no text run in '{root}' yet; train one with "
-        "`ffrecur fit --config tasks/text/bundled.yaml`"
-    )
+    newest = newest_run(root, "CharNet")
+    if newest is None:
+        raise UserError(
+            f"checkpoint is not given, and there is no text run in '{root}' yet; train one with "
+            "`ffrecur fit --config tasks/text/bundled.yaml`"
+        )
+    return newest
 
 
 def read_prompt(prompt: str) -> str:
@@ -128,15 +117,9 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C."""
+    """Run the command; return the exit code, see `exit_code`."""
     try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print()
-        return 130  # what a shell expects of a command that was interrupted
+        return exit_code(run, arguments)
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
     return 0

@@ -1,4 +1,4 @@
-"""The console script `ffrecur`: text generation starts at once; all else goes to the LightningCLI."""
+"""The console script `ffrecur`: text generation and export start at once; all else goes to the LightningCLI."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ def entry_point() -> None:
         from ffrecur.generate import main as generate
 
         sys.exit(generate(arguments[1:]))
+    if arguments[:1] == ["export"]:
+        from ffrecur.export import main as export
+
+        sys.exit(export(arguments[1:]))
     from ffrecur.cli import main  # imports Lightning, which takes seconds
 
     sys.exit(main())

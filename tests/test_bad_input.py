@@ -74,7 +74,9 @@ def test_settings(workplace, option, pieces):
 
 
 def test_subcommands(workplace):
-    check_refused(["fitt"], "subcommand is 'fitt'", "fit, validate, test, predict or generate", "(nearest: fit)")
+    check_refused(
+        ["fitt"], "subcommand is 'fitt'", "fit, validate, test, predict, generate or export", "(nearest: fit)"
+    )
     check_refused([], "subcommand is missing")
 
 

@@ -20,7 +20,7 @@ import ffrecur.data
 import ffrecur.lit
 from ffrecur.errors import CommonError
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
 
 def tell(error: BaseException, args: Sequence[str]) -> int:

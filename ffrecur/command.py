@@ -1,0 +1,47 @@
+"""What the commands that start without Lightning share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ffrecur.checkpoint import kind_of
+from ffrecur.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake."""
+        raise UserError(message)
+
+
+def newest_run(root: str, kind: str | None = None) -> Path | None:
+    """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
+
+    It says on standard error which one that is.
+    """
+    lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for last in lasts:
+        found = kind_of(last)
+        if found is not None and kind in (None, found):
+            print(f"Using {last.parent}, the newest {'text ' if kind == 'CharNet' else ''}run.", file=sys.stderr)
+            return last.parent
+    return None
+
+
+def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run a command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C."""
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print()
+        return 130  # what a shell expects of a command that was interrupted
+    return 0

@@ -1,0 +1,25 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; at a clean exit the file there replaces `path` in one step.
+
+    Whoever reads `path` meanwhile finds the old file or the new one, never a part. After an exception the temporary file is
+    removed and `path` is as it was. It ends like `path`, for writers that choose a format by the ending of the name.
+    Nothing is forced onto the disk (no fsync): after a power cut the new file may be lost or empty.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
