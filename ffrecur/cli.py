@@ -7,6 +7,7 @@ import logging
 import sys
 import tempfile
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
@@ -27,9 +29,12 @@ from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import tell
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
-from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, run_of
+from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
+from ffrecur.lit.saving import LastCheckpoint, Stopped, WholeCheckpointIO, stoppable
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
+
+OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
 
 
 class Mistake(BaseException):
@@ -59,6 +64,11 @@ class Parser(LightningArgumentParser):
 class CommandLine(LightningCLI):
     """LightningCLI with a folder a run, checkpoints found by name, and typed settings that win over a checkpoint's."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Run the command."""
+        with ExitStack() as self.reserved:  # what is taken back if it fails
+            super().__init__(*args, **kwargs)
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
         what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help. "
@@ -71,6 +81,8 @@ class CommandLine(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         for name in ("validate", "test"):
             self._subcommand_parsers[name].set_defaults(verbose=False)
+        help = "Seconds after which last.ckpt is written anew amid an epoch, more than 0."
+        self._subcommand_parsers["fit"].add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
@@ -98,11 +110,13 @@ class CommandLine(LightningCLI):
             self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
         self.stored_net: dict[str, Any] | None = None
         self.stored_optimizer: dict[str, Any] | None = None
+        self.stored_step: int | None = None
         if self.checkpoint is not None:
             checkpoint = read_checkpoint(self.checkpoint)
             self.stored_net, self.stored_optimizer = checkpoint[NET_KEY], checkpoint.get(OPTIMIZER_KEY)
+            self.stored_step = checkpoint.get("global_step")
             stored = checkpoint.get(CONFIG_KEY, {})
-            stored = {key: value for key, value in stored.items() if subcommand == "fit" or key != "trainer"}
+            stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
@@ -135,18 +149,28 @@ class CommandLine(LightningCLI):
         for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
             value = chosen.trainer[name]
             check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+        if self.subcommand == "fit":
+            seconds = chosen.checkpoint_seconds
+            check_setting(seconds > 0, "checkpoint_seconds", seconds, "more than 0")
         run = None if self.checkpoint is None else run_of(self.checkpoint)
         # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
         from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
         if run is None or from_another:
             name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
-            run = new_run_folder(chosen.trainer.default_root_dir, name)
+            if self.subcommand == "fit" and rank_zero_only.rank == 0 and not chosen.trainer.fast_dev_run:
+                run = self.reserved.enter_context(reserved_run_folder(root, name))
+            else:
+                run = new_run_folder(root, name)
         self.run_folder = run
         trainer = self._get(self.config_init, "trainer")
+        plugins = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
+        kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
         own = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         loggers: list[Any] = [logger for logger in own if not isinstance(logger, bool | None)]
         if trainer.logger in (None, True):
-            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version=""))
+            # Of a run that is continued, what was logged after the checkpoint comes once more.
+            purged = {"purge_step": self.stored_step} if self.subcommand == "fit" and not from_another else {}
+            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
         callbacks = list(trainer.callbacks or [])
         if trainer.enable_progress_bar is not False:
             # A file gets a line an epoch instead of a bar that would be written anew at each step.
@@ -154,7 +178,7 @@ class CommandLine(LightningCLI):
             callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False) if on_screen else EpochLines())
             kwargs["enable_progress_bar"] = on_screen
         if self.subcommand == "fit":
-            loggers.insert(0, ContinuedCSVLogger(run))
+            loggers.insert(0, ContinuedCSVLogger(run, self.stored_step))
             callbacks += [Minutes(), TextSamples()]
             callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
         else:
@@ -167,12 +191,12 @@ class CommandLine(LightningCLI):
             raise UserError(f"trainer: {error}") from error
 
     def _checkpoints(self) -> list[Any]:
-        """One callback for the best and one for the last: Lightning's `save_last` writes only when a best one is saved."""
-        checkpoint = functools.partial(ModelCheckpoint, dirpath=self.run_folder, enable_version_counter=False)
+        """One callback for the best checkpoint and one for the last."""
         target = self.model.target if isinstance(self.model, NetModule) else "val/error"
-        best = checkpoint(filename="best", monitor=target, mode="min")
-        last = checkpoint(filename="last", save_on_train_epoch_end=True)
-        return [best, last]
+        best = ModelCheckpoint(
+            self.run_folder, filename="best", monitor=target, mode="min", enable_version_counter=False
+        )
+        return [best, LastCheckpoint(self.run_folder, self.config.fit.checkpoint_seconds)]
 
     def _check_data(self) -> None:
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
@@ -184,7 +208,10 @@ class CommandLine(LightningCLI):
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             check_setting(
-                size is None or size >= processes, f"data.{name}", size, f"at least the number of processes, {processes}"
+                size is None or size >= processes,
+                f"data.{name}",
+                size,
+                f"at least the number of processes, {processes}",
             )
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
@@ -244,22 +271,25 @@ def silence_noise() -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, or 2 after a mistake of the user's, told in one line."""
+    """Run one command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 or 143 after a signal."""
     torch.set_flush_denormal(True)  # process state, so it is set here and not by an import
     silence_noise()
     try:
-        CommandLine(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            parser_class=Parser,
-            save_config_callback=RunConfig,
-            save_config_kwargs={"overwrite": True},
-            trainer_defaults={"default_root_dir": "runs", "max_epochs": 40},
-            auto_configure_optimizers=False,
-            args=args,
-        )
+        with stoppable():
+            CommandLine(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                parser_class=Parser,
+                save_config_callback=RunConfig,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults={"default_root_dir": "runs", "max_epochs": 40},
+                auto_configure_optimizers=False,
+                args=args,
+            )
+    except Stopped as stopped:
+        return stopped.code
     except (UserError, MisconfigurationException, Mistake) as error:
         return tell(error, sys.argv[1:] if args is None else args)
     return 0

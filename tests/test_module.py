@@ -208,7 +208,10 @@ def test_a_loss_that_is_not_finite_stops_training_before_the_step():
     images[13] = torch.nan
     net = own_module()
     before = weights(net.net)
-    with pytest.raises(ffrecur.UserError, match=r"^the loss is nan in epoch 0, batch 1: training has diverged"):
+    with pytest.raises(
+        ffrecur.UserError,
+        match=r"^the goodness of layer 1, iteration 1, on positive data, is nan in epoch 0, batch 1: training has",
+    ):
         trainer().fit(net, DataLoader(TensorDataset(images, labels), batch_size=10))
     assert all(tensor.isfinite().all() for tensor in weights(net.net).values())
     expected = own_module()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ffrecur.dreams import self_generated, teacher_forced, uniform
 from ffrecur.errors import check_setting
+from ffrecur.lit.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.processes import sum_over_processes
 from ffrecur.reference import LayerLearning, Objective, Phase
@@ -124,17 +125,15 @@ class CharModule(TextModule):
         self.net.hidden.requires_grad_(self.negatives != "none")  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
-        """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
+        """Look at the dreams of the checkpoint that training goes on from."""
         super().on_train_start()
-        self.start_goodness_means(iterations=1)
         # A checkpoint's dreams are of no use where the text has changed since.
         if self.dreams_MW is not None and len(self.dreams_MW) != len(self.train_places()):
             self.dreams_MW = None
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's means of goodness; dream anew if it is time."""
+        """Dream anew if it is time."""
         super().on_train_epoch_start()
-        self.start_goodness_means(iterations=1)
         if self.negatives not in LAST_CHARACTER and self.current_epoch % self.hparams["dream_every"] == 0:
             self.dreams_MW = None
 
@@ -162,7 +161,8 @@ class CharModule(TextModule):
         if self.trainer.world_size > 1:
             dreams_MW = sum_over_processes(dreams_MW.to(self.device)).cpu()
         varied = variety(self.net, data.train_documents, temperature, source)
-        self.log("train/dream_variety", varied, on_step=False, on_epoch=True, batch_size=1)
+        self.add_figure("train/dream_variety", torch.tensor(varied, dtype=torch.float64))
+        self.warn_once(repetition(varied))
         return dreams_MW
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
@@ -188,16 +188,13 @@ class CharModule(TextModule):
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
-        self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
-        self.goodness_means["negative"].update(learned.goodness_negative_LB[None])
+        goodness = {
+            "positive": learned.goodness_positive_LB.mean(dim=-1)[None],
+            "negative": learned.goodness_negative_LB.mean(dim=-1)[None],
+        }
         return self.finish_text_step(
-            learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index
+            learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index, goodness
         )
-
-    def on_train_epoch_end(self) -> None:
-        """Log the mean goodness of each layer."""
-        if self.negatives != "none":
-            self.log_goodness_means()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the dreams, for a run that is continued amid an epoch."""

@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from ffrecur.errors import UserError
+from ffrecur.files import replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
 NOT_OF_THE_RUN = ("config", "ckpt_path", "weights_only", "return_predictions", "verbose")  # of one command only
@@ -24,9 +25,12 @@ class RunConfig(SaveConfigCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save config.yaml."""
-        self.config = self.config.clone()
-        self.config.ckpt_path = None  # who trains with config.yaml again starts anew
-        super().setup(trainer, pl_module, "fit")
+        folder = trainer.log_dir  # which all processes must ask for
+        if trainer.is_global_zero and folder is not None:
+            config = self.config.clone()
+            config.ckpt_path = None  # who trains with config.yaml again starts anew
+            with replacing(Path(folder) / self.config_filename) as temporary:
+                temporary.write_text(self.parser.dump(config, skip_none=False), encoding="utf-8")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, so that a checkpoint on its own is enough to test it or to continue."""

@@ -93,7 +93,7 @@ def known_settings() -> list[str]:
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
-    names = ["config", "seed_everything", "ckpt_path", "model", "data"]
+    names = ["config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data"]
     for group, owner in owners:
         names += [f"{group}.{name}" for name in inspect.signature(owner).parameters]
     return names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import lightning as L
@@ -12,7 +12,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from ffrecur.checkpoint import NET_KEY, describe
-from ffrecur.errors import CommonError, UserError, check_setting
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.optim import (
     apply_configured,
     check_continued,
@@ -20,10 +21,12 @@ from ffrecur.lit.optim import (
     decay_weights,
     grouped_optimizer,
 )
-from ffrecur.metrics import MeanGoodness
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
+EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
+
+GOODNESS = ("goodness_positive", "goodness_negative")
 
 
 class NetModule(L.LightningModule, ABC):
@@ -57,6 +60,10 @@ class NetModule(L.LightningModule, ABC):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
         self._stored: dict[str, Any] | None = None
+        self.epoch_sums: dict[
+            str, tuple[Tensor, int]
+        ] = {}  # of each figure: its sum over the epoch so far, and over how many
+        self.warned: list[str] = []  # one warning of a kind is enough for a run
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -107,15 +114,22 @@ class NetModule(L.LightningModule, ABC):
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `ffrecur.load` needs to rebuild the net, and how the optimiser was configured."""
+        """Add what `ffrecur.load` needs to rebuild the net, how the optimiser was configured, and the epoch's figures.
+
+        Raises `UserError` for weights that are not finite: the checkpoint before stands.
+        """
+        check_tensors("weight", self.net.named_parameters(), f"epoch {self.current_epoch}")
         checkpoint[NET_KEY] = describe(self.net)
         checkpoint[OPTIMIZER_KEY] = self._configured
+        checkpoint[EPOCH_KEY] = {"sums": dict(self.epoch_sums), "warned": list(self.warned)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note how the optimiser of a run that is continued was configured; get ready for weights in its precision."""
         if self._trainer is not None:  # Lightning does so when weights in float64 have become float32 already
             self.trainer.precision_plugin.convert_module(self)
         self._stored = checkpoint[OPTIMIZER_KEY]
+        epoch = checkpoint.get(EPOCH_KEY, {"sums": {}, "warned": []})  # version 0.1.0 has none
+        self.epoch_sums, self.warned = dict(epoch["sums"]), list(epoch["warned"])
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -131,12 +145,45 @@ class NetModule(L.LightningModule, ABC):
             apply_configured(self._optimizer, self.lr_schedulers(), self._configured, self._stored)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Decay the weights, now that the gradients have been taken at the old ones."""
+        """Decay the weights, now that the gradients have been taken at the old ones.
+
+        Raises `UserError` for a gradient or a weight that is not finite.
+        """
+        where = f"epoch {self.current_epoch}, batch {self.trainer.fit_loop.epoch_loop.batch_idx}"
+        named = list(self.net.named_parameters())
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # one that scales looks out for infinities
+            check_tensors("gradient", [(name, weight.grad) for name, weight in named if weight.grad is not None], where)
+        check_tensors("weight", named, where)
         decay_weights(optimizer)
 
     def on_train_epoch_start(self) -> None:
-        """Log the hidden layers' learning rate."""
-        self.log("train/learning_rate", float(self._optimizer.param_groups[0]["lr"]))
+        """Start the epoch's figures, with the hidden layers' learning rate. Not called where an epoch is continued."""
+        self.epoch_sums = {}
+        self.add_figure("train/learning_rate", torch.tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float64))
+
+    def add_figure(self, name: str, value: Tensor, count: int = 1) -> None:
+        """Add to an epoch's figure a value that stands for `count` samples."""
+        total, samples = self.epoch_sums.get(name, (torch.zeros_like(value), 0))
+        self.epoch_sums[name] = (total + value * count, samples + count)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's figures, the mean goodness of each layer over the iterations among them; warn of a collapse."""
+        means = {name: total / count for name, (total, count) in self.epoch_sums.items()}
+        goodness = {name: means.pop(name) for name in GOODNESS if name in means}
+        self.log_dict(means)
+        for name, mean_TL in goodness.items():
+            self.log_dict(
+                {f"train/{name}_layer_{layer}": mean for layer, mean in enumerate(mean_TL.mean(dim=0), start=1)}
+            )
+        if goodness and self.current_epoch > 0:
+            self.warn_once(collapses(*goodness.values()))
+
+    def warn_once(self, warnings: Mapping[str, str]) -> None:
+        """Print the warnings whose keys are new to this run."""
+        for key, message in warnings.items():
+            if key not in self.warned:
+                self.warned.append(key)
+                warn(f"{message} (epoch {self.current_epoch})")
 
     def part_of_batch(self, batch_size: int) -> Part:
         """Return which part of the global batch ours is; every process must call it at the same time."""
@@ -151,35 +198,28 @@ class NetModule(L.LightningModule, ABC):
         masks = self.net.dropout_masks(part.total, *rates, source)
         return [None if mask is None else mask[part.mine] for mask in masks]
 
-    def finish_step(self, loss: Tensor, figures: dict[str, Tensor], part: Part, batch_index: int) -> Tensor:
-        """Log a step's figures, means over the global batch of `train/loss` and others; return the loss to be derived.
+    def finish_step(
+        self,
+        loss: Tensor,
+        figures: Mapping[str, Tensor],
+        part: Part,
+        batch_index: int,
+        goodness: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Add a step's figures to the epoch's; return the loss to be derived.
 
-        DDP takes the plain mean of the processes' gradients; the loss is weighted so that it becomes the mean over samples.
-        What is logged and checked is the same in every process. Raises `UserError` for a loss that is not finite.
+        `figures`, scalars with `train/loss` among them, and `goodness`, `(T, L)` of positive and negative data, are means
+        over our part of the batch. DDP takes the plain mean of the processes' gradients; the loss is weighted so that it
+        becomes the mean over samples. What is kept and checked is the same in every process. Raises `UserError` for what is
+        not finite.
         """
-        means = mean_over_processes(torch.stack(list(figures.values())), part.count)
-        means_by_name = dict(zip(figures, means, strict=True))
-        self.check_loss(means_by_name["train/loss"], batch_index)
-        self.log_dict(means_by_name, on_step=False, on_epoch=True, batch_size=part.total)
+        named = {**figures, **{f"goodness_{kind}": mean_TL for kind, mean_TL in (goodness or {}).items()}}
+        flat = torch.cat([value.detach().to(loss.dtype).flatten() for value in named.values()])
+        flat = mean_over_processes(flat, part.count).cpu().double()
+        parts = flat.split([value.numel() for value in named.values()])
+        means = {name: mean.reshape(value.shape) for (name, value), mean in zip(named.items(), parts, strict=True)}
+        where = f"epoch {self.current_epoch}, batch {batch_index}"
+        check_figures(means["train/loss"], {kind: means[f"goodness_{kind}"] for kind in goodness or {}}, where)
+        for name, mean in means.items():
+            self.add_figure(name, mean, part.total)
         return loss if part.weight == 1 else loss * part.weight
-
-    def check_loss(self, loss: Tensor, batch_index: int) -> None:
-        """Raise `UserError` for a loss that is not finite: before the optimiser step, so that weights and checkpoints stay so."""
-        if not torch.isfinite(loss):
-            raise CommonError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch}, batch {batch_index}: training has "
-                "diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
-            )
-
-    def start_goodness_means(self, iterations: int) -> None:
-        """Start an epoch's means of the positive and negative data's goodness, to be updated with `(T, L, B)`."""
-        layers = len(self.net.hidden_features)
-        self.goodness_means = {
-            kind: MeanGoodness(iterations, layers).to(self.device) for kind in ("positive", "negative")
-        }
-
-    def log_goodness_means(self) -> None:
-        """Log the mean goodness of each layer."""
-        for kind, metric in self.goodness_means.items():
-            for layer, value in enumerate(metric.compute().reshape(metric.sum_TL.shape).mean(dim=0), start=1):
-                self.log(f"train/goodness_{kind}_layer_{layer}", value)

@@ -137,16 +137,6 @@ class RecurrentModule(ClassifierModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def on_train_start(self) -> None:
-        """Start the means of goodness too: Lightning leaves out on_train_epoch_start where it goes on amid an epoch."""
-        super().on_train_start()
-        self.start_goodness_means(self.learning.iterations)
-
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's means of goodness."""
-        super().on_train_epoch_start()
-        self.start_goodness_means(self.learning.iterations)
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = prepare(batch[0]), batch[1]
@@ -155,18 +145,16 @@ class RecurrentModule(ClassifierModule):
         negatives = partial(NEGATIVES[self.negatives], noise_BC=noise_BC)
         learning = replace(self.learning, average=partial(mean_over_processes, count=part.count))
         learned = self.net.local_learning(images, labels_B, negatives, learning, masks)
-        self.goodness_means["positive"].update(learned.goodness_positive_TLB)
-        self.goodness_means["negative"].update(learned.goodness_negative_TLB)
+        goodness = {
+            "positive": learned.goodness_positive_TLB.mean(dim=-1),
+            "negative": learned.goodness_negative_TLB.mean(dim=-1),
+        }
         figures = {
             "train/loss": learned.loss.detach(),
             "train/head_loss": learned.head_loss,
             "train/one_pass_error": (learned.logits_BC.argmax(dim=1) != labels_B).float().mean(),
         }
-        return self.finish_step(learned.loss, figures, part, batch_index)
-
-    def on_train_epoch_end(self) -> None:
-        """Log the mean goodness of each layer over the training iterations."""
-        self.log_goodness_means()
+        return self.finish_step(learned.loss, figures, part, batch_index, goodness)
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""

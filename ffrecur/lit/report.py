@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Timer
 from torch import Tensor
 
 from ffrecur import plots
+from ffrecur.files import replacing
 from ffrecur.lit.classifier import ClassifierModule, prepare
 from ffrecur.lit.figures import save_figures
 from ffrecur.lit.module import NetModule
@@ -24,14 +25,24 @@ from ffrecur.processes import gather_first
 
 
 class EpochLines(Callback):
-    """Print the logged figures at the end of each epoch, one line."""
+    """Print the logged figures after each epoch, one line."""
+
+    epoch: int | None = None  # the last one that has ended
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line."""
+        """Note that the epoch has ended; its figures are logged after this."""
+        self.epoch = trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line of the epoch before."""
+        if self.epoch is None:
+            return
         figures = {name: value.item() for name, value in trainer.callback_metrics.items() if "goodness" not in name}
         text = "  ".join(f"{name} {value:.4f}" for name, value in sorted(figures.items()))
         if trainer.is_global_zero:
-            print(f"epoch {trainer.current_epoch}  {text}", flush=True)
+            print(f"epoch {self.epoch}  {text}", flush=True)
+
+    on_train_end = on_train_epoch_start
 
 
 class Minutes(Timer):
@@ -75,7 +86,8 @@ class Report(Callback):
                 written = [f"{stage}_goodness.csv", f"{stage}_plots/"]
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
-        (self.folder / f"{stage}_results.json").write_text(json.dumps(without_nan(results), indent=2) + "\n")
+        with replacing(self.folder / f"{stage}_results.json") as temporary:
+            temporary.write_text(json.dumps(without_nan(results), indent=2) + "\n")
         print(shown)
         print(f"\nWritten to {self.folder}: {', '.join([f'{stage}_results.json', *written])}")
 
@@ -131,7 +143,7 @@ def table(results: dict[str, Any], stage: str) -> str:
 def write_goodness(path: Path, computed: dict[str, Tensor]) -> None:
     """Write mean goodness under the true label (positive) and the wrong labels (negative) by iteration and layer."""
     positive_TL, negative_TL = computed["goodness_positive"], computed["goodness_negative"]
-    with path.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["iteration", "layer", "goodness_positive", "goodness_negative"])
         for t, (positive_L, negative_L) in enumerate(zip(positive_TL, negative_TL, strict=True), start=1):
@@ -197,7 +209,7 @@ class PredictionWriter(BasePredictionWriter):
 def write_predictions(path: Path, scores_NC: Tensor) -> None:
     """Write one row an image, in the order of the data; margin is the best score minus the second best."""
     best_N2 = scores_NC.topk(2, dim=1).values
-    with path.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         scores = [f"score_{label}" for label in range(scores_NC.shape[1])]
         writer.writerow(["index", "predicted_label", *scores, "margin"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +27,31 @@ def new_run_folder(root: str | Path, name: str) -> Path:
     while folder.exists():
         folder, number = Path(root) / f"{stem}-{number}", number + 1
     return folder
+
+
+@contextmanager
+def reserved_run_folder(root: str | Path, name: str) -> Iterator[Path]:
+    """Make a folder for a new run, so that another that starts in the same second takes another one.
+
+    After an exception in the block it is taken away again if nothing is in it, and the root too if that was made here.
+    """
+    made_root = not Path(root).exists()
+    Path(root).mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = new_run_folder(root, name)
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            continue
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+            if made_root:
+                Path(root).rmdir()
+        raise
 
 
 def newest_run(root: str | Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -107,7 +108,14 @@ class TextModule(NetModule):
         """Return the loss of one batch."""
 
     def finish_text_step(
-        self, loss: Tensor, head_loss: Tensor, logits_BV: Tensor, next_B: Tensor, part: Part, batch_index: int
+        self,
+        loss: Tensor,
+        head_loss: Tensor,
+        logits_BV: Tensor,
+        next_B: Tensor,
+        part: Part,
+        batch_index: int,
+        goodness: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """`finish_step` with the training figures of a batch of text."""
         figures = {
@@ -115,4 +123,4 @@ class TextModule(NetModule):
             "train/bits_per_character": head_loss.detach() / torch.log(torch.tensor(2.0)),
             "train/accuracy": (logits_BV.argmax(dim=1) == next_B).float().mean(),
         }
-        return self.finish_step(loss, figures, part, batch_index)
+        return self.finish_step(loss, figures, part, batch_index, goodness)

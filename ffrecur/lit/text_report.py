@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ffrecur import plots
+from ffrecur.files import replacing
 from ffrecur.lit.character import PAPER_DREAM
 from ffrecur.lit.figures import save_figures
 from ffrecur.lit.text import TextModule
@@ -46,7 +47,8 @@ def report_text(
         "net": net.settings(),
     }
     written = "\n\n".join(f"{before}|{sample}" for before, sample in zip(beginnings, samples, strict=True))
-    (folder / f"{stage}_{SAMPLES}").write_text(written + "\n", encoding="utf-8")
+    with replacing(folder / f"{stage}_{SAMPLES}") as temporary:
+        temporary.write_text(written + "\n", encoding="utf-8")
     save_figures(folder / f"{stage}_plots", {"goodness": plots.goodness_histograms(goodness)}, trainer)
     return results, [f"{stage}_{SAMPLES}", f"{stage}_plots/"], text_table(results, stage)
 

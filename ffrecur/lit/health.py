@@ -1,0 +1,94 @@
+"""Numbers gone wrong: what ends a training before the optimiser step, and what is warned of once."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from ffrecur.errors import CommonError
+
+CURE = "training has diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
+SAME = 0.001  # of their sum: a smaller difference of positive and negative goodness counts as none
+REPEATING = 0.5  # of real text's: dreams with less variety than that repeat themselves
+
+
+def check_figures(loss: Tensor, goodness: Mapping[str, Tensor], where: str) -> None:
+    """Raise `UserError` for a mean goodness `(T, L)` or a loss that is not finite, with its layer and iteration.
+
+    `goodness` has the positive and the negative data's, `where` tells epoch and batch.
+    """
+    for kind, mean_TL in goodness.items():
+        wrong = (~mean_TL.isfinite()).nonzero()
+        if len(wrong):
+            t, layer = wrong[0].tolist()
+            iteration = f", iteration {t + 1}" if len(mean_TL) > 1 else ""
+            raise CommonError(
+                f"the goodness of layer {layer + 1}{iteration}, on {kind} data, is {mean_TL[t, layer].item()} in {where}: {CURE}"
+            )
+    if not math.isfinite(loss):
+        raise CommonError(f"the loss is {loss.item()} in {where}: {CURE}")
+
+
+def check_tensors(kind: str, named: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Raise `UserError` if one of the gradients or weights is not finite; `kind` tells which they are."""
+    tensors = dict(named)
+    if not tensors or math.isfinite(get_total_norm(list(tensors.values()), norm_type=math.inf)):
+        return
+    name = next(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    raise CommonError(f"the {kind} of {place(name)} is not finite in {where}: {CURE}")
+
+
+def place(name: str) -> str:
+    """Return a parameter's name, with its layer counted from 1 as everywhere.
+
+    >>> place("bottom_up.0.weight"), place("head.bias")
+    ('bottom_up.0.weight (layer 1)', 'head.bias')
+    """
+    layer = re.search(r"\.(\d+)\.", name)
+    return name if layer is None else f"{name} (layer {int(layer[1]) + 1})"
+
+
+def collapses(positive_TL: Tensor, negative_TL: Tensor) -> dict[str, str]:
+    """Return the warnings that an epoch's mean goodness gives cause for, each under a key of its own.
+
+    A layer's units are all dead if its goodness is 0 on all data, positive and negative, at every iteration. The two kinds
+    of data no longer differ if their means over the iterations, p and n, have |p - n| <= 0.001 (p + n).
+
+    >>> list(collapses(torch.tensor([[0.0, 1.0, 1.2]]), torch.tensor([[0.0, 1.0, 0.8]])).values())
+    ['all units of layer 1 are dead: its goodness is 0 on all data', 'layer 2 does not tell positive from negative data: their mean goodness is 1.0000 and 1.0000']
+    """  # noqa: E501
+    warnings = {}
+    pairs = zip(positive_TL.mean(dim=0).tolist(), negative_TL.mean(dim=0).tolist(), strict=True)
+    for layer, (positive, negative) in enumerate(pairs, start=1):
+        if positive == negative == 0:
+            warnings[f"dead {layer}"] = f"all units of layer {layer} are dead: its goodness is 0 on all data"
+        elif abs(positive - negative) <= SAME * (positive + negative):
+            warnings[f"same {layer}"] = (
+                f"layer {layer} does not tell positive from negative data: their mean goodness is {positive:.4f} and "
+                f"{negative:.4f}"
+            )
+    return warnings
+
+
+def repetition(variety: float) -> dict[str, str]:
+    """Return the warning that dreams give cause for whose variety (that of real text is 1) is below 0.5.
+
+    >>> repetition(0.25)
+    {'repetition': 'the dreams repeat themselves: they have 0.25 of the different runs of 4 characters of as much real text'}
+    """
+    if variety >= REPEATING:
+        return {}
+    what = f"they have {variety:.2f} of the different runs of 4 characters of as much real text"
+    return {"repetition": f"the dreams repeat themselves: {what}"}
+
+
+@rank_zero_only
+def warn(message: str) -> None:
+    """Print a warning on standard error."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,230 @@
+"""SIGTERM, SIGINT and SIGKILL: what a training leaves behind, and that going on from it ends at the same weights, bit by bit."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TASKS, TINY, only_run, run, snapshot
+from lightning.pytorch.callbacks import Callback
+
+LAST = Path("last.ckpt")
+DROPOUT = ["--model.image_dropout=0.2", "--model.state_dropout=0.1", "--model.peer_normalization=0.03"]
+SMALL = ["--data.source=bundled", "--data.batch_size=10", "--data.evaluation_batch_size=20"]
+SMALL += ["--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1", "--trainer.max_epochs=2"]
+SMALL += ["--trainer.check_val_every_n_epoch=1", "--model.hidden_features=[9,8]"]
+TEXT = ["--model.dream_every_steps=2", "--data.document_length=14"]
+
+
+class Interrupt(Callback):
+    """Sends this process a signal after some of its training batches, counted over all epochs."""
+
+    def __init__(self, number: int, after: list[int]) -> None:
+        self.number, self.after, self.count = number, after, 0
+
+    def on_train_batch_start(self, *_):
+        self.count += 1
+        if self.count in self.after:
+            os.kill(os.getpid(), self.number)
+
+
+def interrupted(monkeypatch, number, after, *args):
+    """Run `ffrecur fit` with a signal amid batches; return the outcome."""
+    from ffrecur import cli
+
+    interrupt = Interrupt(number, after)
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "Minutes", lambda: interrupt)  # in its place among the callbacks
+        return run("fit", *args)
+
+
+def loaded(root):
+    (folder,) = Path(root).iterdir()
+    return torch.load(folder / LAST, weights_only=True)
+
+
+def rows(root):
+    """What metrics.csv has, without the minutes."""
+    (folder,) = Path(root).iterdir()
+    with (folder / "metrics.csv").open(newline="") as file:
+        found = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name != "train/minutes"} for row in found]
+
+
+def check_same(one, other):
+    """Weights, optimiser and schedule of two checkpoints are equal, bit by bit."""
+    assert one["global_step"] == other["global_step"]
+    assert one["epoch"] == other["epoch"]
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    for name, weight in one["state_dict"].items():
+        assert torch.equal(weight, other["state_dict"][name]), name
+    assert str(one["lr_schedulers"]) == str(other["lr_schedulers"])
+    for key, state in one["optimizer_states"][0]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, other["optimizer_states"][0]["state"][key][name]), (key, name)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("batch", [1, 3, 4])  # of 3 an epoch: the first, an epoch's last, the next one's first
+def test_a_signal_saves_and_the_run_goes_on_where_it_was(workplace, monkeypatch, number, code, batch):
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    assert run("fit", *TINY, *DROPOUT, "--trainer.default_root_dir=whole").code == 0
+    outcome = interrupted(monkeypatch, number, [batch], *TINY, *DROPOUT)
+    assert outcome.code == code
+    assert outcome.err == ""
+    assert "To go on: ffrecur fit --ckpt_path last" in outcome.out
+    assert loaded("runs")["global_step"] == batch
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert run("fit", "--ckpt_path=last").code == 0
+    check_same(loaded("runs"), loaded("whole"))
+    assert rows("runs") == rows("whole"), "the epochs' figures are those of all batches"
+
+
+TASK_FILES = sorted(TASKS.glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("task", TASK_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_task_goes_on_after_two_stops_in_one_epoch(task, workplace, monkeypatch):
+    options = [
+        "--config",
+        task,
+        *SMALL,
+        *(TEXT if "CharModule" in task.read_text() else TEXT[1:] * ("text" in str(task))),
+    ]
+    assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0
+    assert interrupted(monkeypatch, signal.SIGTERM, [1], *options).code == 143
+    assert loaded("runs")["global_step"] == 1
+    assert interrupted(monkeypatch, signal.SIGTERM, [1], "--ckpt_path=last").code == 143
+    assert loaded("runs")["global_step"] == 2
+    outcome = run("fit", "--ckpt_path=last")
+    assert outcome.code == 0, outcome.err
+    check_same(loaded("runs"), loaded("whole"))
+    assert rows("runs") == rows("whole")
+
+
+def test_accumulated_batches_are_not_torn_apart(workplace, monkeypatch):
+    """Of 3 batches with 2 a step, the signal comes in the first: the checkpoint is that after the step."""
+    options = [*TINY, *DROPOUT, "--trainer.accumulate_grad_batches=2"]
+    assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0
+    assert interrupted(monkeypatch, signal.SIGTERM, [1], *options).code == 143
+    assert loaded("runs")["global_step"] == 1
+    assert run("fit", "--ckpt_path=last").code == 0
+    check_same(loaded("runs"), loaded("whole"))
+
+
+def test_checkpoint_seconds_writes_amid_an_epoch(workplace, monkeypatch):
+    from lightning import Trainer
+
+    saved = []
+    monkeypatch.setattr(
+        Trainer, "save_checkpoint", lambda self, path, *_: saved.append((self.global_step, Path(path).name))
+    )
+    assert run("fit", *TINY, "--checkpoint_seconds=1e-9").code == 0
+    last = [step for step, name in saved if name == "last.ckpt"]
+    assert last == [1, 2, 3, 4, 5, 6], "after each batch, the epochs' ends among them"
+    saved.clear()
+    assert run("fit", *TINY, "--trainer.default_root_dir=seldom").code == 0
+    assert [step for step, name in saved if name == "last.ckpt"] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ("0", "0.0, but must be more than 0"),
+        ("-1", "-1.0, but must be more than 0"),
+        ("soon", "soon, but must be float"),
+    ],
+)
+def test_checkpoint_seconds_that_mean_nothing(workplace, seconds, told):
+    outcome = run("fit", *TINY, f"--checkpoint_seconds={seconds}")
+    assert outcome.code == 2
+    assert outcome.err == f"error: checkpoint_seconds is {told}\n"
+    assert not Path("runs").exists()
+
+
+# --- real processes, really killed ------------------------------------------------------------------------------------
+
+
+def start(root, *args):
+    command = [sys.executable, "-m", "ffrecur.main", "fit", *args, f"--trainer.default_root_dir={root}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for(condition, process):
+    """Wait until something is there; say what the process said if it ends before."""
+    until = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "nothing in two minutes"
+        time.sleep(0.005)
+
+
+def some_checkpoint(root):
+    return any(Path(root).glob("*/last.ckpt"))
+
+
+# Long enough to be killed amid the work, with checkpoints often.
+LONG = [*TINY, *DROPOUT, "--data.batch_size=2", "--trainer.max_epochs=60", "--checkpoint_seconds=0.05"]
+
+
+def test_a_second_signal_ends_at_once_and_leaves_a_checkpoint_that_loads(workplace):
+    process = start("runs", *LONG, "--trainer.max_epochs=100000")
+    wait_for(lambda: some_checkpoint("runs"), process)
+    process.send_signal(signal.SIGSTOP)  # so that both are there before the batch can end
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (143, 130)
+    assert err == ""
+    assert loaded("runs")["global_step"] > 0
+    assert run("validate").code == 0
+
+
+def kill_and_go_on(count, seed):
+    """Kill a training `count` times with SIGKILL at random, let it end; return how many kills it really met amid its work."""
+    chance = random.Random(seed)
+    whole = start("whole", *LONG)
+    whole.communicate()
+    assert whole.returncode == 0
+    met = 0
+    for kill in range(count):
+        steps = loaded("runs")["global_step"] if some_checkpoint("runs") else 0
+        process = start("runs", *(["--ckpt_path=last"] if steps else LONG))
+        wait_for(lambda: some_checkpoint("runs") and loaded("runs")["global_step"] > steps, process)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.2))
+        ended = process.poll() is not None
+        process.kill()
+        process.communicate()
+        met += not ended
+        checkpoint = loaded("runs")
+        assert checkpoint["global_step"] > steps, kill
+        if ended:
+            break
+    process = start("runs", "--ckpt_path=last")
+    process.communicate()
+    assert process.returncode == 0
+    check_same(loaded("runs"), loaded("whole"))
+    kept, expected = rows("runs"), rows("whole")
+    assert [row for row in expected if row in kept] == kept, "in order, each once"
+    assert len(kept) >= len(expected) - count, (
+        "an epoch's row is written just after its checkpoint: a kill in between loses it"
+    )
+    assert len([name for name in snapshot(only_run()) if name.startswith(".")]) <= count, "what was being written"
+    return met
+
+
+def test_killed_and_gone_on(workplace):
+    assert kill_and_go_on(3, seed=0) == 3
+
+
+@pytest.mark.slow
+def test_killed_often_and_gone_on(workplace):
+    assert kill_and_go_on(20, seed=1) == 20
