@@ -13,10 +13,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import Outcome, make_digits, make_tales, only_run, run
+
+from ffrecur.errors import UserError
+from ffrecur.lit.runs import SameCheckpoint
 
 TOLERANCE = 1e-9
 TESTS = Path(__file__).parent
@@ -262,6 +266,13 @@ def test_both_ways_to_start_on_one_machine(workplace, launcher):
     assert run("fit", *SAMPLE["recurrent"], *ONE, "--trainer.default_root_dir=one").code == 0
     (one,) = Path("one").iterdir()
     check_weights(weights, torch.load(one / "last.ckpt", weights_only=True)["state_dict"])
+
+
+def test_processes_that_found_different_checkpoints_do_not_go_on():
+    trainer = SimpleNamespace(global_rank=1, strategy=SimpleNamespace(broadcast=lambda _: "runs/first/last.ckpt"))
+    SameCheckpoint(Path("runs/first/last.ckpt")).setup(trainer, None, "fit")
+    with pytest.raises(UserError, match=r"means runs/first/last.ckpt to the first process, but .*second.* process 1"):
+        SameCheckpoint(Path("runs/second/last.ckpt")).setup(trainer, None, "fit")
 
 
 @pytest.mark.slow
