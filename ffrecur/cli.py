@@ -179,7 +179,10 @@ class CommandLine(LightningCLI):
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             check_setting(
-                size is None or size >= processes, f"data.{name}", size, f"at least the number of processes, {processes}"
+                size is None or size >= processes,
+                f"data.{name}",
+                size,
+                f"at least the number of processes, {processes}",
             )
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):

@@ -20,7 +20,9 @@ class Tape:
 
     reads: list[Tensor]  # of each layer (t + 1, 2B, H): what its neighbours read before the stretch, after 1, 2, ...
     deltas: list[Tensor]  # of each layer (t, 2B, H): the gated states, of which the derivatives by the drives are made
-    ascents: list[Tensor]  # of each layer (t, H): peer normalisation's, if it is on; at first the means they are made of
+    ascents: list[
+        Tensor
+    ]  # of each layer (t, H): peer normalisation's, if it is on; at first the means they are made of
 
 
 class Sums:

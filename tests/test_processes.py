@@ -109,8 +109,12 @@ def evaluations(processes):
 def continuations(begun, processes):
     """What goes on, with so many processes, from what so many others saved amid an epoch."""
     return [
-        ["fit", f"--ckpt_path={name}-{begun}-saved/seven.ckpt", root(f"{name}-{begun}", processes)]
-        + ["--trainer.callbacks=null"]
+        [
+            "fit",
+            f"--ckpt_path={name}-{begun}-saved/seven.ckpt",
+            root(f"{name}-{begun}", processes),
+            "--trainer.callbacks=null",
+        ]
         for name in CONTINUED
     ]
 

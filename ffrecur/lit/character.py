@@ -190,9 +190,7 @@ class CharModule(TextModule):
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         self.goodness_means["positive"].update(learned.goodness_positive_LB[None])
         self.goodness_means["negative"].update(learned.goodness_negative_LB[None])
-        return self.finish_text_step(
-            learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index
-        )
+        return self.finish_text_step(learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index)
 
     def on_train_epoch_end(self) -> None:
         """Log the mean goodness of each layer."""
