@@ -157,7 +157,7 @@ class NetModule(L.LightningModule, ABC):
         DDP takes the plain mean of the processes' gradients; the loss is weighted so that it becomes the mean over samples.
         What is logged and checked is the same in every process. Raises `UserError` for a loss that is not finite.
         """
-        means = mean_over_processes(torch.stack(list(figures.values())), part.count)
+        means = mean_over_processes(torch.stack(list(figures.values())), part.size)
         means_by_name = dict(zip(figures, means, strict=True))
         self.check_loss(means_by_name["train/loss"], batch_index)
         self.log_dict(means_by_name, on_step=False, on_epoch=True, batch_size=part.total)
