@@ -2,14 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench
+.PHONY: run test test-all lint bench
 
 run: .venv/installed  ## train on the bundled digits, test, and draw the pictures
 	$(BIN)/ffrecur fit --config tasks/mnist/bundled.yaml
 	$(BIN)/ffrecur test
 
-test: .venv/installed  ## all tests and doctests
+test: .venv/installed  ## tests and doctests, but for the slow ones
 	$(BIN)/python -m pytest -q
+
+test-all: .venv/installed  ## the slow tests too
+	$(BIN)/python -m pytest -q -m "slow or not slow"
 
 lint: .venv/installed  ## style, formatting and types
 	$(BIN)/ruff check .

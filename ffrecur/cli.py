@@ -29,7 +29,7 @@ from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import tell
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
-from ffrecur.lit.runs import LAST, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
+from ffrecur.lit.runs import LAST, SameCheckpoint, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
 from ffrecur.lit.saving import LastCheckpoint, Stopped, WholeCheckpointIO, stoppable
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
@@ -171,7 +171,7 @@ class CommandLine(LightningCLI):
             # Of a run that is continued, what was logged after the checkpoint comes once more.
             purged = {"purge_step": self.stored_step} if self.subcommand == "fit" and not from_another else {}
             loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
-        callbacks = list(trainer.callbacks or [])
+        callbacks = [*(trainer.callbacks or []), *([SameCheckpoint(self.checkpoint)] if self.checkpoint else [])]
         if trainer.enable_progress_bar is not False:
             # A file gets a line an epoch instead of a bar that would be written anew at each step.
             on_screen = sys.stderr.isatty()

@@ -20,14 +20,14 @@ class Part(NamedTuple):
     mine: slice
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """Samples of this process."""
         return self.mine.stop - self.mine.start
 
     @property
     def weight(self) -> float:
         """Factor of this process' mean in the plain mean over processes that makes it the mean over samples."""
-        return count_processes() * self.count / self.total
+        return count_processes() * self.size / self.total
 
 
 def count_processes() -> int:

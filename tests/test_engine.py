@@ -30,6 +30,7 @@ def problems(draw):
         temperature=draw(st.floats(0.05, 2)),
         peer_normalization=draw(st.sampled_from([0.0, 0.1])),
         memory=draw(st.sampled_from(["full", "constant"])),
+        average=draw(st.sampled_from([None, lambda mean: 0.5 * mean + 0.1])),  # as if other processes had other means
     )
     batch, video = draw(st.integers(1, 4)), draw(st.booleans())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))

@@ -8,14 +8,19 @@ import csv
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import make_digits, make_tales, run
+from conftest import Outcome, make_digits, make_tales, only_run, run
+
+from ffrecur.errors import UserError
+from ffrecur.lit.runs import SameCheckpoint
 
 TOLERANCE = 1e-9
 TESTS = Path(__file__).parent
@@ -104,8 +109,12 @@ def evaluations(processes):
 def continuations(begun, processes):
     """What goes on, with so many processes, from what so many others saved amid an epoch."""
     return [
-        ["fit", f"--ckpt_path={name}-{begun}-saved/seven.ckpt", root(f"{name}-{begun}", processes)]
-        + ["--trainer.callbacks=null"]
+        [
+            "fit",
+            f"--ckpt_path={name}-{begun}-saved/seven.ckpt",
+            root(f"{name}-{begun}", processes),
+            "--trainer.callbacks=null",
+        ]
         for name in CONTINUED
     ]
 
@@ -190,7 +199,7 @@ def test_the_first_process_speaks_and_tells_an_error_once(sample):
     assert json.loads(other_out.splitlines()[-1]) == [0] * 11, other_err  # Lightning kills where a child fails
     errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
     assert len(errors) == 1
-    assert re.match(r"error: the loss is nan in epoch 0, batch 1: training has diverged", errors[0])
+    assert re.match(r"error: the loss is (nan|inf) in epoch 0, batch 1: training has diverged", errors[0])
     assert "Run folder: recurrent-2" in out
     for line in other_out.splitlines()[:-1]:
         assert "[rank: 1] Seed set" in line or "GLOBAL_RANK: 1" in line
@@ -223,6 +232,59 @@ def test_a_batch_smaller_than_the_number_of_processes_is_refused_before_any_star
         assert outcome.code == 2
         assert outcome.err == f"error: data.{name} is 1, but must be at least the number of processes, 2\n"
     assert not Path("runs").exists()
+
+
+def started(*command):
+    """Run a command that starts other processes by itself; none is left when it has ended or taken too long."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, *command], start_new_session=True, **pipes) as process:
+        try:
+            out, err = process.communicate(timeout=240)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return Outcome(process.returncode, out, err)
+
+
+def test_a_loss_that_is_not_finite_on_one_process_ends_both_with_one_error(workplace):
+    """Three steps an epoch: the first epoch ends well, and the fifth step is the second of the next."""
+    settings = [*COMMON, *IMAGES, "--data.batch_size=20"]
+    outcome = started(TESTS / "diverging_process.py", "fit", *settings, *TWO)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("error: the loss is nan in epoch 1, batch 1: training has diverged")
+    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert [int(row["epoch"]) for row in csv.DictReader((only_run() / "metrics.csv").open()) if row["val/error"]] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]], ids=["own", "torchrun"]
+)
+def test_both_ways_to_start_on_one_machine(workplace, launcher):
+    outcome = started(*launcher, "-m", "ffrecur.main", "fit", *SAMPLE["recurrent"], *TWO)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("Run folder: ") == 1
+    assert outcome.out.count("epoch 1 ") == 1
+    weights = torch.load(only_run() / "last.ckpt", weights_only=True)["state_dict"]
+    assert run("fit", *SAMPLE["recurrent"], *ONE, "--trainer.default_root_dir=one").code == 0
+    (one,) = Path("one").iterdir()
+    check_weights(weights, torch.load(one / "last.ckpt", weights_only=True)["state_dict"])
+
+
+def test_processes_that_found_different_checkpoints_do_not_go_on():
+    trainer = SimpleNamespace(global_rank=1, strategy=SimpleNamespace(broadcast=lambda _: "runs/first/last.ckpt"))
+    SameCheckpoint(Path("runs/first/last.ckpt")).setup(trainer, None, "fit")
+    with pytest.raises(UserError, match=r"means runs/first/last.ckpt to the first process, but .*second.* process 1"):
+        SameCheckpoint(Path("runs/second/last.ckpt")).setup(trainer, None, "fit")
+
+
+@pytest.mark.slow
+def test_torchrun_tells_a_mistake_once(workplace):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    outcome = started(*launcher, "-m", "ffrecur.main", "fit", *COMMON, *TWO, "--data.source=nowhere")
+    assert outcome.code != 0
+    assert len([line for line in outcome.err.splitlines() if line.startswith("error: data.source")]) == 1
 
 
 @pytest.mark.parametrize("name", EVALUATED)

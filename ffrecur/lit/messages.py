@@ -30,7 +30,7 @@ def tell(error: BaseException, args: Sequence[str]) -> int:
     Lightning kills a process whose children fail. Before they know of one another, where torchrun or SLURM started them,
     the first on each machine speaks. An error of one process alone is told by it, whichever it is.
     """
-    rank = rank_zero_only.rank
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]
     local_rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
     together = distributed.is_available() and distributed.is_initialized()
     started_together = distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ

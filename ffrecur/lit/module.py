@@ -215,7 +215,7 @@ class NetModule(L.LightningModule, ABC):
         """
         named = {**figures, **{f"goodness_{kind}": mean_TL for kind, mean_TL in (goodness or {}).items()}}
         flat = torch.cat([value.detach().to(loss.dtype).flatten() for value in named.values()])
-        flat = mean_over_processes(flat, part.count).cpu().double()
+        flat = mean_over_processes(flat, part.size).cpu().double()
         parts = flat.split([value.numel() for value in named.values()])
         means = {name: mean.reshape(value.shape) for (name, value), mean in zip(named.items(), parts, strict=True)}
         where = f"epoch {self.current_epoch}, batch {batch_index}"

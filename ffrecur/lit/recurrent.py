@@ -143,7 +143,7 @@ class RecurrentModule(ClassifierModule):
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
         negatives = partial(NEGATIVES[self.negatives], noise_BC=noise_BC)
-        learning = replace(self.learning, average=partial(mean_over_processes, count=part.count))
+        learning = replace(self.learning, average=partial(mean_over_processes, count=part.size))
         learned = self.net.local_learning(images, labels_B, negatives, learning, masks)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),

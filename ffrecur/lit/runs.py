@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur.errors import UserError
@@ -90,6 +92,22 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
     checkpoint = run / LAST if given == "last" else _best_or_last(run)
     notice(f"Using {checkpoint}, of the newest run.")
     return checkpoint
+
+
+class SameCheckpoint(Callback):
+    """Refuse to go on where the processes of a run found different checkpoints, as the newest run may change in between."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare with what the first process found."""
+        first = trainer.strategy.broadcast(str(self.checkpoint))
+        if first != str(self.checkpoint):
+            raise UserError(
+                f"ckpt_path means {first} to the first process, but {self.checkpoint} to process {trainer.global_rank}; "
+                "give the path of a checkpoint"
+            )
 
 
 def _best_or_last(run: Path) -> Path:
