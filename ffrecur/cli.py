@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import sys
@@ -23,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.data import CorpusDataModule
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import CommonError, UserError, check_setting
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import tell
@@ -34,6 +35,7 @@ from ffrecur.lit.saving import LastCheckpoint, Stopped, WholeCheckpointIO, stopp
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
 OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
 
 
@@ -290,6 +292,11 @@ def main(args: list[str] | None = None) -> int:
             )
     except Stopped as stopped:
         return stopped.code
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        what = "a file" if error.filename is None else f"'{error.filename}'"
+        return tell(CommonError(f"{what} cannot be written: {error.strerror}"), sys.argv[1:] if args is None else args)
     except (UserError, MisconfigurationException, Mistake) as error:
         return tell(error, sys.argv[1:] if args is None else args)
     return 0

@@ -11,6 +11,7 @@ import compare_text
 import learning_curves
 import pytest
 import sleep
+import yaml
 
 SMALL = ["--", "--model.hidden_features=[6,5]", "--trainer.max_epochs=2", "--trainer.limit_train_batches=3"]
 
@@ -51,6 +52,20 @@ def test_every_row_is_what_it_says(name, tmp_path, monkeypatch):
     expected = kinds.get(name, name.replace(" ", "_"))
     assert ("CharBackpropModule" in text) if name == "backpropagation" else (f"negatives: {expected}" in text)
     assert (compare_text.least_variety(Path(row["run"])) is None) == (expected not in ("dream", "self_generated"))
+
+
+@pytest.mark.parametrize("name", ["teacher forcing", "random hidden", "backpropagation"])
+def test_the_whole_text_has_settings_of_its_own(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare_text, "ORDERS", (1,))
+    printed_by(compare_text, monkeypatch, "--root=c", "--whole", "--only", name)
+    row = json.loads(Path("c/study.json").read_text())[name]["0"]
+    config = yaml.safe_load((Path(row["run"]) / "config.yaml").read_text())
+    assert config["data"]["init_args"]["document_length"] is None
+    assert config["trainer"]["max_epochs"] == 6
+    expected = {"random hidden": (0, 0.0003), "backpropagation": (0.2, 0.0005)}.get(name, (0.1, 0.001))
+    settings = config["model"]["init_args"]
+    assert (settings["state_dropout"], settings["optimizer"]["init_args"]["lr"]) == expected
 
 
 def test_the_curve_of_sleep(tmp_path, monkeypatch):
