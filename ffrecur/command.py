@@ -23,9 +23,12 @@ class Parser(argparse.ArgumentParser):
 def newest_run(root: str, kind: str | None = None) -> Path | None:
     """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
 
-    It says on standard error which one that is.
+    It says on standard error which one that is. Raises `UserError` for a root that cannot be read.
     """
-    lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    try:
+        lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except OSError as error:  # a name that no folder can have
+        raise UserError(f"root is '{root}', which cannot be read: {error.strerror}") from error
     for last in lasts:
         found = kind_of(last)
         if found is not None and kind in (None, found):
