@@ -29,7 +29,9 @@ def flip(data: bytearray, source: random.Random) -> None:
 def extend(data: bytearray, source: random.Random) -> None:
     """Put something behind, or in between."""
     place = source.choice([len(data), source.randrange(len(data))])
-    data[place:place] = source.choice([source.randbytes(source.randint(1, 40)), bytes(source.randint(1, 40)), data[:40]])
+    data[place:place] = source.choice(
+        [source.randbytes(source.randint(1, 40)), bytes(source.randint(1, 40)), data[:40]]
+    )
 
 
 def swap(data: bytearray, source: random.Random) -> None:
@@ -41,7 +43,9 @@ def swap(data: bytearray, source: random.Random) -> None:
 def overwrite(data: bytearray, source: random.Random) -> None:
     """Write the bytes of a number that no header means well with."""
     place = source.randrange(len(data))
-    number = source.choice([b"\xff" * 4, b"\xff" * 8, b"\x00" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80" + bytes(7)])
+    number = source.choice(
+        [b"\xff" * 4, b"\xff" * 8, b"\x00" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80" + bytes(7)]
+    )
     data[place : place + len(number)] = number
 
 
@@ -71,13 +75,14 @@ def answer(read: Callable[[], Any]) -> Any:
     before = signal.signal(signal.SIGVTALRM, too_long)
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
-        return read()
+        found = read()
     except ffrecur.UserError as error:
-        assert len(str(error).splitlines()) == 1, str(error)
-        return error
+        found = error
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+    assert not isinstance(found, ffrecur.UserError) or len(str(found).splitlines()) == 1, str(found)
+    return found
 
 
 def fuzz(name: str, data: bytes, examples: int, check: Callable[[bytes], str]) -> Counter[str]:

@@ -11,7 +11,6 @@ import json
 import math
 import string
 import struct
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +20,7 @@ import torch
 import yaml
 from conftest import run
 from fuzzer import answer, fuzz
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning import Trainer
 from test_data_idx import idx_bytes
@@ -39,17 +38,6 @@ NORMAL, SLOW = 150, 5000
 
 def amounts(normal=NORMAL, slow=SLOW):
     return pytest.mark.parametrize("examples", [normal, pytest.param(slow, marks=pytest.mark.slow)])
-
-
-def hypothesis(normal=100, slow=2000):
-    """The same test with a few of Hypothesis' examples, and with many where slow tests are asked for."""
-    few = settings(
-        max_examples=normal, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    return lambda test: few(test) if not SLOW_WANTED else settings(few, max_examples=slow)(test)
-
-
-SLOW_WANTED = "slow" in " ".join(sys.argv)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -107,7 +95,6 @@ def test_gzipped_idx_files(tmp_path, examples):
     fuzz("gzipped IDX file", packed, examples, check)
 
 
-@hypothesis()
 @given(
     st.lists(st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)), min_size=3, max_size=3), st.binary(max_size=80)
 )
@@ -172,7 +159,6 @@ def test_text_files(tmp_path, examples):
     assert set(counts) == {"read", "refused"}
 
 
-@hypothesis()
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))))
 def test_text_files_of_anything(tmp_path_factory, raw):
     check_text(tmp_path_factory.getbasetemp() / "anything.txt", raw)
@@ -306,7 +292,7 @@ def test_configuration_files(no_training, examples):
     fuzz("configuration file", CONFIG.encode(), examples, check_config)
 
 
-@amounts(500, 20_000)
+@amounts(500, 5000)
 def test_what_is_looked_up_in_configuration_files(tmp_path, examples):
     path = tmp_path / "x.yaml"
 
@@ -315,7 +301,11 @@ def test_what_is_looked_up_in_configuration_files(tmp_path, examples):
         found = answer(lambda: typed_value(["fit", "--config", str(path)], "trainer.max_epochs"))
         if isinstance(found, ffrecur.UserError):
             return "refused"
-        assert found == yaml.safe_load(changed.decode()).get("trainer", {}).get("max_epochs") if found is not None else True
+        assert (
+            found == yaml.safe_load(changed.decode()).get("trainer", {}).get("max_epochs")
+            if found is not None
+            else True
+        )
         return "read"
 
     fuzz("configuration file's setting", CONFIG.encode(), examples, check)
@@ -323,7 +313,14 @@ def test_what_is_looked_up_in_configuration_files(tmp_path, examples):
 
 VALUES = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just(""), st.dates(), st.binary(max_size=3)
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.just(""),
+        st.dates(),
+        st.binary(max_size=3),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=2)),
     max_leaves=4,
@@ -354,7 +351,7 @@ PLACES = [
 ]
 
 
-@hypothesis(25, 300)
+@settings(max_examples=settings().max_examples // 4)
 @given(st.sampled_from(PLACES), VALUES)
 def test_configuration_values(no_training, place, value):
     config = yaml.safe_load(CONFIG)
@@ -386,10 +383,11 @@ def generated(capsys, *arguments):
     return code, out
 
 
-PROMPTS = st.text(st.one_of(st.sampled_from(string.ascii_letters + " ;,.\n-"), st.characters(exclude_categories=[])), max_size=30)
+PROMPTS = st.text(
+    st.one_of(st.sampled_from(string.ascii_letters + " ;,.\n-"), st.characters(exclude_categories=[])), max_size=30
+)
 
 
-@hypothesis()
 @given(prompt=PROMPTS)
 def test_prompts(model, capsys, prompt):
     code, out = generated(capsys, "--checkpoint", model, f"--prompt={prompt}", "--length=3")
@@ -400,7 +398,6 @@ def test_prompts(model, capsys, prompt):
         assert len(out) == (0 if prompt == "-" else len(prompt)) + 3 + 1
 
 
-@hypothesis()
 @given(raw=st.one_of(st.binary(max_size=40), PROMPTS.map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_prompts_from_standard_input(model, capsys, raw):
     with pytest.MonkeyPatch.context() as patch:
@@ -418,7 +415,6 @@ def test_prompts_from_standard_input(model, capsys, raw):
 NUMBERS = st.one_of(st.integers(-3, 40), st.integers(), st.floats(), st.text(max_size=5))
 
 
-@hypothesis()
 @given(
     st.dictionaries(
         st.sampled_from(["temperature", "top_k", "seed", "goodness_temperature", "by"]),
@@ -434,7 +430,6 @@ def test_options_of_generate(model, capsys, options, length):
         assert len(out) == int(length) + 1
 
 
-@hypothesis()
 @given(st.one_of(st.text(max_size=300), st.just("x" * 5000)))
 def test_names_of_checkpoints(model, capsys, name):
     assert generated(capsys, f"--checkpoint={model}/x{name}")[0] == 2

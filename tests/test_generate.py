@@ -98,7 +98,7 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
         (["--seed", "-1"], "seed is -1, but must be in 0..2**32-1"),
         (["--length", "many"], "argument --length: invalid int value: 'many'"),
         (["--by", "chance"], "by is 'chance', but must be score or softmax or goodness"),
-        (["--lenght", "3"], "unrecognized arguments: --lenght 3"),
+        (["--lenght", "3"], "--lenght is not an option (nearest: --length)"),
     ],
 )
 def test_mistakes_are_one_line(model, capsys, options, message):

@@ -80,7 +80,9 @@ class NetModule(L.LightningModule, ABC):
                     self.net = self.build()
                 except RuntimeError as error:  # PyTorch's kind of MemoryError
                     widths = list(self.hparams["hidden_features"])
-                    raise UserError(f"hidden_features is {widths}, a net that cannot be made: {one_line(error)}") from error
+                    raise UserError(
+                        f"hidden_features is {widths}, a net that cannot be made: {one_line(error)}"
+                    ) from error
 
     def configure_optimizers(self) -> Any:
         """Return one optimiser for all layers, and the schedule."""
