@@ -176,7 +176,7 @@ def test_resuming_asks_for_weights_only(trained, monkeypatch):
     def noted(*_: object, weights_only: object = None, **__: object) -> None:
         asked.append(weights_only)
 
-    noted.__wrapped__ = Trainer.fit  # type: ignore[attr-defined]  # with its options
+    noted.__wrapped__ = Trainer.fit  # with its options
     monkeypatch.setattr(Trainer, "fit", noted)
     assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
     assert asked == [True]
