@@ -17,7 +17,11 @@ def read_archive(path: Path) -> Any:
     `ValueError` for damage, and for compressed records, which may grow to any size; anything else that unpickling raises.
     """
     size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError("it is not what torch.save writes, or its end is missing") from error
+    with archive:
         records = archive.infolist()
         if any(record.compress_type != zipfile.ZIP_STORED for record in records):
             raise ValueError("it is compressed, which no checkpoint is")

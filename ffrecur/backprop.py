@@ -35,8 +35,7 @@ class BackpropNet(nn.Module):
 
     def __init__(self, in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
         super().__init__()
-        widths = tuple(hidden_features)
-        check_sizes(in_features, widths, num_classes)
+        widths = check_sizes(in_features, hidden_features, num_classes)
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         # A ModuleList does not tell what it holds; the annotation above does.
         layers = [nn.Linear(below, width) for below, width in pairwise((in_features, *widths))]

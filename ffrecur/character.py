@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ffrecur import character_engine, sampling
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise, dropout_masks, goodness, masked, rms_normalize
 from ffrecur.reference import LayerLearning, Masks, NegativeWindows, Objective, TextLoss
 
@@ -64,12 +64,9 @@ class CharNet(nn.Module):
     ) -> None:
         super().__init__()
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
-        widths = tuple(hidden_features)
+        widths = check_widths(hidden_features)
         layers = tuple(range(1, len(widths) + 1) if head_layers is None else head_layers)
         check_setting(window >= 1, "window", window, "at least 1")
-        check_setting(
-            len(widths) >= 1 and min(widths) >= 1, "hidden_features", list(widths), "one or more widths of at least 1"
-        )
         check_setting(sign in (1, -1), "sign", sign, "1 or -1")
         in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, len(widths) + 1)))
         check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")

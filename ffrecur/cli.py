@@ -147,7 +147,11 @@ class CommandLine(LightningCLI):
         """Make the trainer, with the run's folder, loggers and checkpoints."""
         chosen = self.config[self.subcommand]
         root = Path(chosen.trainer.default_root_dir)
-        check_setting(root.is_dir() or not root.exists(), "trainer.default_root_dir", str(root), "a folder")
+        try:
+            allowed = root.is_dir() or not root.exists()
+        except OSError:  # a name that no folder can have
+            allowed = False
+        check_setting(allowed, "trainer.default_root_dir", str(root), "a folder")
         for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
             value = chosen.trainer[name]
             check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
@@ -173,7 +177,9 @@ class CommandLine(LightningCLI):
             # Of a run that is continued, what was logged after the checkpoint comes once more.
             purged = {"purge_step": self.stored_step} if self.subcommand == "fit" and not from_another else {}
             loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
-        callbacks = [*(trainer.callbacks or []), *([SameCheckpoint(self.checkpoint)] if self.checkpoint else [])]
+        given = trainer.callbacks or []
+        callbacks = list(given) if isinstance(given, list) else [given]
+        callbacks += [SameCheckpoint(self.checkpoint)] if self.checkpoint else []
         if trainer.enable_progress_bar is not False:
             # A file gets a line an epoch instead of a bar that would be written anew at each step.
             on_screen = sys.stderr.isatty()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,16 +18,27 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports a mistake as `UserError`, one sentence without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the mistake."""
+        """Raise the mistake, told with the option's name, its value and what is allowed or nearest."""
+        if match := re.fullmatch(r"argument --(\w+): invalid (int|float) value: '(.*)'", message, flags=re.DOTALL):
+            raise UserError(f"{match[1]} is {match[3]!r}, but must be a {'whole ' * (match[2] == 'int')}number")
+        if match := re.match(r"unrecognized arguments: ([^\s=]+)", message):
+            known = [option for action in self._actions for option in action.option_strings]
+            found = difflib.get_close_matches(match[1], known, n=1)
+            raise UserError(f"{match[1]} is not an option{f' (nearest: {found[0]})' if found else ''}")
+        if match := re.match(r"the following arguments are required: --(.*)", message):
+            raise UserError(f"{match[1]} is not given, but must be")
         raise UserError(message)
 
 
 def newest_run(root: str, kind: str | None = None) -> Path | None:
     """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
 
-    It says on standard error which one that is.
+    It says on standard error which one that is. Raises `UserError` for a root that cannot be read.
     """
-    lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    try:
+        lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except OSError as error:  # a name that no folder can have
+        raise UserError(f"root is '{root}', which cannot be read: {error.strerror}") from error
     for last in lasts:
         found = kind_of(last)
         if found is not None and kind in (None, found):

@@ -38,9 +38,17 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(":. ") or type(error).__name__
 
 
-def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
-    """Raise `UserError` for sizes that no net can have."""
-    widths = list(hidden_features)
+def check_widths(hidden_features: Sequence[int]) -> tuple[int, ...]:
+    """Return the widths of a net's hidden layers; raises `UserError` for what are none."""
+    listed = list(hidden_features) if isinstance(hidden_features, Sequence) else hidden_features
+    allowed = isinstance(listed, list) and len(listed) >= 1 and min(listed) >= 1
+    check_setting(allowed, "hidden_features", listed, "one or more widths of at least 1")
+    return tuple(listed)
+
+
+def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> tuple[int, ...]:
+    """Return the widths of the hidden layers; raises `UserError` for sizes that no net can have."""
     check_setting(in_features >= 1, "in_features", in_features, "at least 1")
-    check_setting(len(widths) >= 1 and min(widths) >= 1, "hidden_features", widths, "one or more widths of at least 1")
+    widths = check_widths(hidden_features)
     check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")
+    return widths

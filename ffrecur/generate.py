@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ffrecur.character import CharNet
@@ -93,25 +93,19 @@ def run(arguments: Sequence[str]) -> None:
             f"checkpoint is '{options.checkpoint}', which holds a {type(net).__name__}, but must hold a CharNet"
         )
     prompt = read_prompt(options.prompt)
-    samples = [
-        stream(
-            net,
-            prompt,
-            options.length,
-            options.temperature,
-            options.top_k,
-            seeded_generator(options.seed, number),
-            options.by,
-            options.goodness_temperature,
-        )
-        for number in range(options.num_samples)
-    ]
+
+    def sample(number: int) -> Iterator[str]:
+        source = seeded_generator(options.seed, number)
+        by, goodness_temperature = options.by, options.goodness_temperature
+        return stream(net, prompt, options.length, options.temperature, options.top_k, source, by, goodness_temperature)
+
+    sample(0)  # a mistake is told before anything is written
     warn_of_unknown(net, prompt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks some characters shows the others
-    for sample in samples:
+    for number in range(options.num_samples):
         print(prompt, end="", flush=True)
-        for character in sample:
+        for character in sample(number):
             print(character, end="", flush=True)
         print(flush=True)
 

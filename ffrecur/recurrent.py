@@ -59,8 +59,7 @@ class RecurrentNet(nn.Module):
         update_scheme: UpdateScheme = "synchronous",
     ) -> None:
         super().__init__()
-        widths = tuple(hidden_features)
-        check_sizes(in_features, widths, num_classes)
+        widths = check_sizes(in_features, hidden_features, num_classes)
         check_setting(0 <= damping < 1, "damping", damping, "at least 0 and less than 1")
         check_setting(sign in (1, -1), "sign", sign, "1 or -1")
         check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))

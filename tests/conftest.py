@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from test_data_idx import idx_bytes
 
 from ffrecur.cli import main
@@ -23,6 +24,19 @@ TINY = [
     "--data.batch_size=20",
     "--trainer.max_epochs=2",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis try ten times as much where slow tests run too; the same every time."""
+    common: dict[str, Any] = {
+        "deadline": None,
+        "database": None,
+        "derandomize": True,
+        "suppress_health_check": list(HealthCheck),
+    }
+    settings.register_profile("hundreds", max_examples=100, **common)
+    settings.register_profile("thousands", max_examples=1000, **common)
+    settings.load_profile("hundreds" if config.option.markexpr == "not slow" else "thousands")
 
 
 class Outcome(NamedTuple):

@@ -109,7 +109,8 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, what: str, zi
     path.write_bytes(gzip.compress(data) if zipped else data)
     text = message(tmp_path)
     assert path.name in text
-    assert expected in text
+    # A gzipped file is not unpacked farther than its header promises.
+    assert (expected.replace("holds 145", "holds at least 145") if zipped else expected) in text
 
 
 @pytest.mark.parametrize(

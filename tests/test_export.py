@@ -135,7 +135,7 @@ def killed_while_saving(net, folder, replacements):
         def dying(plain):
             return lambda *arguments: plain(*arguments) if next(left, None) is not None else os._exit(9)
 
-        Path.replace, Path.rename = dying(Path.replace), dying(Path.rename)  # type: ignore[method-assign]
+        Path.replace, Path.rename = dying(Path.replace), dying(Path.rename)
         ffrecur.save(net, folder)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

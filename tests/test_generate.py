@@ -96,9 +96,9 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
         (["--length", "-1"], "length is -1, but must be at least 0"),
         (["--num_samples", "0"], "num_samples is 0, but must be at least 1"),
         (["--seed", "-1"], "seed is -1, but must be in 0..2**32-1"),
-        (["--length", "many"], "argument --length: invalid int value: 'many'"),
+        (["--length", "many"], "length is 'many', but must be a whole number"),
         (["--by", "chance"], "by is 'chance', but must be score or softmax or goodness"),
-        (["--lenght", "3"], "unrecognized arguments: --lenght 3"),
+        (["--lenght", "3"], "--lenght is not an option (nearest: --length)"),
     ],
 )
 def test_mistakes_are_one_line(model, capsys, options, message):

@@ -10,6 +10,7 @@ import pytest
 from conftest import TASKS, TINY, run
 from PIL import Image
 
+from ffrecur.export import main as export
 from ffrecur.generate import main as generate
 
 ROOT = TASKS.parent
@@ -54,10 +55,10 @@ def test_every_command_runs(command, workplace):
         features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
         rows = {"image": [Image.new("L", (4, 4), color=n) for n in range(12)], "label": [n % 2 for n in range(12)]}
         datasets.Dataset.from_dict(rows, features=features).save_to_disk("path/to/saved")
-    if words[0] == "generate":
+    if words[0] in ("generate", "export"):
         text_run = ["--model=CharModule", "--model.hidden_features=[6]", "--data=CorpusDataModule"]
         assert run("fit", *text_run, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2").code == 0
-        assert generate(words[1:]) == 0
+        assert (generate if words[0] == "generate" else export)(words[1:]) == 0
         return
     if words[0] != "fit" or "last" in words:
         assert run("fit", *TINY).code == 0

@@ -24,9 +24,14 @@ def test_an_exception_leaves_what_was_there(tmp_path, old):
     path = tmp_path / "results.json"
     if old is not None:
         path.write_text(old)
-    with pytest.raises(KeyboardInterrupt), replacing(str(path)) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def write() -> None:
+        with replacing(str(path)) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == ({path.name: old} if old else {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -52,10 +53,12 @@ def read_documents(source: str, separator: str | None = None, text_column: str |
 
 def existing(source: str) -> Path | None:
     """Return the path of a file or folder that is there; None if there is none of that name."""
+    path = Path(source)
+    with suppress(RuntimeError):  # ~name of nobody: left as it is
+        path = path.expanduser()
     try:
-        path = Path(source).expanduser()
         return path if path.exists() else None
-    except (OSError, RuntimeError):  # a name that no file can have; a ~ of nobody
+    except OSError:  # a name that no file can have
         return None
 
 

@@ -16,6 +16,7 @@ from ffrecur.data.imageset import ImageSet, ImageSource, build_source
 from ffrecur.errors import UserError
 
 UINT8 = 0x08  # the type code of the header
+CHUNK = 1 << 20  # bytes that are read at a time
 
 NAME = re.compile(r".*(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 
@@ -49,14 +50,19 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     The header's sizes are compared with the data before anything of that size is made.
     Raises `UserError` for a file that cannot be read or unpacked, another format, missing or surplus data, and no items.
     """
+    header = 4 + 4 * dimensions
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(header)
+            promised = math.prod(struct.unpack(f">{dimensions}I", data[4:])) if len(data) == header else 0
+            # Never more than the header promises and the file has: a few bytes of gzip can unpack to any size.
+            data += b"".join(iter(lambda: file.read(min(CHUNK, header + promised + 1 - file.tell())), b""))
+            held = len(data) - header if path.suffix == ".gz" else path.stat().st_size - header
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f"data.source has the file {path}, which is truncated, corrupt or not readable ({error})"
         ) from None
 
-    header = 4 + 4 * dimensions
     if data[:4] != bytes([0, 0, UINT8, dimensions]):
         raise UserError(
             f"data.source has the file {path}, which is not an IDX file of bytes in {dimensions} dimensions: it starts with "
@@ -65,12 +71,13 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     if len(data) < header:
         raise UserError(f"data.source has the file {path}, which is truncated: it ends within its header")
     shape = struct.unpack(f">{dimensions}I", data[4:header])
-    if math.prod(shape) != len(data) - header:
+    if promised != held:
+        more = "at least " if path.suffix == ".gz" and held > promised else ""
         raise UserError(
-            f"data.source has the file {path}, whose header promises {' x '.join(map(str, shape))} = {math.prod(shape):,} "
-            f"bytes, but it holds {len(data) - header:,}: it is truncated or not what it claims to be"
+            f"data.source has the file {path}, whose header promises {' x '.join(map(str, shape))} = {promised:,} "
+            f"bytes, but it holds {more}{held:,}: it is truncated or not what it claims to be"
         )
-    if math.prod(shape) == 0:
+    if promised == 0:
         raise UserError(f"data.source has the file {path}, which is empty: its sizes are {' x '.join(map(str, shape))}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()
 

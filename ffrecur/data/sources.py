@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from pathlib import Path
 
 from ffrecur.data.bundled import read_bundled
+from ffrecur.data.documents import existing
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imageset import ImageSource
 from ffrecur.errors import UserError
@@ -26,10 +25,8 @@ def read_source(
     """
     if source == "bundled":
         return read_bundled()
-    folder = Path(source)
-    with suppress(RuntimeError):  # ~name of nobody: left as it is, and not found below
-        folder = folder.expanduser()
-    if folder.is_dir():
+    folder = existing(source)
+    if folder is not None and folder.is_dir():
         try:
             empty = not any(folder.iterdir())
         except PermissionError:
@@ -39,8 +36,8 @@ def read_source(
         idx_source = read_idx_folder(source, folder, require_labels)
         if idx_source is not None:
             return idx_source
-    elif folder.exists() or not HUB_ID.fullmatch(source):
-        found = "is a file, not" if folder.exists() else "is not"
+    elif folder is not None or not HUB_ID.fullmatch(source):
+        found = "is not" if folder is None else "is a file, not"
         raise UserError(
             f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, parquet "
             f"files or images, a folder written by `save_to_disk`, or a hub id such as 'ylecun/mnist'"
@@ -50,5 +47,5 @@ def read_source(
     from ffrecur.data.columns import read_splits
     from ffrecur.data.huggingface import load_folder, load_hub
 
-    kind, splits = load_folder(source, folder) if folder.is_dir() else load_hub(source)
+    kind, splits = load_hub(source) if folder is None else load_folder(source, folder)
     return read_splits(source, kind, splits, image_column, label_column, require_labels)

@@ -10,11 +10,14 @@ import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from ffrecur.data.documents import existing
 from ffrecur.errors import UserError
 from ffrecur.files import replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
 NOT_OF_THE_RUN = ("config", "ckpt_path", "weights_only", "return_predictions", "verbose")  # of one command only
+
+MOST_VALUES, DEEPEST = 10_000, 40  # of a configuration file; a complete one has some 150 values on 8 levels
 
 
 class RunConfig(SaveConfigCallback):
@@ -54,8 +57,8 @@ def typed_value(args: Sequence[str], name: str) -> Any:
             given = attached if equals else next(iter(args[index + 1 :]), None)
             if option == f"--{name}":
                 value = given
-            elif given is not None and Path(given).is_file():
-                config_files.append(Path(given))
+            elif given is not None and (file := existing(given)) is not None and file.is_file():
+                config_files.append(file)
     for file in reversed(config_files):
         in_file = _read_yaml(file)
         for key in name.split("."):
@@ -66,6 +69,24 @@ def typed_value(args: Sequence[str], name: str) -> Any:
 
 def _read_yaml(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: no UTF-8; a 13th month; ...
         raise UserError(f"config is '{file}', which is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"config is '{file}', which holds no settings; it must have lines such as `seed_everything: 0`")
+    _check_content(file, content)
+    return content
+
+
+def _check_content(file: Path, content: Any) -> None:
+    """Raise `UserError` for what the parser would choke on: aliases that make a few lines large, or endless; NUL."""
+    stack, count = [(content, 0)], 0
+    while stack:
+        value, depth = stack.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            raise UserError(f"config is '{file}', which has more than {MOST_VALUES:,} values or {DEEPEST} levels")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"config is '{file}', which has the value {value!r}, but must be without NUL characters")
+        inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        stack += [(part, depth + 1) for part in inner]

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from lightning import Trainer
@@ -21,6 +22,8 @@ import ffrecur.lit
 from ffrecur.errors import CommonError
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
+
+PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def tell(error: BaseException, args: Sequence[str]) -> int:
@@ -55,9 +58,12 @@ def explain(message: str, args: Sequence[str]) -> str:
     if match := re.search(r"[Uu]nrecognized arguments: ([^\s=]+)", message):
         return f"{match[1]} is not an option{_nearest(match[1], ['--' + name for name in known_settings()])}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
-        name = _full_name(match[1], args)
-        return f"{name} is not a setting{_nearest(name, known_settings())}"
+        return _unknown(_full_name(match[1], args))
     key, report = _innermost(message)
+    if key == "config" and (match := re.search(r"(File does not exist|Path is not a file): '(.*)'", report)):
+        typed = (arg.removeprefix("--config=") for arg in args)
+        name = next((arg for arg in typed if str(Path(arg).absolute()) == match[2]), match[2])
+        return f"config is '{name}', which is {'not there' if match[1].startswith('File') else 'a folder, but must be a file'}"
     if key and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
@@ -88,15 +94,35 @@ def known_classes() -> list[str]:
     return [*ffrecur.lit.__all__, *ffrecur.data.__all__, *(name for name in torch_classes if name[0].isupper())]
 
 
-def known_settings() -> list[str]:
-    """Return the full names of the settings of our classes and of the trainer."""
+def settings_by_class() -> dict[str, list[str]]:
+    """Return the full names of the settings of our classes and of the trainer, by the name of the class."""
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
-    names = ["config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data"]
-    for group, owner in owners:
-        names += [f"{group}.{name}" for name in inspect.signature(owner).parameters]
-    return names
+    return {
+        owner.__name__: [f"{group}.{name}" for name in inspect.signature(owner).parameters] for group, owner in owners
+    }
+
+
+def known_settings() -> list[str]:
+    """Return the full names of all settings."""
+    return [
+        "config",
+        "seed_everything",
+        "ckpt_path",
+        "checkpoint_seconds",
+        "model",
+        "data",
+        *itertools.chain(*settings_by_class().values()),
+    ]
+
+
+def _unknown(name: str) -> str:
+    owners = [owner for owner, settings in settings_by_class().items() if name in settings]
+    if owners:  # of another class than the one chosen
+        return f"{name} is a setting of {' and '.join(owners)} only; choose the class first: --{name.split('.')[0]}={owners[0]}"
+    known = known_settings() if "." in name else [setting.split(".")[-1] for setting in known_settings()]
+    return f"{name} is not a setting{_nearest(name, known)}"
 
 
 def _full_name(last_part: str, args: Sequence[str]) -> str:
@@ -108,6 +134,7 @@ def _ill_typed(name: str, message: str) -> str:
     value = re.search(r"(?:Got|Given) value: (.*)", message)
     expected = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, flags=re.MULTILINE)
     plain = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("NoneType", "null") for text in expected]
+    plain = [PLAIN.get(word, word) for word in plain]
     allowed = list(dict.fromkeys(re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", text) for text in plain))
     if value is None or not allowed:
         return f"{name}: " + " ".join(message.split())

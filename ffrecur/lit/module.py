@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from ffrecur.checkpoint import NET_KEY, describe
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, one_line
 from ffrecur.lit.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.optim import (
     apply_configured,
@@ -84,7 +84,13 @@ class NetModule(L.LightningModule, ABC):
         if self.net is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                self.net = self.build()
+                try:
+                    self.net = self.build()
+                except RuntimeError as error:  # PyTorch's kind of MemoryError
+                    widths = list(self.hparams["hidden_features"])
+                    raise UserError(
+                        f"hidden_features is {widths}, a net that cannot be made: {one_line(error)}"
+                    ) from error
 
     def configure_optimizers(self) -> Any:
         """Return one optimiser for all layers, and the schedule."""

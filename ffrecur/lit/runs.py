@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
+from ffrecur.data.documents import existing
 from ffrecur.errors import UserError
 
 BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
@@ -58,7 +59,7 @@ def reserved_run_folder(root: str | Path, name: str) -> Iterator[Path]:
 
 def newest_run(root: str | Path) -> Path | None:
     """Return the run folder below `root` whose last.ckpt was written last; None if there is no such run."""
-    lasts = Path(root).glob(f"*/{LAST}")
+    lasts = Path(root).glob(f"*/{LAST}") if existing(str(root)) is not None else []
     return max(
         (last.parent for last in lasts), key=lambda run: ((run / LAST).stat().st_mtime_ns, run.name), default=None
     )
@@ -79,7 +80,8 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
     if given is None and subcommand == "fit":
         return None
     if given not in (None, "last", "best"):
-        return _best_or_last(Path(given)) if Path(given).is_dir() else Path(given)
+        there = existing(given)
+        return _best_or_last(there) if there is not None and there.is_dir() else Path(given)
     run = newest_run(root)
     if run is None and subcommand == "fit":
         notice(f"There is no run in '{root}' to continue: starting a new one.")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.character import CharNet
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.lit.module import NetModule
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
@@ -60,6 +60,7 @@ class TextModule(NetModule):
         check_setting(sample_temperature >= 0, "sample_temperature", sample_temperature, "at least 0")
         check_setting(0 <= state_dropout < 1, "state_dropout", state_dropout, "at least 0 and less than 1")
         self.sample_temperature, self.state_dropout = sample_temperature, state_dropout
+        check_widths(self.hparams["hidden_features"])  # null would mean the net's own default
         with torch.device("meta"):
             self.build()
         if self.hparams["alphabet"] is not None:
