@@ -28,18 +28,18 @@ def test_goodness_is_told_with_its_layer_and_iteration(value, kind):
     with pytest.raises(
         UserError, match=rf"^the goodness of layer 2, iteration 3, on {kind} data, is {value} in epoch 1, batch 4: "
     ):
-        check_figures(torch.tensor(1.0), goodness, "epoch 1, batch 4")
+        check_figures(torch.tensor(1.0), goodness, [], "epoch 1, batch 4")
 
 
 def test_a_net_without_iterations_has_layers_only():
     with pytest.raises(UserError, match="^the goodness of layer 1, on positive data, is nan in here: "):
-        check_figures(torch.tensor(1.0), {"positive": torch.tensor([[math.nan, 1.0]])}, "here")
+        check_figures(torch.tensor(1.0), {"positive": torch.tensor([[math.nan, 1.0]])}, [], "here")
 
 
 @pytest.mark.parametrize("value", BAD)
 def test_the_loss(value):
     with pytest.raises(UserError, match=f"^the loss is {value} in here: training has diverged; a lower learning rate"):
-        check_figures(torch.tensor(value), {"positive": FINITE}, "here")
+        check_figures(torch.tensor(value), {"positive": FINITE}, [("head.bias", FINITE)], "here")
 
 
 @pytest.mark.parametrize("value", BAD)
@@ -51,7 +51,7 @@ def test_gradients_and_weights_are_told_by_name(value):
 
 def test_what_is_finite_passes_however_large():
     """The largest float32 too: its square would not be finite."""
-    check_figures(torch.tensor(3e38), {"positive": torch.full((1, 1), 3e38)}, "here")
+    check_figures(torch.tensor(3e38), {"positive": torch.full((1, 1), 3e38)}, [], "here")
     check_tensors("weight", [("a", torch.full((2, 2), -3e38)), ("b", torch.zeros(0))], "here")
     check_tensors("weight", [], "here")
 
@@ -75,7 +75,7 @@ class Spoil(Callback):
     ("what", "batch", "message"),
     [
         ("gradient", 4, "the gradient of bottom_up.1.weight (layer 2) is not finite in epoch 1, batch 1"),
-        ("weight", 4, "the goodness of layer 2, iteration 1, on positive data, is nan in epoch 1, batch 1"),
+        ("weight", 4, "the weight of bottom_up.1.bias (layer 2) is not finite in epoch 1, batch 1"),
         ("weight", 6, "the weight of bottom_up.1.bias (layer 2) is not finite in epoch 1"),  # after the last step
     ],
 )
@@ -103,7 +103,9 @@ def test_dead_units_are_told_once_a_run(workplace, monkeypatch):
     monkeypatch.setattr(cli, "Minutes", Kill)
     outcome = run("fit", *TINY, "--trainer.max_epochs=4")
     assert outcome.code == 0
-    assert outcome.err == "warning: all units of layer 2 are dead: its goodness is 0 on all data (epoch 1)\n"
+    same, dead = outcome.err.splitlines()
+    assert same.startswith("warning: layer 1 does not tell positive from negative data: "), "no label reaches it"
+    assert dead == "warning: all units of layer 2 are dead: its goodness is 0 on all data (epoch 1)"
     assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=6").err == "", "a run that is continued has been told"
 
 

@@ -32,8 +32,9 @@ import os, pathlib, signal, sys
 from ffrecur import cli
 write = pathlib.Path.write_text
 def half(self, text, *args, **kwargs):
-    write(self, text[:len(text) // 2], *args, **kwargs)
-    if "test_results" in self.name:
+    ours = "test_results" in self.name
+    write(self, text[:len(text) // 2] if ours else text, *args, **kwargs)
+    if ours:
         os.kill(os.getpid(), signal.SIGKILL)
 pathlib.Path.write_text = half
 cli.main(sys.argv[1:])

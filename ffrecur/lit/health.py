@@ -18,11 +18,17 @@ SAME = 0.001  # of their sum: a smaller difference of positive and negative good
 REPEATING = 0.5  # of real text's: dreams with less variety than that repeat themselves
 
 
-def check_figures(loss: Tensor, goodness: Mapping[str, Tensor], where: str) -> None:
+def check_figures(
+    loss: Tensor, goodness: Mapping[str, Tensor], weights: Iterable[tuple[str, Tensor]], where: str
+) -> None:
     """Raise `UserError` for a mean goodness `(T, L)` or a loss that is not finite, with its layer and iteration.
 
-    `goodness` has the positive and the negative data's, `where` tells epoch and batch.
+    `goodness` has the positive and the negative data's, `where` tells epoch and batch. If it is because of a weight that is
+    not finite, that is told.
     """
+    if math.isfinite(loss) and all(mean_TL.isfinite().all() for mean_TL in goodness.values()):
+        return
+    check_tensors("weight", weights, where)
     for kind, mean_TL in goodness.items():
         wrong = (~mean_TL.isfinite()).nonzero()
         if len(wrong):
@@ -31,13 +37,12 @@ def check_figures(loss: Tensor, goodness: Mapping[str, Tensor], where: str) -> N
             raise CommonError(
                 f"the goodness of layer {layer + 1}{iteration}, on {kind} data, is {mean_TL[t, layer].item()} in {where}: {CURE}"
             )
-    if not math.isfinite(loss):
-        raise CommonError(f"the loss is {loss.item()} in {where}: {CURE}")
+    raise CommonError(f"the loss is {loss.item()} in {where}: {CURE}")
 
 
 def check_tensors(kind: str, named: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Raise `UserError` if one of the gradients or weights is not finite; `kind` tells which they are."""
-    tensors = dict(named)
+    tensors = {name: tensor for name, tensor in named if tensor.numel() > 0}
     if not tensors or math.isfinite(get_total_norm(list(tensors.values()), norm_type=math.inf)):
         return
     name = next(name for name, tensor in tensors.items() if not tensor.isfinite().all())

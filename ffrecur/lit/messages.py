@@ -106,15 +106,8 @@ def settings_by_class() -> dict[str, list[str]]:
 
 def known_settings() -> list[str]:
     """Return the full names of all settings."""
-    return [
-        "config",
-        "seed_everything",
-        "ckpt_path",
-        "checkpoint_seconds",
-        "model",
-        "data",
-        *itertools.chain(*settings_by_class().values()),
-    ]
+    own = ["config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data"]
+    return [*own, *itertools.chain(*settings_by_class().values())]
 
 
 def _unknown(name: str) -> str:

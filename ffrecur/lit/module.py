@@ -225,7 +225,8 @@ class NetModule(L.LightningModule, ABC):
         parts = flat.split([value.numel() for value in named.values()])
         means = {name: mean.reshape(value.shape) for (name, value), mean in zip(named.items(), parts, strict=True)}
         where = f"epoch {self.current_epoch}, batch {batch_index}"
-        check_figures(means["train/loss"], {kind: means[f"goodness_{kind}"] for kind in goodness or {}}, where)
+        means_TL = {kind: means[f"goodness_{kind}"] for kind in goodness or {}}
+        check_figures(means["train/loss"], means_TL, self.net.named_parameters(), where)
         for name, mean in means.items():
             self.add_figure(name, mean, part.total)
         return loss if part.weight == 1 else loss * part.weight
