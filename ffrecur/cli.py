@@ -7,6 +7,7 @@ import functools
 import logging
 import sys
 import tempfile
+import typing
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,11 +57,22 @@ class Parser(LightningArgumentParser):
         @functools.wraps(instantiator.__call__)
         def surfacing(*args: Any, **kwargs: Any) -> Any:
             try:
+                refuse_null(args[0], kwargs)
                 return instantiator(*args, **kwargs)
             except UserError as error:
                 raise Mistake(error) from error
 
         super().add_instantiator(surfacing, *args, **kwargs)
+
+
+def refuse_null(made: type, settings: dict[str, Any]) -> None:
+    """Raise `UserError` for null where a setting of one of our classes must have a value: the parser lets it pass."""
+    if made.__module__.startswith("ffrecur."):
+        hints = typing.get_type_hints(made.__init__)  # type: ignore[misc]  # of the class itself
+        for name, value in settings.items():
+            if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
+                group = "data" if issubclass(made, LightningDataModule) else "model"
+                raise UserError(f"{group}.{name} is null, but must have a value")
 
 
 class CommandLine(LightningCLI):

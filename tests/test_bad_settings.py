@@ -30,7 +30,7 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--model.temperature=nan"], "model.temperature is nan, but must be a number"),
     ([*FIT, "--model.iterations=0"], "iterations is 0, but must be at least 1"),
     ([*FIT, "--model.hidden_features=[]"], "hidden_features is [], but must be one or more widths of at least 1"),
-    ([*FIT, "--model.hidden_features=null"], "hidden_features is None, but must be one or more widths of at least 1"),
+    ([*FIT, "--model.hidden_features=null"], "model.hidden_features is null, but must have a value"),
     ([*FIT, "--model.hidden_features=[8,x]"], "model.hidden_features is x, but must be a whole number"),
     (
         [*FIT, "--model.window=[4,3]"],
@@ -58,6 +58,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     ([*FIT, "--model.lr_scheduler=FlatThenLinear"], "model.lr_scheduler needs its setting epochs, which is not given"),
     ([*FIT, "--data.batch_size=0"], "data.batch_size is 0, but must be a whole number of at least 1"),
+    ([*FIT, "--data.batch_size=null"], "data.batch_size is null, but must have a value"),
     ([*FIT, "--data.batch_size=many"], "data.batch_size is many, but must be a whole number"),
     (
         [*FIT, "--data.validation_size=60"],
@@ -82,10 +83,6 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--trainer.max_epoch=3"], "--trainer.max_epoch is not an option (nearest: --trainer.max_epochs)"),
     ([*FIT, "--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches is 0, but must be at least 1"),
     ([*FIT, "--trainer.default_root_dir=tales.txt"], "trainer.default_root_dir is 'tales.txt', but must be a folder"),
-    (
-        [*FIT, "--trainer.accelerator=abacus"],
-        "trainer: You selected an invalid accelerator name: `accelerator='abacus'`. Available names are: auto, cuda, mps, cpu, tpu.",
-    ),
     (
         [*FIT, "--trainer.precision=7"],
         "trainer.precision is 7, but must be one of 64, 32, 16 or one of 'transformer-engine', 'transformer-engine-float16', '16-true', '16-mixed', 'bf16-true', 'bf16-mixed', '32-true', '64-true' or one of '64', '32', '16', 'bf16' or null",

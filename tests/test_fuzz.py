@@ -286,7 +286,7 @@ def check_config(raw):
     return "refused"
 
 
-@amounts(25, 300)
+@amounts(25, 150)
 def test_configuration_files(no_training, examples):
     assert check_config(CONFIG.encode()) == "taken"
     fuzz("configuration file", CONFIG.encode(), examples, check_config)

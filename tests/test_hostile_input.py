@@ -1,6 +1,8 @@
 """Each mistake that the fuzzer found once, and headers that lie about sizes, read in little memory."""
 
+import functools
 import gzip
+import inspect
 import os
 import resource
 import struct
@@ -14,6 +16,8 @@ from lightning import Trainer
 from test_checkpoint import make_net, write_checkpoint
 
 import ffrecur
+import ffrecur.data
+import ffrecur.lit
 from ffrecur.checkpoint import NET_KEY
 from ffrecur.data.idx import read_idx
 from ffrecur.generate import main as generate
@@ -71,6 +75,25 @@ def test_names_that_no_file_can_have_and_null(workplace, arguments):
     assert outcome.code == 2
     assert len(outcome.err.splitlines()) == 1
     assert outcome.err.startswith("error: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "data"), [("RecurrentModule", "ImageDataModule"), ("CharModule", "CorpusDataModule")]
+)
+def test_null_for_every_setting(workplace, monkeypatch, model, data):
+    monkeypatch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(lambda *_, **__: None))
+    owners = (("model", getattr(ffrecur.lit, model)), ("data", getattr(ffrecur.data, data)))
+    for group, owner in owners:
+        for name, parameter in inspect.signature(owner).parameters.items():
+            source = ["--data.source=digits"] if data == "ImageDataModule" else []
+            outcome = run("fit", f"--model={model}", f"--data={data}", *source, f"--{group}.{name}=null")
+            if "None" in str(parameter.annotation):
+                assert "is null" not in outcome.err
+            elif name != "seed":  # it is linked to seed_everything
+                assert outcome.code == 2, name
+                assert outcome.err.startswith("error: ")
+                assert len(outcome.err.strip().splitlines()) == 1
 
 
 def test_a_net_too_large_for_the_memory(workplace, monkeypatch):

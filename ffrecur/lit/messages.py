@@ -99,9 +99,11 @@ def settings_by_class() -> dict[str, list[str]]:
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
-    return {
-        owner.__name__: [f"{group}.{name}" for name in inspect.signature(owner).parameters] for group, owner in owners
-    }
+    named: dict[str, list[str]] = {}
+    for group, owner in owners:
+        parameters = inspect.signature(owner).parameters.values()
+        named[owner.__name__] = [f"{group}.{p.name}" for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return named
 
 
 def known_settings() -> list[str]:
