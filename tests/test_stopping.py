@@ -148,6 +148,18 @@ def test_checkpoint_seconds_that_mean_nothing(workplace, seconds, told):
     assert not Path("runs").exists()
 
 
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(workplace, monkeypatch):
+    """As two processes would find it: each looks for a free name before the other has made its folder."""
+    from ffrecur.lit import runs
+
+    names = [Path("runs/fit-1"), Path("runs/fit-1"), Path("runs/fit-2")]
+    monkeypatch.setattr(runs, "new_run_folder", lambda root, name: names.pop(0))
+    with runs.reserved_run_folder("runs", "fit") as one, runs.reserved_run_folder("runs", "fit") as other:
+        assert (one, other) == (Path("runs/fit-1"), Path("runs/fit-2"))
+    assert one.is_dir()
+    assert other.is_dir()
+
+
 # --- real processes, really killed ------------------------------------------------------------------------------------
 
 

@@ -63,11 +63,16 @@ def test_a_value_in_a_configuration_file(option):
 def test_the_last_configuration_file_that_has_it_counts():
     write_yaml("a.yaml", "ckpt_path: first\ntrainer: {default_root_dir: r}\n")
     write_yaml("b.yaml", "ckpt_path: second\n")
-    write_yaml("empty.yaml", "")
-    write_yaml("list.yaml", "[1, 2]")
-    args = ["fit", "--config=a.yaml", "--config", "b.yaml", "--config=empty.yaml", "--config=list.yaml"]
+    args = ["fit", "--config=a.yaml", "--config", "b.yaml"]
     assert typed_value(args, "ckpt_path") == "second"
     assert typed_value(args, ROOT) == "r"
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "word"])
+def test_a_configuration_file_without_settings_is_refused(content):
+    write_yaml("none.yaml", content)
+    with pytest.raises(UserError, match=r"^config is 'none\.yaml', which holds no settings"):
+        typed_value(["fit", "--config=none.yaml"], "ckpt_path")
 
 
 def test_a_missing_configuration_file_is_left_to_the_parser():
