@@ -138,7 +138,7 @@ def test_checkpoint_seconds_writes_amid_an_epoch(workplace, monkeypatch):
     [
         ("0", "0.0, but must be more than 0"),
         ("-1", "-1.0, but must be more than 0"),
-        ("soon", "soon, but must be float"),
+        ("soon", "soon, but must be a number"),
     ],
 )
 def test_checkpoint_seconds_that_mean_nothing(workplace, seconds, told):

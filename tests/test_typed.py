@@ -332,17 +332,17 @@ NO_SUCH_SETTING = "    - Option 'dampning' is not accepted"
         (
             "argument subcommand: invalid choice: 'fitt' (choose from 'fit', 'validate', 'test', 'predict')",
             ["fitt"],
-            "subcommand is 'fitt', but must be fit, validate, test, predict or generate (nearest: fit)",
+            "subcommand is 'fitt', but must be fit, validate, test, predict, generate or export (nearest: fit)",
         ),
         (
             "argument subcommand: invalid choice: 'xyzzy' (choose from 'fit', 'validate', 'test', 'predict')",
             ["xyzzy"],
-            "subcommand is 'xyzzy', but must be fit, validate, test, predict or generate",
+            "subcommand is 'xyzzy', but must be fit, validate, test, predict, generate or export",
         ),
         (
             'expected "subcommand" to be one of {fit,validate,test,predict}, but it was not provided.',
             [],
-            "subcommand is missing; give fit, validate, test, predict or generate",
+            "subcommand is missing; give fit, validate, test, predict, generate or export",
         ),
         (
             "unrecognized arguments: --trainer.max_epoch=3",
@@ -368,7 +368,7 @@ NO_SUCH_SETTING = "    - Option 'dampning' is not accepted"
         (
             WITHIN_MODEL.format(report=OWN.format(key="damping", expected="<class 'float'>", value="much")),
             ["fit", "--model.damping", "much"],
-            "model.damping is much, but must be float",
+            "model.damping is much, but must be a number",
         ),
         (
             WITHIN_MODEL.format(
@@ -385,23 +385,23 @@ NO_SUCH_SETTING = "    - Option 'dampning' is not accepted"
         (
             WITHIN_MODEL.format(report=OPTIONAL),
             ["fit", "--model.head_weight_decay=x"],
-            "model.head_weight_decay is x, but must be float or null",
+            "model.head_weight_decay is x, but must be a number or null",
         ),
         (
             OF_THE_TRAINER,
             ["fit", "--trainer.max_epochs=few"],
-            "trainer.max_epochs is few, but must be int or null",
+            "trainer.max_epochs is few, but must be a whole number or null",
         ),
         (
             OF_THE_TRAINER.replace("  Given value type", "    - Expected an <class 'int'>\n  Given value type"),
             ["fit", "--trainer.max_epochs=few"],
-            "trainer.max_epochs is few, but must be int or null",  # each type once
+            "trainer.max_epochs is few, but must be a whole number or null",  # each type once
         ),
         (
             # Nobody typed it: it comes from a configuration file, whose name of it is all that is known.
             WITHIN_MODEL.format(report=OWN.format(key="damping", expected="<class 'float'>", value="much")),
             ["fit", "--config", "mine.yaml"],
-            "damping is much, but must be float",
+            "damping is much, but must be a number",
         ),
         ("damping is 1.5, but must be less\n  than 1", ["fit"], "damping is 1.5, but must be less than 1"),
     ],
