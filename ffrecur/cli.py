@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import errno
-import functools
-import logging
 import sys
 import tempfile
-import typing
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,6 @@ from typing import Any
 import torch
 import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -30,6 +25,8 @@ from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import tell
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
+from ffrecur.lit.parser import Mistake, Parser
+from ffrecur.lit.quiet import silence_noise
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, SameCheckpoint, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
 from ffrecur.lit.saving import LastCheckpoint, Stopped, WholeCheckpointIO, stoppable
@@ -38,41 +35,6 @@ from ffrecur.lit.text_report import TextSamples
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
 OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
-
-
-class Mistake(BaseException):
-    """Carries a `UserError` out of jsonargparse, which would bury any `Exception` of a constructor in its own report."""
-
-
-class Parser(LightningArgumentParser):
-    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Raise the mistake."""
-        raise UserError(message) from ex
-
-    def add_instantiator(self, instantiator: Any, *args: Any, **kwargs: Any) -> None:
-        """Let a `UserError` of the classes that are built pass through."""
-
-        @functools.wraps(instantiator.__call__)
-        def surfacing(*args: Any, **kwargs: Any) -> Any:
-            try:
-                refuse_null(args[0], kwargs)
-                return instantiator(*args, **kwargs)
-            except UserError as error:
-                raise Mistake(error) from error
-
-        super().add_instantiator(surfacing, *args, **kwargs)
-
-
-def refuse_null(made: type, settings: dict[str, Any]) -> None:
-    """Raise `UserError` for null where a setting of one of our classes must have a value: the parser lets it pass."""
-    if made.__module__.startswith("ffrecur."):
-        hints = typing.get_type_hints(made.__init__)  # type: ignore[misc]  # of the class itself
-        for name, value in settings.items():
-            if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
-                group = "data" if issubclass(made, LightningDataModule) else "model"
-                raise UserError(f"{group}.{name} is null, but must have a value")
 
 
 class CommandLine(LightningCLI):
@@ -267,27 +229,6 @@ class CommandLine(LightningCLI):
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
         if isinstance(self.model, TextModule):
             print(f"      ffrecur generate --checkpoint {self.run_folder}")
-
-
-def silence_noise() -> None:
-    """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # standard error is for mistakes and warnings
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                handler.setStream(sys.stdout)
-    warnings.simplefilter("ignore", PossibleUserWarning)
-    for message in (
-        ".*instantiate_classes.*deprecated",
-        ".*LeafSpec.*deprecated",
-        "Checkpoint directory .* exists and is not empty",  # the loggers have just made it
-        "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
-        "Couldn't infer the batch indices",  # predictions come in the order of the data
-        "Precision .* is not supported by the model summary",  # it is about the size on the screen only
-    ):
-        warnings.filterwarnings("ignore", message=f"(?s)\\s*{message}")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,0 +1,30 @@
+"""What stays off the screen."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+
+
+def silence_noise() -> None:
+    """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # standard error is for mistakes and warnings
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setStream(sys.stdout)
+    warnings.simplefilter("ignore", PossibleUserWarning)
+    for message in (
+        ".*instantiate_classes.*deprecated",
+        ".*LeafSpec.*deprecated",
+        "Checkpoint directory .* exists and is not empty",  # the loggers have just made it
+        "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
+        "Couldn't infer the batch indices",  # predictions come in the order of the data
+        "Precision .* is not supported by the model summary",  # it is about the size on the screen only
+    ):
+        warnings.filterwarnings("ignore", message=f"(?s)\\s*{message}")
