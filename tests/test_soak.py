@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from ffrecur import cli
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
-IMAGES = [*TINY, "--model.image_dropout=0.2", "--data.memory_limit=0", "--data.batch_size=30"]
+IMAGES = [*TINY, "--model.image_dropout=0.2", "--data.memory_limit=0", "--data.batch_size=4"]
 TEXT = [
     "--model=CharModule",
     "--model.hidden_features=[12,10]",
@@ -20,7 +20,7 @@ TEXT = [
     "--data=CorpusDataModule",
     "--data.source=tales.txt",
     "--data.document_separator=\\n\\n",
-    "--data.batch_size=40",
+    "--data.batch_size=5",
     "--data.document_length=30",
     "--model.dream_every_steps=2",
 ]
@@ -74,27 +74,27 @@ def check(grown, mebibytes):
 
 
 def test_images(workplace, monkeypatch):
-    steps, grown = soak(monkeypatch, 40, *IMAGES)
-    assert steps == 80
+    steps, grown = soak(monkeypatch, 12, *IMAGES)
+    assert steps == 13 * 12
     check(grown, 4)
 
 
 def test_text_with_dreams(tales, monkeypatch):
-    steps, grown = soak(monkeypatch, 20, *TEXT)
-    assert steps >= 40
+    steps, grown = soak(monkeypatch, 12, *TEXT)
+    assert steps >= 150
     check(grown, 4)
 
 
 @pytest.mark.slow
 def test_images_for_thousands_of_steps(workplace, monkeypatch):
-    steps, grown = soak(monkeypatch, 2000, *IMAGES)
-    assert steps == 4000
+    steps, grown = soak(monkeypatch, 100, *IMAGES, "--data.batch_size=1")
+    assert steps == 50 * 100
     check(grown, 8)
 
 
 @pytest.mark.slow
 def test_text_for_thousands_of_steps(tales, monkeypatch):
-    steps, grown = soak(monkeypatch, 1000, *TEXT)
+    steps, grown = soak(monkeypatch, 60, *TEXT, "--data.batch_size=2")
     assert steps >= 2000
     check(grown, 8)
 
@@ -109,8 +109,8 @@ def test_a_leak_would_be_seen(workplace, monkeypatch):
         noted(self, trainer, pl_module)
 
     monkeypatch.setattr(Watch, "on_train_epoch_end", leaking)
-    _, grown = soak(monkeypatch, 20, *IMAGES)
+    _, grown = soak(monkeypatch, 12, *IMAGES)
     for _, file in kept:
         file.close()
     assert grown["memory"] > 4 * 2**20
-    assert grown["open files"] == grown["files of the run"] == 10
+    assert grown["open files"] == grown["files of the run"] == 6
