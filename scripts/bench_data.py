@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--text", type=int, nargs="*", default=[1, 10], help="MB")
     parser.add_argument("--folder", type=Path, help="where the data go; by default that for temporary files")
     options = parser.parse_args()
+    cases: list[tuple[int, Any, tuple[str, ...]]]
     cases = [(count, write_idx, ("IDX, in memory", "IDX, mapped")) for count in options.images]
     cases += [(count, write_parquet, ("PNG, in memory", "PNG, mapped")) for count in options.encoded]
     cases += [(size, write_text, ("text",)) for size in options.text]

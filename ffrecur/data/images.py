@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -89,8 +90,8 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
 
     @property
-    def predict_images(self) -> Tensor | MappedImages | None:
-        """The images to predict, (N, D) uint8, after `setup("predict")`."""
+    def predict_images(self) -> Any:
+        """The images to predict, (N, D) uint8 (a tensor or `MappedImages`), after `setup("predict")`."""
         return None if self.predict_set is None else self.predict_set.images
 
     @property

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import UserError
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
@@ -17,7 +16,8 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 class ImageSet(NamedTuple):
     """The images of one split, one row each, and their labels, if they are known and wanted."""
 
-    images: Tensor | MappedImages  # (N, D) uint8, rows first; colour images as height * width * 3, the channels last
+    # (N, D) uint8, rows first; colour images as height * width * 3, the channels last. A tensor, or `MappedImages`.
+    images: Any
     labels: Tensor | None  # (N,) int64
 
     def take(self, index: Tensor | slice) -> ImageSet:

@@ -70,7 +70,7 @@ def write_array(parts: Iterable[np.ndarray | bytes], shape: tuple[int, ...]) -> 
     try:
         for part in parts:  # what goes wrong in here is not the disk's
             with on_disk():
-                file.write(part)
+                file.write(part)  # type: ignore[arg-type]  # an array has the buffer protocol
         with on_disk():
             file.flush()
         count = file.tell() // math.prod(shape[1:])
