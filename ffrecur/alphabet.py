@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,7 @@ class Alphabet:
         check_setting(not folded, "alphabet", symbols, "in lower case, or fold_case false")
         self.symbols, self.fold_case, self.unknown = symbols, fold_case, unknown
         self._number = {symbol: number for number, symbol in enumerate(symbols)}
+        self._codes = code_points(symbols)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -57,35 +59,44 @@ class Alphabet:
     def fold(self, text: str) -> str:
         """Return the text as the alphabet sees it: lower-cased if so set, and white space that is no symbol as spaces."""
         text = text.lower() if self.fold_case else text
-        return "".join(" " if c.isspace() and c not in self._number else c for c in text)
+        for character in set(text) - set(self.symbols):
+            if character.isspace():
+                text = text.replace(character, " ")
+        return text
 
     def unknown_in(self, text: str) -> Counter[str]:
         """Count the characters of a text that are not symbols, after folding."""
-        return Counter(character for character in self.fold(text) if character not in self._number)
+        counts = Counter(self.fold(text))
+        return Counter({character: count for character, count in counts.items() if character not in self._number})
 
     def encode(self, text: str) -> Tensor:
         """Return the numbers of a text's characters, `(N,)` int64; N is smaller than the text where some are dropped.
 
         Raises `UserError` for a character that is not a symbol, if that is the policy.
         """
-        numbers = []
-        for place, character in enumerate(self.fold(text)):
-            number = self._number.get(character)
-            if number is None and self.unknown == "error":
-                raise UserError(
-                    f"the text has {character!r} at character {place + 1}, which is not in the alphabet {shown(self.symbols)}; "
-                    "choose another alphabet, or unknown drop or replace"
-                )
-            if number is None and self.unknown == "replace":
-                number = self._number[" "]
-            if number is not None:
-                numbers.append(number)
-        return torch.tensor(numbers, dtype=torch.long)
+        folded = self.fold(text)
+        different, place_N = np.unique(code_points(folded), return_inverse=True)
+        replacement = self._number[" "] if self.unknown == "replace" else -1
+        table = np.array([self._number.get(chr(code), replacement) for code in different], np.int64)
+        numbers_N = table[place_N]
+        unknown_N = numbers_N < 0
+        if self.unknown == "error" and unknown_N.any():
+            place = int(unknown_N.argmax())
+            raise UserError(
+                f"the text has {folded[place]!r} at character {place + 1}, which is not in the alphabet {shown(self.symbols)}; "
+                "choose another alphabet, or unknown drop or replace"
+            )
+        return torch.from_numpy(numbers_N[~unknown_N])
 
     def decode(self, numbers: Tensor | Sequence[int]) -> str:
         """Return the text of numbers `(N,)`."""
-        numbers = numbers.tolist() if isinstance(numbers, Tensor) else numbers
-        return "".join(self.symbols[number] for number in numbers)
+        codes = self._codes[numbers.cpu() if isinstance(numbers, Tensor) else np.asarray(numbers, np.int64)]
+        return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def code_points(text: str) -> np.ndarray:
+    """Return the code points of a text's characters, `(N,)` uint32, lone surrogates included."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def shown(symbols: str) -> str:
@@ -107,7 +118,9 @@ def learn_alphabet(text: str, minimum_count: int = 1, fold_case: bool = True) ->
     """
     check_setting(minimum_count >= 1, "minimum_count", minimum_count, "at least 1")
     text = text.lower() if fold_case else text
-    counts = Counter(" " if character.isspace() else character for character in text)
+    counts: Counter[str] = Counter()
+    for character, count in Counter(text).items():
+        counts[" " if character.isspace() else character] += count
     symbols = "".join(sorted(symbol for symbol, count in counts.items() if count >= minimum_count))
     if len(symbols) < 2:
         raise UserError(

@@ -25,7 +25,12 @@ class Text(NamedTuple):
 def make_text(documents: Sequence[Tensor], symbols: int) -> Text:
     """Put documents of symbol numbers `(n,)` one after another; `symbols` is the size of the alphabet."""
     begins = torch.tensor([0, *(len(document) for document in documents)]).cumsum(0)
-    return Text(torch.cat(list(documents)).to(torch.uint8 if symbols <= 256 else torch.int32), begins)
+    return Text(torch.cat(list(documents)).to(symbol_type(symbols)), begins)
+
+
+def symbol_type(symbols: int) -> torch.dtype:
+    """Return the narrowest type for the numbers of an alphabet of so many symbols."""
+    return torch.uint8 if symbols <= 256 else torch.int32
 
 
 def places(text: Text, window: int) -> Tensor:
@@ -34,8 +39,11 @@ def places(text: Text, window: int) -> Tensor:
     >>> places(make_text([torch.arange(4), torch.arange(3)], symbols=4), window=2)
     tensor([2, 3, 6])
     """
-    index_N = torch.arange(len(text.symbols_N))
-    return index_N[index_N - document_begins(text, index_N) >= window]
+    first, stop = text.begins[:-1], text.begins[1:]
+    predicted_N = torch.ones(len(text.symbols_N), dtype=torch.bool)
+    for offset in range(min(window, int((stop - first).max()))):
+        predicted_N[(first + offset)[first + offset < stop]] = False
+    return predicted_N.nonzero().squeeze(1)
 
 
 def document_begins(text: Text, places_M: Tensor) -> Tensor:

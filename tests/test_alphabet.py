@@ -60,3 +60,17 @@ def test_learning_an_alphabet():
 def test_an_empty_text():
     assert Alphabet("ab").encode("").shape == (0,)
     assert Alphabet("ab").decode(torch.zeros(0, dtype=torch.long)) == ""
+
+
+@given(st.text(), st.sampled_from(["drop", "replace"]), st.booleans())
+def test_encoding_is_that_of_a_loop_over_characters(text, unknown, fold_case):
+    alphabet = Alphabet("ab \u00e9\U0001f98a\ud800", fold_case=fold_case, unknown=unknown)
+    folded = [" " if c.isspace() else c for c in (text.lower() if fold_case else text)]
+    replacement = [" "] if unknown == "replace" else []
+    expected = [alphabet.symbols.index(c) for f in folded for c in ([f] if f in alphabet.symbols else replacement)]
+    numbers = alphabet.encode(text)
+    assert numbers.dtype == torch.long
+    assert numbers.tolist() == expected
+    assert alphabet.decode(numbers) == "".join(alphabet.symbols[number] for number in expected)
+    assert list(alphabet.unknown_in(text).elements()).count("c") == folded.count("c")
+    assert alphabet.unknown_in(text).total() == sum(c not in alphabet.symbols for c in folded)

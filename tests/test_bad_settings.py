@@ -57,6 +57,10 @@ TABLE: list[tuple[list[str], str]] = [
         "model.optimizer: LBFGS doesn't support per-parameter options (parameter groups)",
     ),
     ([*FIT, "--model.lr_scheduler=FlatThenLinear"], "model.lr_scheduler needs its setting epochs, which is not given"),
+    (
+        [*FIT, "--data.memory_limit=-1"],
+        "data.memory_limit is -1, but must be a whole number of MiB of at least 0",
+    ),
     ([*FIT, "--data.batch_size=0"], "data.batch_size is 0, but must be a whole number of at least 1"),
     ([*FIT, "--data.batch_size=null"], "data.batch_size is null, but must have a value"),
     ([*FIT, "--data.batch_size=many"], "data.batch_size is many, but must be a whole number"),

@@ -60,6 +60,8 @@ def slow_idx(raw, dimensions):
 
 def check_idx(path, raw, dimensions=3):
     found, expected = answer(lambda: read_idx(path, dimensions)), slow_idx(raw, dimensions)
+    mapped = answer(lambda: read_idx(path, dimensions, limit=0))
+    assert str(mapped) == str(found)  # the same numbers or the same message
     if isinstance(found, ffrecur.UserError):
         assert expected is None, str(found)
         return "refused"
@@ -88,6 +90,7 @@ def test_gzipped_idx_files(tmp_path, examples):
     def check(changed):
         (tmp_path / "x.gz").write_bytes(changed)
         found = answer(lambda: read_idx(tmp_path / "x.gz", 3))
+        assert str(answer(lambda: read_idx(tmp_path / "x.gz", 3, limit=0))) == str(found)
         if isinstance(found, ffrecur.UserError):
             return "refused"
         assert found.tobytes() == digits()[16:]

@@ -1,7 +1,10 @@
-"""From the columns of a `datasets` data set to one uint8 tensor a split."""
+"""From the columns of a `datasets` data set to one uint8 array a split."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import datasets
@@ -10,6 +13,7 @@ import torch
 
 from ffrecur.data.huggingface import Splits, first_line
 from ffrecur.data.imageset import ImageSet, ImageSource, build_source
+from ffrecur.data.mapped import as_images, write_array
 from ffrecur.errors import UserError
 
 SPLIT_NAMES = {
@@ -28,12 +32,14 @@ def read_splits(
     image_column: str | None = None,
     label_column: str | None = None,
     require_labels: bool = True,
+    limit: float = math.inf,
 ) -> ImageSource:
     """Find the columns, decode every image once, and check the whole.
 
     The splits `train`, `validation` (or `valid`, `val`) and `test` are used; a single split of any name is the training
     split. Images are found by the type `Image`, labels by the type `ClassLabel`; a `label_column` that is given may hold
     any whole numbers from 0. Grey images stay grey, all others become RGB; where a set has both, all become RGB.
+    Images that take more than `limit` bytes are decoded to the disk.
     Raises `UserError` for columns that are missing or ambiguous, images of different sizes, images that cannot be decoded
     or have more than 8 bits, missing labels and those outside 0..C-1.
     """
@@ -58,15 +64,14 @@ def read_splits(
         if missing or len(split) == 0:
             lacks = f"no column {missing.pop()!r}" if missing else "no images"
             raise UserError(f"data.source is {source!r}, whose {name} split has {lacks}, unlike what training needs")
-        pixels[name] = decode_images(source, name, split, image)
+        pixels[name] = decode_images(source, name, split, image, limit)
         labels[name] = None if label is None else read_labels(source, name, split, label)
 
     height, width = same_sizes(source, pixels)
     channels = max(array.shape[-1] for array in pixels.values())
     sets = {}
     for name, array in pixels.items():
-        flat = torch.from_numpy(with_channels(array, channels)).flatten(1)
-        sets[name] = ImageSet(flat, labels[name])
+        sets[name] = ImageSet(as_images(with_channels(array, channels)), labels[name])
     shape = (height, width) if channels == 1 else (height, width, channels)
     names = features[label].names if label is not None and isinstance(features[label], datasets.ClassLabel) else None
     return build_source(source, kind, sets, shape, names and len(names), names and tuple(names))
@@ -101,15 +106,49 @@ def choose_column(source: str, features: datasets.Features, setting: str, chosen
     )
 
 
-def decode_images(source: str, split_name: str, split: datasets.Dataset, column: str) -> np.ndarray:
-    """All images of a split as one uint8 array (N, H, W, 1) or (N, H, W, 3), decoded one after the other.
+def decode_images(source: str, split_name: str, split: datasets.Dataset, column: str, limit: float) -> np.ndarray:
+    """All images of a split as one uint8 array (N, H, W, 1) or (N, H, W, 3), on the disk if it has more than `limit` bytes."""
+    images = decode_each(source, split_name, split, column)
+    first = next(images)
+    images = chain([first], images)
+    if len(split) * first.nbytes > limit:
+        return write_images(images, first.shape)
+    pixels = np.empty((len(split), *first.shape), np.uint8)
+    for index, image in enumerate(images):
+        channels = max(pixels.shape[-1], image.shape[-1])
+        pixels = with_channels(pixels, channels)
+        pixels[index] = with_channels(image, channels)
+    return pixels
+
+
+def write_images(images: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """The images as an array on the disk: as they are until the first in colour, which has those before it written anew."""
+    colourful: list[np.ndarray] = []
+
+    def grey() -> Iterator[np.ndarray]:
+        for image in images:
+            if image.shape[-1] > shape[-1]:
+                colourful.append(image)
+                return
+            yield with_channels(image, shape[-1])
+
+    pixels = write_array(grey(), (-1, *shape))
+    if not colourful:
+        return pixels
+    before = (with_channels(image, 3) for image in pixels)
+    after = (with_channels(image, 3) for image in chain(colourful, images))
+    return write_array(chain(before, after), (-1, *shape[:-1], 3))
+
+
+def decode_each(source: str, split_name: str, split: datasets.Dataset, column: str) -> Iterator[np.ndarray]:
+    """The images of a split as uint8 arrays (H, W, 1) or (H, W, 3), decoded one after the other.
 
     Raises `UserError` for an image that is missing, cannot be decoded, has more than 8 bits a channel, or another size.
     """
     decoder = datasets.Image(mode=split.features[column].mode)
     # Decoded here rather than by `datasets`, so that an error can say which image it was.
     rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
-    pixels = np.empty((0, 0, 0, 0), np.uint8)
+    size = None
     for index, row in enumerate(rows):
         try:
             image = image_to_array(decoder.decode_example(row[column]))
@@ -118,14 +157,10 @@ def decode_images(source: str, split_name: str, split: datasets.Dataset, column:
             raise UserError(
                 f"data.source is {source!r}, whose {split_name} image {index} ({name}) cannot be decoded: {first_line(error)}"
             ) from error
-        if index == 0:
-            pixels = np.empty((len(split), *image.shape), np.uint8)
-        if image.shape[:2] != pixels.shape[1:3]:
-            raise different_sizes(source, pixels.shape[1:3], image.shape[:2], f"{split_name} image {index}")
-        channels = max(pixels.shape[-1], image.shape[-1])
-        pixels = with_channels(pixels, channels)
-        pixels[index] = with_channels(image, channels)
-    return pixels
+        size = size or image.shape[:2]
+        if image.shape[:2] != size:
+            raise different_sizes(source, size, image.shape[:2], f"{split_name} image {index}")
+        yield image
 
 
 def image_to_array(image: Any) -> np.ndarray:
@@ -141,7 +176,11 @@ def image_to_array(image: Any) -> np.ndarray:
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     """Grey pixels (..., 1) as colour (..., 3) where that is asked for, everything else as it is."""
-    return pixels if pixels.shape[-1] == channels else np.repeat(pixels, channels, axis=-1)
+    if pixels.shape[-1] == channels:
+        return pixels
+    if isinstance(pixels, np.memmap) and pixels.ndim == 4:  # a whole split
+        return write_array((with_channels(image, channels) for image in pixels), (*pixels.shape[:-1], channels))
+    return np.repeat(pixels, channels, axis=-1)
 
 
 def read_labels(source: str, split_name: str, split: datasets.Dataset, column: str) -> torch.Tensor:

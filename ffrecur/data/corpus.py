@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -14,7 +13,7 @@ from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, learn_alphabet, 
 from ffrecur.data.documents import compile_separator, read_documents, split_documents
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import UserError, check_setting
-from ffrecur.text import Text, make_text, places, windows_at
+from ffrecur.text import Text, make_text, places, symbol_type, windows_at
 
 LEARNED = "learned"  # no alphabet: it has an e twice
 
@@ -26,7 +25,7 @@ class WindowLoader(TensorLoader):
     """
 
     def __init__(self, text: Text, places_M: Tensor, window: int, *arguments: object) -> None:
-        super().__init__([torch.arange(len(places_M))], *arguments)  # type: ignore[arg-type]
+        super().__init__([places_M], *arguments)  # type: ignore[arg-type]
         self.text, self.places_M, self.window = text, places_M, window
 
     def take(self, part: Tensor) -> tuple[Tensor, ...]:
@@ -183,7 +182,7 @@ class CorpusDataModule(LightningDataModule):
                     f"{which} has {len(numbers)} characters of the alphabet, but must have more than the window's "
                     f"{self.window}"
                 )
-            encoded.append(numbers)
+            encoded.append(numbers.to(symbol_type(len(self.alphabet))))  # int64 would take eight times the memory
         return [self.alphabet.decode(numbers) for numbers in encoded], make_text(encoded, len(self.alphabet))
 
     def train_dataloader(self) -> WindowLoader:

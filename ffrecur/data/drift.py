@@ -11,7 +11,8 @@ from torch.nn.functional import pad
 
 from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSet
-from ffrecur.errors import check_setting
+from ffrecur.data.mapped import MappedImages
+from ffrecur.errors import UserError, check_setting
 from ffrecur.seeding import seeded_generator
 
 # (down, right), clockwise from north
@@ -44,7 +45,7 @@ class DriftDataModule(ImageDataModule):
     """The same images and splits as videos: batches are `(images (B, T, D) uint8, labels (B,) int64)`.
 
     The direction of an image depends on the seed, the split and its index, so it is the same every epoch. All videos are
-    made at once and take T times the memory of the images.
+    made at once, in memory, and take T times that of the images.
 
     Args:
         source: as of `ImageDataModule`.
@@ -52,7 +53,7 @@ class DriftDataModule(ImageDataModule):
         settings: the others of `ImageDataModule`.
 
     Raises:
-        UserError: a setting outside its range.
+        UserError: a setting outside its range; in `setup`, a split that is larger than `memory_limit`.
     """
 
     def __init__(self, source: str = "bundled", frames: int = 8, **settings: Any) -> None:
@@ -62,5 +63,11 @@ class DriftDataModule(ImageDataModule):
 
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
         """The videos of a split; `number` tells the splits apart."""
+        if isinstance(images.images, MappedImages):
+            size = -(-images.images[:1].nbytes * len(images.images) // 2**20)
+            raise UserError(
+                f"data.memory_limit is {self.memory_limit}, but must be at least {size}, the MiB of a split of "
+                f"data.source, {self.source!r}: videos are made in memory"
+            )
         generator = seeded_generator(self.seed, number, 1)  # the 1 keeps it apart from the order of epoch `number`
         return ImageSet(drift(images.images, self.image_shape, self.frames, generator), images.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,10 @@ BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "c
 Splits = dict[str, datasets.Dataset]
 
 
-def load_folder(source: str, folder: Path) -> tuple[str, Splits]:
+def load_folder(source: str, folder: Path, limit: float = math.inf) -> tuple[str, Splits]:
     """What the folder was taken for (a phrase for the log) and its splits: `save_to_disk`, image files, or parquet etc.
 
+    What a table of more than `limit` bytes holds stays on the disk.
     Raises `UserError` where `datasets` cannot read it.
     """
     folder = folder.resolve()
@@ -31,9 +33,11 @@ def load_folder(source: str, folder: Path) -> tuple[str, Splits]:
             listing = list_image_folder(folder)
             if listing is not None:
                 return f"image folder {folder}", listing
-        # In memory and with a cache of its own, so that a file changed since the last run is read anew.
+        # With a cache of its own, so that a file changed since the last run is read anew. Where it is too large for the
+        # memory, the cache is mapped, and the system keeps the files until the last one is let go.
+        small = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= limit
         with tempfile.TemporaryDirectory() as cache:
-            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=True)
+            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=small)
         return f"folder {folder} read by datasets", as_splits(splits)
     except Exception as error:  # the library raises some twenty kinds
         raise UserError(

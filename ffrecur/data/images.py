@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import TensorLoader
+from ffrecur.data.mapped import MappedImages, join
 from ffrecur.data.sources import read_source
 from ffrecur.errors import UserError, check_setting
 
@@ -34,6 +36,8 @@ class ImageDataModule(LightningDataModule):
         split_seed: draw the validation images at random with this seed instead, so many of the training images.
         image_column: column with the images, where the source has several.
         label_column: column with the labels, where the source has several or holds them as plain whole numbers.
+        memory_limit: MiB that the images of a split may take in memory; those that take more stay on the disk and are
+            read batch by batch, with the same batches and weights.
         seed: seed of the order of the training images; the command line sets it to `seed_everything`.
 
     Raises:
@@ -58,6 +62,7 @@ class ImageDataModule(LightningDataModule):
         split_seed: int | None = None,
         image_column: str | None = None,
         label_column: str | None = None,
+        memory_limit: int = 4096,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -71,6 +76,7 @@ class ImageDataModule(LightningDataModule):
             validation_size is None or validation_size >= 1, "data.validation_size", validation_size, positive
         )
         check_setting(split_seed is None or 0 <= split_seed < 2**32, "data.split_seed", split_seed, seeds)
+        check_setting(memory_limit >= 0, "data.memory_limit", memory_limit, "a whole number of MiB of at least 0")
         check_setting(0 <= seed < 2**32, "data.seed", seed, seeds)
         self.save_hyperparameters()
         self.source = source
@@ -80,11 +86,12 @@ class ImageDataModule(LightningDataModule):
         self.split_seed = split_seed
         self.image_column = image_column
         self.label_column = label_column
+        self.memory_limit = memory_limit
         self.seed = seed
 
     @property
-    def predict_images(self) -> Tensor | None:
-        """The images to predict, (N, D) uint8, after `setup("predict")`."""
+    def predict_images(self) -> Any:
+        """The images to predict, (N, D) uint8 (a tensor or `MappedImages`), after `setup("predict")`."""
         return None if self.predict_set is None else self.predict_set.images
 
     @property
@@ -115,7 +122,9 @@ class ImageDataModule(LightningDataModule):
 
     def read(self, require_labels: bool) -> ImageSource:
         """The source, whose shape and classes are kept."""
-        source = read_source(self.source, self.image_column, self.label_column, require_labels)
+        source = read_source(
+            self.source, self.image_column, self.label_column, require_labels, self.memory_limit * 2**20
+        )
         self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None:
             self.num_classes, self.class_names = source.num_classes, source.class_names
@@ -133,14 +142,15 @@ class ImageDataModule(LightningDataModule):
                 f"data.validation_size is {size}, but must be at least 1 and less than the number of training images, {count}"
             )
         if self.split_seed is None:
-            order = torch.arange(count)
+            train, validation = source.train.take(slice(-size)), source.train.take(slice(-size, None))
             how = "the last training images"
         else:
             order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
+            train, validation = source.train.take(order[:-size]), source.train.take(order[-size:])
             how = f"training images drawn with split_seed {self.split_seed}"
         if own_split:
             how += ", not the source's own validation split"
-        return take(source.train, order[:-size]), take(source.train, order[-size:]), how
+        return train, validation, how
 
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
         """What a subclass makes of a split before training; `number` (0 train, 1 validation, 2 test) tells them apart."""
@@ -178,16 +188,11 @@ class ImageDataModule(LightningDataModule):
         """A loader of one split for the process that we are."""
         if images is None:
             raise RuntimeError("call setup() with the stage of this loader first")
-        tensors = [tensor for tensor in images if tensor is not None]
+        tensors = [images.images] if images.labels is None else [images.images, images.labels]
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         return TensorLoader(tensors, batch_size, shuffle, self.seed, replicas, rank, batches_done)
 
 
-def take(images: ImageSet, order: Tensor) -> ImageSet:
-    """The images at the indices `order`, with their labels."""
-    return ImageSet(images.images[order], None if images.labels is None else images.labels[order])
-
-
-def whole(source: ImageSource) -> Tensor:
+def whole(source: ImageSource) -> Tensor | MappedImages:
     """All images of a source without a test split: training, then validation."""
-    return torch.cat([split.images for split in (source.train, source.validation) if split is not None])
+    return source.train.images if source.validation is None else join(source.train.images, source.validation.images)

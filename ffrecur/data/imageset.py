@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,14 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 class ImageSet(NamedTuple):
     """The images of one split, one row each, and their labels, if they are known and wanted."""
 
-    images: Tensor  # (N, D) uint8, rows first; colour images as height * width * 3, the channels last
+    # (N, D) uint8, rows first; colour images as height * width * 3, the channels last. A tensor, or `MappedImages`.
+    images: Any
     labels: Tensor | None  # (N,) int64
+
+    def take(self, index: Tensor | slice) -> ImageSet:
+        """The images at these indices, with their labels; with a slice nothing is copied."""
+        images = self.images[index] if isinstance(self.images, Tensor) else self.images.take(index)
+        return ImageSet(images, None if self.labels is None else self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def build_source(
     note = ""
     if labels is not None and (labels.diff() >= 0).all():
         order = interleave_classes(labels)
-        sets = sets | {"train": ImageSet(sets["train"].images[order], labels[order])}
+        sets = sets | {"train": sets["train"].take(order)}
         note = "; the training images came sorted by class and are interleaved"
 
     counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]

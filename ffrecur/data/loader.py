@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import CommonError
 from ffrecur.processes import rank_slice
 from ffrecur.seeding import seeded_generator
@@ -18,7 +19,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 class TensorLoader:
-    """Iterates over one epoch of batches: tuples with the same rows of each of `tensors`.
+    """Iterates over one epoch of batches: tuples with the same rows of each of `tensors`, which may lie on the disk.
 
     `batch_size` is that of the global batch, which is cut into one part for each of `num_replicas` processes. Every
     sample comes exactly once an epoch: the last batch may be smaller; if it has fewer samples than there are processes,
@@ -35,7 +36,7 @@ class TensorLoader:
 
     def __init__(
         self,
-        tensors: Sequence[Tensor],
+        tensors: Sequence[Tensor | MappedImages],
         batch_size: int,
         shuffle: bool,
         seed: int,

@@ -1,7 +1,8 @@
-"""From the one setting `data.source` to images in memory."""
+"""From the one setting `data.source` to images, in memory or on the disk."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from ffrecur.data.bundled import read_bundled
@@ -14,13 +15,18 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def read_source(
-    source: str, image_column: str | None = None, label_column: str | None = None, require_labels: bool = True
+    source: str,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    require_labels: bool = True,
+    limit: float = math.inf,
 ) -> ImageSource:
     """Read `source`, which is tried as: `bundled`; a folder with IDX files; a folder that `datasets` reads; a hub id.
 
     A folder that exists always wins over a hub id of the same name. `image_column` and `label_column` choose among the
     columns where `datasets` reads the source. Without `require_labels` (for prediction) no labels are read: those of the
-    result are None, and so is `num_classes` unless the source tells it without them.
+    result are None, and so is `num_classes` unless the source tells it without them. The images of a split that take more than
+    `limit` bytes stay on the disk.
     Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
     """
     if source == "bundled":
@@ -33,7 +39,7 @@ def read_source(
             raise UserError(f"data.source is {source!r}, a folder that may not be read") from None
         if empty:
             raise UserError(f"data.source is {source!r}, which is an empty folder")
-        idx_source = read_idx_folder(source, folder, require_labels)
+        idx_source = read_idx_folder(source, folder, require_labels, limit)
         if idx_source is not None:
             return idx_source
     elif folder is not None or not HUB_ID.fullmatch(source):
@@ -47,5 +53,5 @@ def read_source(
     from ffrecur.data.columns import read_splits
     from ffrecur.data.huggingface import load_folder, load_hub
 
-    kind, splits = load_hub(source) if folder is None else load_folder(source, folder)
-    return read_splits(source, kind, splits, image_column, label_column, require_labels)
+    kind, splits = load_hub(source) if folder is None else load_folder(source, folder, limit)
+    return read_splits(source, kind, splits, image_column, label_column, require_labels, limit)

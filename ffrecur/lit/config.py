@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,15 @@ class RunConfig(SaveConfigCallback):
             with replacing(Path(folder) / self.config_filename) as temporary:
                 temporary.write_text(self.parser.dump(config, skip_none=False), encoding="utf-8")
 
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The configuration as plain dicts; made once, because it takes longer than a short epoch."""
+        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        return content
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, so that a checkpoint on its own is enough to test it or to continue."""
-        content = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        content = deepcopy(self.content)
         settings = content["model"]["init_args"]
         learned = {name: pl_module.hparams.get(name) for name, value in settings.items() if value is None}
         settings.update(learned)  # what the data told, such as the number of classes

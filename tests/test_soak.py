@@ -1,0 +1,116 @@
+"""Long trainings in short: memory, open files, threads and the run folder stay as they are after a warm-up."""
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import TINY, only_run, run
+from lightning.pytorch.callbacks import Callback
+
+from ffrecur import cli
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+IMAGES = [*TINY, "--model.image_dropout=0.2", "--data.memory_limit=0", "--data.batch_size=4"]
+TEXT = [
+    "--model=CharModule",
+    "--model.hidden_features=[12,10]",
+    "--model.optimizer=torch.optim.Adam",
+    "--data=CorpusDataModule",
+    "--data.source=tales.txt",
+    "--data.document_separator=\\n\\n",
+    "--data.batch_size=5",
+    "--data.document_length=30",
+    "--model.dream_every_steps=2",
+]
+
+
+class Watch(Callback):
+    """Notes after every epoch what the process and the run folder hold."""
+
+    def __init__(self):
+        self.steps = 0
+        self.notes = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.steps = trainer.global_step
+        gc.collect()
+        kept = {
+            "memory": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            "objects": len(gc.get_objects()),
+            "open files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
+            "threads": max(threading.active_count(), len(os.listdir("/proc/self/task"))),  # noqa: PTH208
+            "files of the run": sum(path.is_file() for path in only_run().rglob("*")),
+        }
+        self.notes.append(kept)
+
+
+def soak(monkeypatch, epochs, *args):
+    """Train; return the steps and how much each count grew from the second quarter's highest to the last quarter's."""
+    watch = Watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "Minutes", lambda: watch)  # in its place among the callbacks
+        common = [
+            f"--trainer.max_epochs={epochs}",
+            "--trainer.check_val_every_n_epoch=1",
+            "--trainer.log_every_n_steps=1",
+        ]
+        outcome = run("fit", *args, *common)
+    assert outcome.code == 0, outcome.err
+    assert len(watch.notes) == epochs
+
+    def highest(name, first, last):
+        return max(note[name] for note in watch.notes[epochs * first // 4 : epochs * last // 4])
+
+    return watch.steps, {name: highest(name, 3, 4) - highest(name, 1, 2) for name in watch.notes[0]}
+
+
+def check(grown, mebibytes):
+    print(grown)
+    for name in ("open files", "threads", "files of the run"):
+        assert grown[name] <= 0, grown
+    assert grown["memory"] < mebibytes * 2**20, grown
+
+
+def test_images(workplace, monkeypatch):
+    steps, grown = soak(monkeypatch, 12, *IMAGES)
+    assert steps == 13 * 12
+    check(grown, 4)
+
+
+def test_text_with_dreams(tales, monkeypatch):
+    steps, grown = soak(monkeypatch, 12, *TEXT)
+    assert steps >= 150
+    check(grown, 4)
+
+
+@pytest.mark.slow
+def test_images_for_thousands_of_steps(workplace, monkeypatch):
+    steps, grown = soak(monkeypatch, 100, *IMAGES, "--data.batch_size=1")
+    assert steps == 50 * 100
+    check(grown, 8)
+
+
+@pytest.mark.slow
+def test_text_for_thousands_of_steps(tales, monkeypatch):
+    steps, grown = soak(monkeypatch, 60, *TEXT, "--data.batch_size=2")
+    assert steps >= 2000
+    check(grown, 8)
+
+
+def test_a_leak_would_be_seen(workplace, monkeypatch):
+    kept = []
+    noted = Watch.on_train_epoch_end
+
+    def leaking(self, trainer, pl_module):
+        kept.append((bytearray(os.urandom(2**20)), Path("digits/train-labels-idx1-ubyte").open("rb")))  # noqa: SIM115
+        (only_run() / f"more-{len(kept)}").touch()
+        noted(self, trainer, pl_module)
+
+    monkeypatch.setattr(Watch, "on_train_epoch_end", leaking)
+    _, grown = soak(monkeypatch, 12, *IMAGES)
+    for _, file in kept:
+        file.close()
+    assert grown["memory"] > 4 * 2**20
+    assert grown["open files"] == grown["files of the run"] == 6
