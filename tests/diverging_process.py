@@ -18,5 +18,6 @@ def local_learning(*args):
     return learned._replace(loss=learned.loss * float("nan")) if second and steps == 5 else learned
 
 
-RecurrentNet.local_learning = local_learning  # type: ignore[method-assign]
-sys.exit(main())
+if __name__ == "__main__":
+    RecurrentNet.local_learning = local_learning  # type: ignore[method-assign]
+    sys.exit(main())

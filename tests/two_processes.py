@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur import cli
 
-torch.set_num_threads(1)
 codes: list[int] = []
 say_what_comes_next = cli.CommandLine.after_fit
 
@@ -22,7 +21,9 @@ def after_fit(self):
     say_what_comes_next(self)
 
 
-cli.CommandLine.after_fit = after_fit  # type: ignore[method-assign]
-for command in json.loads(sys.argv[1]):
-    codes.append(cli.main(command))  # noqa: PERF401  # their number counts meanwhile
-print(json.dumps(codes), flush=True)
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cli.CommandLine.after_fit = after_fit  # type: ignore[method-assign]
+    for command in json.loads(sys.argv[1]):
+        codes.append(cli.main(command))  # noqa: PERF401  # their number counts meanwhile
+    print(json.dumps(codes), flush=True)
