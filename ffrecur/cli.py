@@ -137,7 +137,8 @@ class CommandLine(LightningCLI):
         from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
         if run is None or from_another:
             name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
-            if self.subcommand == "fit" and rank_zero_only.rank == 0 and not chosen.trainer.fast_dev_run:
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of several processes
+            if self.subcommand == "fit" and first and not chosen.trainer.fast_dev_run:
                 run = self.reserved.enter_context(reserved_run_folder(root, name))
             else:
                 run = new_run_folder(root, name)
@@ -149,7 +150,9 @@ class CommandLine(LightningCLI):
         loggers: list[Any] = [logger for logger in own if not isinstance(logger, bool | None)]
         if trainer.logger in (None, True):
             # Of a run that is continued, what was logged after the checkpoint comes once more.
-            purged = {"purge_step": self.stored_step} if self.subcommand == "fit" and not from_another else {}
+            purged: dict[str, Any] = {}
+            if self.subcommand == "fit" and not from_another:
+                purged["purge_step"] = self.stored_step
             loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
         given = trainer.callbacks or []
         callbacks = list(given) if isinstance(given, list) else [given]

@@ -49,13 +49,13 @@ def agree(one: str | None, other: str | None, tolerance: float) -> bool:
 def different_figures(one: Path, other: Path, tolerance: float) -> tuple[int, list[str]]:
     """Return how many figures of two metrics.csv agree, and a line for each that does not."""
     same, lines = 0, []
-    for number, rows in enumerate(zip_longest(read_figures(one), read_figures(other), fillvalue=NOTHING), start=1):
-        for name in sorted(set(rows[0]) | set(rows[1])):
-            cells = [row.get(name) for row in rows]
-            if agree(*cells, tolerance):
+    pairs = zip_longest(read_figures(one), read_figures(other), fillvalue=NOTHING)
+    for number, (row, its) in enumerate(pairs, start=1):
+        for name in sorted(set(row) | set(its)):
+            if agree(row.get(name), its.get(name), tolerance):
                 same += 1
             else:
-                lines.append(f"row {number}, {name}: {cells[0]} and {cells[1]}")
+                lines.append(f"row {number}, {name}: {row.get(name)} and {its.get(name)}")
     return same, lines
 
 
@@ -80,13 +80,13 @@ def main() -> int:
     parser.add_argument("runs", type=Path, nargs=2, metavar="RUN")
     parser.add_argument("--tolerance", type=float, default=0.0)
     own = parser.parse_args()
-    same, lines = different_figures(*(run / "metrics.csv" for run in own.runs), own.tolerance)
+    one, other = own.runs
+    same, lines = different_figures(one / "metrics.csv", other / "metrics.csv", own.tolerance)
     if own.tolerance == 0:
-        checkpoints = [read_checkpoint(run / "last.ckpt") for run in own.runs]
+        checkpoint, its = read_checkpoint(one / "last.ckpt"), read_checkpoint(other / "last.ckpt")
         for part in OF_THE_NET:
-            lines += [
-                f"last.ckpt, {name}" for name in different_values(*(found.get(part) for found in checkpoints), part)
-            ]
+            different = different_values(checkpoint.get(part), its.get(part), part)
+            lines += [f"last.ckpt, {name}" for name in different]
     print("\n".join([*lines[:10], *([f"... and {len(lines) - 10} more"] if len(lines) > 10 else [])]))
     print(f"{same} figures agree, {len(lines)} differences")
     return 1 if lines else 0

@@ -1,6 +1,7 @@
 """Long trainings in short: memory, open files, threads and the run folder stay as they are after a warm-up."""
 
 import gc
+import mmap
 import os
 import threading
 from pathlib import Path
@@ -104,7 +105,9 @@ def test_a_leak_would_be_seen(workplace, monkeypatch):
     noted = Watch.on_train_epoch_end
 
     def leaking(self, trainer, pl_module):
-        kept.append((bytearray(os.urandom(2**20)), Path("digits/train-labels-idx1-ubyte").open("rb")))  # noqa: SIM115
+        memory = mmap.mmap(-1, 2**20)  # new from the system, whatever earlier tests have given back
+        memory.write(os.urandom(2**20))
+        kept.append((memory, Path("digits/train-labels-idx1-ubyte").open("rb")))  # noqa: SIM115
         (only_run() / f"more-{len(kept)}").touch()
         noted(self, trainer, pl_module)
 

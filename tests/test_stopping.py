@@ -123,7 +123,7 @@ def test_checkpoint_seconds_writes_amid_an_epoch(workplace, monkeypatch):
 
     saved = []
     monkeypatch.setattr(
-        Trainer, "save_checkpoint", lambda self, path, *_: saved.append((self.global_step, Path(path).name))
+        Trainer, "save_checkpoint", lambda self, path, *_, **__: saved.append((self.global_step, Path(path).name))
     )
     assert run("fit", *TINY, "--checkpoint_seconds=1e-9").code == 0
     last = [step for step, name in saved if name == "last.ckpt"]

@@ -60,14 +60,17 @@ def place(name: str) -> str:
 
 
 def collapses(positive_TL: Tensor, negative_TL: Tensor) -> dict[str, str]:
-    """Return the warnings that an epoch's mean goodness gives cause for, each under a key of its own.
+    r"""Return the warnings that an epoch's mean goodness gives cause for, each under a key of its own.
 
     A layer's units are all dead if its goodness is 0 on all data, positive and negative, at every iteration. The two kinds
     of data no longer differ if their means over the iterations, p and n, have |p - n| <= 0.001 (p + n).
 
-    >>> list(collapses(torch.tensor([[0.0, 1.0, 1.2]]), torch.tensor([[0.0, 1.0, 0.8]])).values())
-    ['all units of layer 1 are dead: its goodness is 0 on all data', 'layer 2 does not tell positive from negative data: their mean goodness is 1.0000 and 1.0000']
-    """  # noqa: E501
+    >>> import torch
+    >>> found = collapses(torch.tensor([[0.0, 1.0, 1.2]]), torch.tensor([[0.0, 1.0, 0.8]]))
+    >>> print("\n".join(found.values()))
+    all units of layer 1 are dead: its goodness is 0 on all data
+    layer 2 does not tell positive from negative data: their mean goodness is 1.0000 and 1.0000
+    """
     warnings = {}
     pairs = zip(positive_TL.mean(dim=0).tolist(), negative_TL.mean(dim=0).tolist(), strict=True)
     for layer, (positive, negative) in enumerate(pairs, start=1):

@@ -125,13 +125,13 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size == 1:
             return self.received, late
         ours = torch.tensor([self.received, int(late)], device=trainer.strategy.root_device)
-        number, anyone_late = trainer.strategy.reduce(ours, reduce_op="max").tolist()  # type: ignore[union-attr]
+        number, anyone_late = trainer.strategy.reduce(ours, reduce_op="max").tolist()
         return number, bool(anyone_late)
 
     def save(self, trainer: Trainer) -> None:
         """Write last.ckpt."""
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
     def stop(self, number: int) -> None:
