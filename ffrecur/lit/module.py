@@ -60,9 +60,8 @@ class NetModule(L.LightningModule, ABC):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
         self._stored: dict[str, Any] | None = None
-        self.epoch_sums: dict[
-            str, tuple[Tensor, int]
-        ] = {}  # of each figure: its sum over the epoch so far, and over how many
+        # Of each figure: its sum over the epoch so far, and over how many samples.
+        self.epoch_sums: dict[str, tuple[Tensor, int]] = {}
         self.warned: list[str] = []  # one warning of a kind is enough for a run
 
     # --- building -----------------------------------------------------------------------------------------------------
