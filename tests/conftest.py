@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,3 +118,14 @@ def make_digits(folder: Path, size: tuple[int, int] = (6, 5), classes: int = 3) 
         images[np.arange(count), 0, labels] = 255
         (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(images))
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As a disk that takes no file of more than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

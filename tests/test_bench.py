@@ -71,7 +71,7 @@ def test_the_timed_steps_train_the_same_character_model_alike():
 def test_what_is_printed_of_the_character_model():
     found = bench_text.measure_text(1, [6, 5])
     names = ["train_windows_per_s", "train_matmul_fraction", "train_speedup_vs_autograd", "generate_characters_per_s"]
-    names += ["generate_batched_characters_per_s", "generate_speedup_vs_naive"]
+    names += ["generate_batched_characters_per_s", "generate_speedup_vs_naive", "generate_by_score_characters_per_s"]
     assert all(found[name] > 0 for name in names)
     seconds = found["seconds"]
     batched, naive = bench_text.STREAMS / seconds["batched"], 1 / seconds["naive"]

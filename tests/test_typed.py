@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import largest_file
 from lightning.pytorch.loggers import CSVLogger
 
 from ffrecur import UserError
@@ -288,6 +289,32 @@ def test_an_empty_file_gets_its_header(tmp_path):
     (tmp_path / "run" / "metrics.csv").write_bytes(b"")
     log(tmp_path / "run", (0, {"error": 0.5}))
     assert read_rows(tmp_path / "run" / "metrics.csv") == [{"error": "0.5", "step": "0"}]
+
+
+def test_rows_are_added_at_the_end_and_kept_nowhere_else(tmp_path):
+    logger = ContinuedCSVLogger(tmp_path / "run")
+    path = tmp_path / "run" / "metrics.csv"
+    for step in range(5):
+        logger.log_metrics({"error": 0.5}, step=step)
+        logger.save()
+        assert logger.experiment.metrics == []
+        assert len(read_rows(path)) == step + 1
+        if step == 0:
+            file = path.stat().st_ino
+    assert path.stat().st_ino == file, "the same file, not a new one for each row"
+
+
+def test_a_row_that_the_disk_takes_in_part_is_taken_back(tmp_path):
+    logger = ContinuedCSVLogger(tmp_path / "run")
+    path = tmp_path / "run" / "metrics.csv"
+    logger.log_metrics({"error": 0.5}, step=0)
+    logger.save()
+    before = path.read_bytes()
+    with largest_file(len(before) + 2), pytest.raises(OSError, match="File too large"):
+        logger.log_metrics({"error": 0.25}, step=1)
+    assert path.read_bytes() == before
+    logger.save()  # with room again
+    assert read_rows(path) == [{"error": "0.5", "step": "0"}, {"error": "0.25", "step": "1"}]
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -1,15 +1,13 @@
 """Checkpoints and reports appear whole or not at all: when the process is killed amid the writing, and when the disk is full."""
 
-import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, only_run, run, snapshot
+from conftest import TINY, largest_file, only_run, run, snapshot
 
 import ffrecur
 
@@ -61,17 +59,6 @@ def test_killed_amid_a_report(trained):
     before = (only_run() / "test_results.json").read_bytes()
     killed(KILLED_AMID_A_REPORT, "test", "--model.window=[1,2]")
     assert (only_run() / "test_results.json").read_bytes() == before
-
-
-@contextmanager
-def largest_file(size):
-    """As a disk that takes no file of more than so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(trained):

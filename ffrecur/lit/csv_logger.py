@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -15,30 +16,54 @@ from ffrecur.files import replacing
 class ContinuedWriter(ExperimentWriter):
     """Lightning's writer, which would delete an earlier metrics.csv: this one keeps its rows, or those before `first_step`.
 
-    What comes after the checkpoint that a run goes on from is logged once more. The file is written whole.
+    What comes after the checkpoint that a run goes on from is logged once more. Rows are added at the end of the file,
+    whole or not at all; for the first row and for new columns it is written anew.
     """
 
     def __init__(self, log_dir: str, first_step: int | None) -> None:
-        self.earlier: list[dict[str, str]] = []
         self.first_step = first_step
+        self.opened = False  # whether a row has been written
         super().__init__(log_dir)
 
     def _check_log_dir_exists(self) -> None:
-        if Path(self.metrics_file_path).is_file():
-            with Path(self.metrics_file_path).open(newline="") as file:
-                rows = csv.DictReader(file)
-                self.earlier = [row for row in rows if self.first_step is None or int(row["step"]) < self.first_step]
-                self.metrics_keys = list(rows.fieldnames or [])
+        self.metrics_keys = list(self.rows()[0]) if self.rows() else []
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of the file that are kept."""
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [
+                row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
+            ]
 
     def save(self) -> None:
-        """Write all rows, those of earlier parts of the run first."""
+        """Write what has been logged since the last time."""
         if not self.metrics:
             return
-        self._record_new_keys()
-        with replacing(self.metrics_file_path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
-            writer.writeheader()
-            writer.writerows([*self.earlier, *self.metrics])
+        if self._record_new_keys() or not self.opened:
+            rows = self.rows()
+            with replacing(self.metrics_file_path) as temporary, temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+                writer.writeheader()
+                writer.writerows([*rows, *self.metrics])
+            self.opened, self.first_step = True, None
+        else:
+            self.append()
+        self.metrics = []
+
+    def append(self) -> None:
+        """Add rows at the end; if the disk takes a part of them only, take that back and raise its error."""
+        path = Path(self.metrics_file_path)
+        size = path.stat().st_size
+        try:
+            with path.open("a", newline="") as file:
+                csv.DictWriter(file, fieldnames=self.metrics_keys).writerows(self.metrics)
+        except OSError:
+            with path.open("r+") as file:
+                file.truncate(size)
+            raise
 
 
 class ContinuedCSVLogger(CSVLogger):
@@ -49,6 +74,12 @@ class ContinuedCSVLogger(CSVLogger):
             save_dir=str(Path(folder).parent), name=Path(folder).name, version="", flush_logs_every_n_steps=1
         )
         self.first_step = first_step
+
+    def lacks(self, step: int, figures: Mapping[str, float]) -> bool:
+        """Whether there are figures, and no row of this step has the last of them."""
+        return bool(figures) and not any(
+            int(row["step"]) == step and row.get([*figures][-1]) for row in self.experiment.rows()
+        )
 
     @property
     @rank_zero_experiment

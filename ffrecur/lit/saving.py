@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ffrecur.errors import UserError
 from ffrecur.files import replacing
+from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.runs import LAST, notice
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -76,12 +77,33 @@ class LastCheckpoint(Checkpoint):
     `Stopped` raised. A second signal ends the process at once. Amid an epoch last.ckpt is written only after a batch that
     took an optimiser step, and never after the epoch's last, which the checkpoint of the epoch's end follows. Of several
     processes all stop after the same batch, also where only one was asked to.
+
+    An epoch's figures are logged after the checkpoint of its end, which holds them too: if the process is killed in
+    between, the run that goes on from there logs them.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self.path, self.seconds = folder / LAST, seconds
         self.saved_at, self.saved_step = 0.0, -1
         self.received = 0  # the number of the first signal
+        self.figures: dict[str, float] = {}  # of the epoch that has just ended
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the figures of the epoch, in the checkpoint of its end."""
+        return {"figures": self.figures}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the figures of the epoch that had ended."""
+        self.figures = dict(state_dict["figures"])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the figures of the epoch that had ended, if they have not been; a finished run gets no further than this."""
+        figures, self.figures = self.figures, {}
+        step = int(figures.pop("step", 0))
+        if any(isinstance(logger, ContinuedCSVLogger) and logger.lacks(step, figures) for logger in trainer.loggers):
+            for logger in trainer.loggers:
+                logger.log_metrics(figures, step)
+                logger.save()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen in place of Lightning, which ends with exit code 0 after SIGTERM and amid a batch after SIGINT.
@@ -110,8 +132,11 @@ class LastCheckpoint(Checkpoint):
             self.stop(number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save."""
+        """Save, with the epoch's figures."""
+        named = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
+        self.figures = {"step": trainer.global_step - 1, "epoch": trainer.current_epoch, **named}
         self.save(trainer)
+        self.figures = {}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if a signal has come in the last batch of the epoch before, or after it: now its figures are logged."""
