@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     own, options = parse(parser)
     try:
+        if not own.run.is_dir():
+            raise UserError(f"run is '{own.run}', but must be a run folder")
         net, data = ffrecur.load(own.run), load_data(str(own.run / "config.yaml"), options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -39,8 +39,9 @@ def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
     results = json.loads((folder / "validation_results.json").read_text())
     assert zero == ["0.0", f"{results['head_bits_per_character']:.3f}", f"{results['head_accuracy']:.1%}"]
     assert two == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
-    monkeypatch.setattr(sys, "argv", ["script", str(tales / "nowhere")])
-    with pytest.raises(SystemExit) as end:
-        goodness_weight.main()
-    assert end.value.code == 2
-    assert "error: checkpoint is" in capsys.readouterr().err
+    for path in (tales / "nowhere", folder / "best.ckpt"):
+        monkeypatch.setattr(sys, "argv", ["script", str(path)])
+        with pytest.raises(SystemExit) as end:
+            goodness_weight.main()
+        assert end.value.code == 2
+        assert capsys.readouterr().err == f"error: run is '{path}', but must be a run folder\n"
