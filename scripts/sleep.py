@@ -16,7 +16,7 @@ from compare_text import FIGURES, TASKS, table
 from matplotlib.figure import Figure
 from study import Found, parse, study
 
-PHASES = (0, 1, 2, 4, 8, 16, 32, 64)
+PHASES = (0, 1, 2, 4, 8, 16, 32, 64, 256)
 
 
 def draw_sleep(found: Found, phases: list[int]) -> Figure:
@@ -43,7 +43,7 @@ def main() -> None:
     task = str(TASKS / "sleep.yaml")
     trainings = {f"sleep {phase}": (task, [f"--model.sleep={phase}"]) for phase in own.phases}
     found = study(trainings, own.seeds, own.root / "study.json", options, FIGURES, "best")
-    print(table(found, {}))
+    print(table({name: found[name] for name in trainings}, {}))
     draw_sleep(found, own.phases).savefig(own.root / "sleep.png", dpi=120)
 
 
