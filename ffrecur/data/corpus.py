@@ -26,13 +26,13 @@ class WindowLoader(TensorLoader):
     The last symbol of a window is the one to predict; `index` numbers the places.
     """
 
-    def __init__(self, text: Text, window: int, *arguments: object) -> None:
-        self.text, self.window, self.places = text, window, Places(text, window)
-        super().__init__([self.places], *arguments)  # type: ignore[arg-type]
+    def __init__(self, text: Text, places_M: Tensor | Places, window: int, *arguments: object) -> None:
+        super().__init__([places_M], *arguments)  # type: ignore[arg-type]
+        self.text, self.places_M, self.window = text, places_M, window
 
     def take(self, part: Tensor) -> tuple[Tensor, ...]:
         """Return the windows of some places."""
-        return windows_at(self.text, self.places[part], self.window + 1), part
+        return windows_at(self.text, self.places_M[part], self.window + 1), part
 
 
 class CorpusDataModule(LightningDataModule):
@@ -222,4 +222,5 @@ class CorpusDataModule(LightningDataModule):
         if text is None:
             raise RuntimeError("call setup() first")
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        return WindowLoader(text, self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done)
+        here = Places(text, self.window)
+        return WindowLoader(text, here, self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done)
