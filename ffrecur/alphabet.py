@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from ffrecur.errors import UserError, check_setting
 PAPER_ALPHABET = "abcdefghijklmnopqrstuvwxyz ;,."  # the 30 symbols of the paper's fables
 Unknown = Literal["drop", "replace", "error"]
 UNKNOWN = ("drop", "replace", "error")
+WHITE_SPACE = [code for code in range(0x3001) if chr(code).isspace()]  # U+3000 is the last of Unicode
 
 
 class Alphabet:
@@ -50,53 +52,67 @@ class Alphabet:
         folded = [symbol for symbol in symbols if symbol != symbol.lower()] if fold_case else []
         check_setting(not folded, "alphabet", symbols, "in lower case, or fold_case false")
         self.symbols, self.fold_case, self.unknown = symbols, fold_case, unknown
-        self._number = {symbol: number for number, symbol in enumerate(symbols)}
         self._codes = code_points(symbols)
+        # The number of every code point; those beyond the table share its last entry, which is no symbol's.
+        self._table = np.full(max(*self._codes.tolist(), *WHITE_SPACE) + 2, -1, np.int32)
+        self._table[WHITE_SPACE] = symbols.find(" ")
+        self._table[self._codes] = np.arange(len(symbols))
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     def fold(self, text: str) -> str:
         """Return the text as the alphabet sees it: lower-cased if so set, and white space that is no symbol as spaces."""
-        text = text.lower() if self.fold_case else text
+        text = self.lower(text)
         for character in set(text) - set(self.symbols):
             if character.isspace():
                 text = text.replace(character, " ")
         return text
 
+    def lower(self, text: str) -> str:
+        """Return the text lower-cased if so set."""
+        return text.lower() if self.fold_case else text
+
+    def look_up(self, codes_N: np.ndarray) -> np.ndarray:
+        """Return the numbers of code points `(N,)` int32, -1 for those that are not symbols; case is not folded."""
+        return self._table.take(codes_N, mode="clip")
+
     def unknown_in(self, text: str) -> Counter[str]:
         """Count the characters of a text that are not symbols, after folding."""
-        counts = Counter(self.fold(text))
-        return Counter({character: count for character, count in counts.items() if character not in self._number})
+        codes_N = code_points(self.fold(text))
+        return Counter(characters(codes_N[self.look_up(codes_N) < 0]))
 
     def encode(self, text: str) -> Tensor:
         """Return the numbers of a text's characters, `(N,)` int64; N is smaller than the text where some are dropped.
 
         Raises `UserError` for a character that is not a symbol, if that is the policy.
         """
-        folded = self.fold(text)
-        different, place_N = np.unique(code_points(folded), return_inverse=True)
-        replacement = self._number[" "] if self.unknown == "replace" else -1
-        table = np.array([self._number.get(chr(code), replacement) for code in different], np.int64)
-        numbers_N = table[place_N]
+        numbers_N = self.look_up(code_points(self.lower(text)))
         unknown_N = numbers_N < 0
-        if self.unknown == "error" and unknown_N.any():
+        if self.unknown == "replace":
+            numbers_N[unknown_N] = self.symbols.index(" ")
+        elif self.unknown == "error" and unknown_N.any():
             place = int(unknown_N.argmax())
+            character = self.fold(text)[place]
             raise UserError(
-                f"the text has {folded[place]!r} at character {place + 1}, which is not in the alphabet {shown(self.symbols)}; "
+                f"the text has {character!r} at character {place + 1}, which is not in the alphabet {shown(self.symbols)}; "
                 "choose another alphabet, or unknown drop or replace"
             )
-        return torch.from_numpy(numbers_N[~unknown_N])
+        return torch.from_numpy(numbers_N[numbers_N >= 0].astype(np.int64))
 
     def decode(self, numbers: Tensor | Sequence[int]) -> str:
         """Return the text of numbers `(N,)`."""
-        codes = self._codes[numbers.cpu() if isinstance(numbers, Tensor) else np.asarray(numbers, np.int64)]
-        return codes.tobytes().decode("utf-32-le", "surrogatepass")
+        return characters(self._codes[numbers.cpu() if isinstance(numbers, Tensor) else np.asarray(numbers, np.int64)])
 
 
 def code_points(text: str) -> np.ndarray:
     """Return the code points of a text's characters, `(N,)` uint32, lone surrogates included."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def characters(codes_N: np.ndarray) -> str:
+    """Return the text of code points `(N,)` uint32, the inverse of `code_points`."""
+    return codes_N.tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def shown(symbols: str) -> str:
@@ -116,11 +132,24 @@ def learn_alphabet(text: str, minimum_count: int = 1, fold_case: bool = True) ->
     >>> learn_alphabet("Banana\nbread", minimum_count=2)
     'abn'
     """
-    check_setting(minimum_count >= 1, "minimum_count", minimum_count, "at least 1")
-    text = text.lower() if fold_case else text
+    return choose_symbols(count_characters([text.lower() if fold_case else text]), minimum_count)
+
+
+def count_characters(parts: Iterable[str]) -> Counter[str]:
+    """Count the characters of a text that comes in parts; white space counts as a space."""
+    count_of = np.zeros(sys.maxunicode + 1, np.int64)
+    for part in parts:
+        found = np.bincount(code_points(part))
+        count_of[: len(found)] += found
     counts: Counter[str] = Counter()
-    for character, count in Counter(text).items():
-        counts[" " if character.isspace() else character] += count
+    for code in count_of.nonzero()[0].tolist():
+        counts[" " if chr(code).isspace() else chr(code)] += int(count_of[code])
+    return counts
+
+
+def choose_symbols(counts: Counter[str], minimum_count: int) -> str:
+    """Return the symbols of `learn_alphabet` from the counts of a text's characters; raises the same errors."""
+    check_setting(minimum_count >= 1, "minimum_count", minimum_count, "at least 1")
     symbols = "".join(sorted(symbol for symbol, count in counts.items() if count >= minimum_count))
     if len(symbols) < 2:
         raise UserError(

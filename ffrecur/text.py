@@ -46,6 +46,27 @@ def places(text: Text, window: int) -> Tensor:
     return predicted_N.nonzero().squeeze(1)
 
 
+class Places:
+    """What `places` returns, without holding it: 16 bytes a document instead of 8 a place.
+
+    Stands for the tensor wherever only `len` and indexing by an index `(B,)` are asked for.
+
+    >>> Places(make_text([torch.arange(4), torch.arange(3)], symbols=4), window=2)[torch.tensor([0, 2])]
+    tensor([2, 6])
+    """
+
+    def __init__(self, text: Text, window: int) -> None:
+        # The places of a document are its last ones, so each is as far from its document's end in the text as in the list.
+        self.stops = (text.begins.diff() - window).clamp(min=0).cumsum(0)
+        self.shifts = text.begins[1:] - self.stops
+
+    def __len__(self) -> int:
+        return int(self.stops[-1])
+
+    def __getitem__(self, index_B: Tensor) -> Tensor:
+        return index_B + self.shifts[torch.searchsorted(self.stops, index_B, right=True)]
+
+
 def document_begins(text: Text, places_M: Tensor) -> Tensor:
     """Return the index of the first symbol of each place's document, `(M,)`."""
     return text.begins[torch.searchsorted(text.begins, places_M, right=True) - 1]

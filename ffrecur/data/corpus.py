@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, learn_alphabet, shown
+from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
 from ffrecur.data.documents import compile_separator, read_documents, split_documents
+from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import UserError, check_setting
-from ffrecur.text import Text, make_text, places, symbol_type, windows_at
+from ffrecur.text import Places, Text, windows_at
 
 LEARNED = "learned"  # no alphabet: it has an e twice
 
@@ -24,7 +26,7 @@ class WindowLoader(TensorLoader):
     The last symbol of a window is the one to predict; `index` numbers the places.
     """
 
-    def __init__(self, text: Text, places_M: Tensor, window: int, *arguments: object) -> None:
+    def __init__(self, text: Text, places_M: Tensor | Places, window: int, *arguments: object) -> None:
         super().__init__([places_M], *arguments)  # type: ignore[arg-type]
         self.text, self.places_M, self.window = text, places_M, window
 
@@ -38,7 +40,7 @@ class CorpusDataModule(LightningDataModule):
 
     Splits are by document, before windows are cut: no window has characters of two documents. Without a test split the
     validation documents test too, and the log says so. After `setup` there are `description`, `alphabet`, `train_text`,
-    `validation_text`, `test_text` and the documents as strings, `train_documents` and so on.
+    `validation_text`, `test_text` and the documents as strings, `train_documents` and so on, decoded when asked for.
 
     Args:
         source: "bundled" (300 fables of our own); a text file; a folder of them, or of a data set; or a hub id.
@@ -68,9 +70,9 @@ class CorpusDataModule(LightningDataModule):
     train_text: Text | None = None
     validation_text: Text
     test_text: Text
-    train_documents: list[str]
-    validation_documents: list[str]
-    test_documents: list[str]
+    train_documents: DecodedDocuments
+    validation_documents: DecodedDocuments
+    test_documents: DecodedDocuments
 
     def __init__(
         self,
@@ -127,12 +129,15 @@ class CorpusDataModule(LightningDataModule):
             train, validation = split_documents(self.source, train, own["validation_size"], own["split_seed"])
         self.alphabet = self.make_alphabet(train)
         self.description = source.description
-        self.train_documents, self.train_text = self.encode("training", train)
-        self.validation_documents, self.validation_text = self.encode("validation", validation)
-        self.test_documents, self.test_text = self.validation_documents, self.validation_text
+        splits = {"training": train, "validation": validation} | ({} if test is None else {"test": test})
+        encoded = {name: self.encode(name, documents) for name, documents in splits.items()}
+        self.train_text, self.validation_text = encoded["training"][0], encoded["validation"][0]
+        self.test_text = encoded.get("test", encoded["validation"])[0]
+        self.train_documents = DecodedDocuments(self.alphabet, self.train_text)
+        self.validation_documents = DecodedDocuments(self.alphabet, self.validation_text)
+        self.test_documents = DecodedDocuments(self.alphabet, self.test_text)
         what = "no test split: the validation documents test too, so test figures are validation figures"
         if test is not None:
-            self.test_documents, self.test_text = self.encode("test", test)
             what = f"{len(test):,} test ({len(self.test_text.symbols_N):,})"
         rank_zero_info(
             f"{source.description}; documents (characters): {len(train):,} train ({len(self.train_text.symbols_N):,}), "
@@ -140,50 +145,54 @@ class CorpusDataModule(LightningDataModule):
         )
         rank_zero_info(
             f"alphabet of {len(self.alphabet)}: {shown(self.alphabet.symbols)}; "
-            f"{self.count_unknown({'training': train, 'validation': validation} | ({'test': test} if test else {}))}"
+            f"{self.what_is_unknown({name: counts for name, (_, counts) in encoded.items()})}"
         )
 
     def make_alphabet(self, documents: Sequence[str]) -> Alphabet:
         """Return the alphabet that was given, or the one that the training documents have."""
         symbols, fold_case = self.hparams["alphabet"], self.hparams["fold_case"]
-        if symbols == LEARNED:
-            seen = " ".join(document[: self.hparams["document_length"]] for document in documents)
-            symbols = self.stored_alphabet or learn_alphabet(seen, self.hparams["minimum_count"], fold_case)
+        if symbols == LEARNED and self.stored_alphabet:
+            symbols = self.stored_alphabet
+        elif symbols == LEARNED:
+            seen = (document[: self.hparams["document_length"]] for document in documents)
+            counts = count_characters(chunks(text.lower() if fold_case else text for text in seen))
+            symbols = choose_symbols(counts, self.hparams["minimum_count"])
         return Alphabet(symbols, fold_case, self.hparams["unknown"])
 
-    def count_unknown(self, splits: Mapping[str, Sequence[str]]) -> str:
+    def what_is_unknown(self, splits: Mapping[str, Counter[str]]) -> str:
         """Return a phrase for the log: what becomes of the characters that are no symbols, and how many there are."""
         phrases = []
-        for name, documents in splits.items():
-            counts: Counter[str] = Counter()
-            for document in documents:
-                counts.update(self.alphabet.unknown_in(document))
+        for name, counts in splits.items():
             most = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
             phrases.append(f"{counts.total():,} in the {name} documents" + (f" ({most})" if most else ""))
         policy = {"drop": "dropped", "replace": "replaced by spaces", "error": "refused"}[self.alphabet.unknown]
         return f"other characters are {policy}: {', '.join(phrases)}"
 
-    def encode(self, name: str, documents: Sequence[str]) -> tuple[list[str], Text]:
-        """Return documents as the model sees them, cut to their length, as strings and as numbers.
+    def encode(self, name: str, documents: Sequence[str]) -> tuple[Text, Counter[str]]:
+        """Return documents in numbers, cut to their length, and how often their characters are which other than symbols.
 
         Raises `UserError` for no document, for one without a single window, and for characters that the alphabet refuses.
         """
         if not documents:
             raise UserError(f"data.source is {self.source!r}, which has no text for {name}")
-        encoded = []
+        text, unknown = encode_documents(self.alphabet, documents, self.hparams["document_length"])
+        if int(text.begins.diff().min()) <= self.window or (unknown and self.alphabet.unknown == "error"):
+            self.refuse_first(name, documents)
+        return text, unknown
+
+    def refuse_first(self, name: str, documents: Sequence[str]) -> NoReturn:
+        """Raise `UserError` for the first document that cannot be used, of which there must be one."""
         for number, document in enumerate(documents, start=1):
             which = f"data.source is {self.source!r}, whose {name} document {number} ({document[:30]!r})"
             try:
-                numbers = self.alphabet.encode(document)[: self.hparams["document_length"]]
+                count = len(self.alphabet.encode(document))
             except UserError as error:
                 raise UserError(f"{which}: {error}") from error
-            if len(numbers) <= self.window:
+            if count <= self.window:
                 raise UserError(
-                    f"{which} has {len(numbers)} characters of the alphabet, but must have more than the window's "
-                    f"{self.window}"
+                    f"{which} has {count} characters of the alphabet, but must have more than the window's {self.window}"
                 )
-            encoded.append(numbers.to(symbol_type(len(self.alphabet))))  # int64 would take eight times the memory
-        return [self.alphabet.decode(numbers) for numbers in encoded], make_text(encoded, len(self.alphabet))
+        raise AssertionError("all documents can be used")
 
     def train_dataloader(self) -> WindowLoader:
         """Batches of the training windows, in a new order each epoch."""
@@ -213,6 +222,5 @@ class CorpusDataModule(LightningDataModule):
         if text is None:
             raise RuntimeError("call setup() first")
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        return WindowLoader(
-            text, places(text, self.window), self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done
-        )
+        here = Places(text, self.window)
+        return WindowLoader(text, here, self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done)

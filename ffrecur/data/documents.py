@@ -15,6 +15,8 @@ from ffrecur.errors import UserError, check_setting
 
 TABLES = (".parquet", ".json", ".jsonl", ".csv", ".arrow")  # what `datasets` reads, by the ending of the name
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
+PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
+WHITE_SPACE = re.compile(r"\s")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -90,10 +92,23 @@ def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
     >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
     ['one line', 'two']
     """
-    places = [] if separator is None else [match.span() for match in separator.finditer(text)]
-    starts, stops = [0, *(stop for _, stop in places)], [*(start for start, _ in places), len(text)]
-    parts = (" ".join(text[start:stop].split()) for start, stop in zip(starts, stops, strict=True))
-    return [part for part in parts if part]
+    documents, start = [], 0
+    for match in () if separator is None else separator.finditer(text):
+        documents.append(with_single_spaces(text, start, match.start()))
+        start = match.end()
+    documents.append(with_single_spaces(text, start, len(text)))
+    return [document for document in documents if document]
+
+
+def with_single_spaces(text: str, start: int, stop: int) -> str:
+    """Return a part of a text, white space of any kind and length as a space, without any at either end."""
+    pieces = []
+    while start < stop:
+        space = WHITE_SPACE.search(text, start + PIECE, stop)  # not amid a word
+        end = space.start() if space else stop
+        pieces.append(" ".join(text[start:end].split()))
+        start = end
+    return " ".join(piece for piece in pieces if piece)
 
 
 def read_text(source: str, file: Path) -> str:
@@ -109,7 +124,7 @@ def read_text(source: str, file: Path) -> str:
         raise UserError(
             f"data.source is {source!r}, whose file {file.name} cannot be read: {error.strerror}"
         ) from error
-    if not text.strip():
+    if not text or text.isspace():
         raise UserError(f"data.source is {source!r}, whose file {file.name} is empty")
     return text
 

@@ -11,11 +11,16 @@ from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import CommonError
 from ffrecur.processes import rank_slice
 from ffrecur.seeding import seeded_generator
+from ffrecur.text import Places
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """The permutation (count,) int64 of one epoch: the same for the same seed and epoch, on every machine."""
-    return torch.randperm(count, generator=seeded_generator(seed, epoch))
+    """The permutation (count,) of one epoch: the same for the same seed and epoch, on every machine.
+
+    int32 where that is enough, with the numbers that int64 would have.
+    """
+    narrow = torch.int32 if count <= torch.iinfo(torch.int32).max else torch.int64
+    return torch.randperm(count, generator=seeded_generator(seed, epoch), dtype=narrow)
 
 
 class TensorLoader:
@@ -36,7 +41,7 @@ class TensorLoader:
 
     def __init__(
         self,
-        tensors: Sequence[Tensor | MappedImages],
+        tensors: Sequence[Tensor | MappedImages | Places],
         batch_size: int,
         shuffle: bool,
         seed: int,
@@ -84,11 +89,12 @@ class TensorLoader:
         # Nothing runs before the first batch is asked for: Lightning creates the iterator before it sets the epoch.
         resume_at, self._resume_at = self._resume_at, None
         first = resume_at["batches"] if resume_at is not None and resume_at["epoch"] == self.epoch else 0
-        order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else torch.arange(self.count)
+        order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else None
         for batch in range(first, len(self)):
             start = batch * self.batch_size
             stop = self.count if batch == len(self) - 1 else start + self.batch_size
-            part = order[start:stop][rank_slice(stop - start, self.rank, self.num_replicas)]
+            batch_B = torch.arange(start, stop) if order is None else order[start:stop]
+            part = batch_B[rank_slice(stop - start, self.rank, self.num_replicas)].long()
             self._handed_out = batch + 1
             yield self.take(part)
 

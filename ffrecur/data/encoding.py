@@ -1,0 +1,93 @@
+"""From documents as strings to one tensor of symbols and back, some characters at a time so that large text fits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+import numpy as np
+import torch
+
+from ffrecur.alphabet import Alphabet, characters, code_points
+from ffrecur.text import Text, symbol_type
+
+CHUNK = 1 << 18  # characters that are encoded at a time, which takes some 30 bytes for each
+
+
+def chunks(documents: Iterable[str]) -> Iterator[str]:
+    """Return the documents one after another, a line break between each and the next, cut into parts of any length.
+
+    Documents have no line breaks, see `documents.cut`. A part has `CHUNK` characters or some more.
+    """
+    parts: list[str] = []
+    size = 0
+    for number, document in enumerate(documents):
+        parts.append("\n" if number else "")
+        for start in range(0, len(document), CHUNK):
+            parts.append(document[start : start + CHUNK])
+            size += len(parts[-1]) + 1
+            if size >= CHUNK:
+                yield "".join(parts)
+                parts, size = [], 0
+    yield "".join(parts)
+
+
+def encode_documents(
+    alphabet: Alphabet, documents: Iterable[str], longest: int | None = None
+) -> tuple[Text, Counter[str]]:
+    """Return documents in numbers as `Alphabet.encode` has them, the first `longest` of each, and what is no symbol.
+
+    Characters that are no symbols are counted in the order in which they come up. Those that the alphabet refuses are
+    dropped here, so look at the count.
+    """
+    kind = symbol_type(len(alphabet))
+    symbols, begins, unknown = bytearray(), [np.zeros(1, np.int64)], Counter[str]()  # a bytearray grows in place
+    kept = 0
+    for part in chunks(alphabet.lower(document) for document in documents):
+        codes = code_points(part)
+        breaks = np.flatnonzero(codes == ord("\n"))
+        numbers = alphabet.look_up(codes)
+        other = numbers < 0
+        other[breaks] = False
+        if other.any():
+            unknown.update(characters(codes[other]))
+            if alphabet.unknown == "replace":
+                numbers[other] = alphabet.symbols.index(" ")
+        numbers[breaks] = -1
+        dropped = np.flatnonzero(numbers < 0)
+        begins.append(kept + breaks - np.searchsorted(dropped, breaks))
+        kept += len(numbers) - len(dropped)
+        symbols += torch.from_numpy(numbers[numbers >= 0]).to(kind).numpy().tobytes()
+    begins.append(np.array([kept]))
+    symbols_N = torch.frombuffer(symbols, dtype=kind) if symbols else torch.empty(0, dtype=kind)
+    text = Text(symbols_N, torch.from_numpy(np.concatenate(begins)))
+    return text if longest is None else shortened(text, longest), unknown
+
+
+def shortened(text: Text, longest: int) -> Text:
+    """Return a text with the first `longest` symbols of each document."""
+    lengths = text.begins.diff().clamp(max=longest)
+    parts = [text.symbols_N[begin : begin + length] for begin, length in zip(text.begins, lengths, strict=False)]
+    return Text(torch.cat(parts), torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]))
+
+
+class DecodedDocuments(Sequence[str]):
+    """The documents of a text as strings, as the model sees them, each decoded whenever it is asked for."""
+
+    def __init__(self, alphabet: Alphabet, text: Text) -> None:
+        self.alphabet, self.text = alphabet, text
+
+    def __len__(self) -> int:
+        return len(self.text.begins) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]  # counts from the end, and raises IndexError
+        begin, end = self.text.begins[number : number + 2].tolist()
+        return self.alphabet.decode(self.text.symbols_N[begin:end])
