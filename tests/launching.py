@@ -1,4 +1,4 @@
-"""Starts `ffrecur` as several processes, and looks at what is left of them."""
+"""Starts `ffrecur` as several processes, looks at what is left of them, and holds their weights against those of one."""
 
 import contextlib
 import json
@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from conftest import Outcome
 
 TESTS = Path(__file__).parent
 ONE = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+TOLERANCE = 1e-9  # of weights after some ten steps in float64, whose sums were taken in another order
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
@@ -70,3 +72,10 @@ def members(group):
             if int(its_group) == group and state != "Z":
                 found.append(int(folder.name))
     return sorted(found)
+
+
+def check_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for key, weight in expected.items():
+        assert weight.dtype == torch.float64
+        torch.testing.assert_close(found[key], weight, rtol=0, atol=TOLERANCE)
