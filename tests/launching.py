@@ -57,9 +57,10 @@ def starting(*command):
 
 
 def started(*command):
-    """Run such a command; return its outcome."""
+    """Run such a command, which leaves no process behind; return its outcome."""
     with starting(*command) as process:
         out, err = process.communicate(timeout=240)
+        assert not members(process.pid)
     return Outcome(process.returncode, out, err)
 
 

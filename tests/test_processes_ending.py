@@ -1,6 +1,7 @@
 """How two processes start, and how they end where something is wrong: one message, and nobody is left."""
 
 import csv
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from conftest import TINY, only_run, run
 from launching import ONE, TESTS, TORCHRUN, TWO, check_weights, started
+from test_whole_files import largest_file
 
 from ffrecur.errors import UserError
 from ffrecur.lit.runs import SameCheckpoint
@@ -33,6 +35,16 @@ def test_a_loss_that_is_not_finite_on_one_process_ends_both_with_one_error(workp
     assert line.startswith("error: the loss is nan in epoch 1, batch 1: training has diverged")
     assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3
     assert [int(row["epoch"]) for row in csv.DictReader((only_run() / "metrics.csv").open()) if row["val/error"]] == [0]
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_alone_ends_the_other_that_waits_for_it(workplace):
+    """Only the first one writes checkpoints, and the disk takes none."""
+    with largest_file(4000):
+        outcome = started("-m", "ffrecur.main", "fit", *SETTINGS, *TWO, "--trainer.logger=false")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert re.match(r"error: checkpoint '.*' cannot be written \(File too large\); there is none before it", line)
 
 
 @pytest.mark.slow

@@ -85,16 +85,14 @@ def launched(trainer: Trainer) -> list[subprocess.Popen[bytes]]:
 
 
 def end_launched(trainer: Trainer, error: BaseException | None) -> None:
-    """After an error or a signal, return when the processes that Lightning has started have ended.
+    """At the end of a command, or after an error, return when the processes that Lightning has started have ended.
 
-    What all have met they end with by themselves. Of what this one alone knows they would learn only that it has gone, by an
-    error or after minutes: they are killed.
+    With the command, and with what all have met, they end by themselves. Of what this one alone knows they would learn only
+    that it has gone, by an error or after minutes: they are killed.
     """
-    if error is None:
-        return
     processes = list(launched(trainer))
     launched(trainer).clear()  # lest Lightning sees one of them fail, and kills this process
-    until = time.monotonic() + (GRACE if met_by_all(error) else 0)
+    until = time.monotonic() + (GRACE if error is None or met_by_all(error) else 0)
     try:
         for process in processes:
             with suppress(subprocess.TimeoutExpired):
