@@ -29,7 +29,8 @@ from ffrecur.lit.parser import Mistake, Parser
 from ffrecur.lit.quiet import silence_noise
 from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
 from ffrecur.lit.runs import LAST, SameCheckpoint, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
-from ffrecur.lit.saving import LastCheckpoint, Stopped, WholeCheckpointIO, stoppable
+from ffrecur.lit.saving import LastCheckpoint, WholeCheckpointIO
+from ffrecur.lit.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
 
@@ -170,10 +171,13 @@ class CommandLine(LightningCLI):
             kwargs["enable_checkpointing"] = False
             callbacks.append(PredictionWriter(run) if self.subcommand == "predict" else Report(run, self.checkpoint))
         try:
-            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+            made: Trainer = super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             # What Lightning refuses here is one of the trainer's settings.
             raise UserError(f"trainer: {error}") from error
+        silence_notifier(made)
+        self.reserved.push(lambda kind, error, trace: end_launched(made, error))
+        return made
 
     def _checkpoints(self) -> list[Any]:
         """One callback for the best checkpoint and one for the last."""

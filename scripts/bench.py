@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 import os
 import statistics
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +29,7 @@ from bench_text import measure_text, text_table
 from ffrecur import engine, reference
 from ffrecur.data.loader import TensorLoader
 from ffrecur.lit.classifier import prepare
+from ffrecur.lit.quiet import silence_all
 from ffrecur.lit.recurrent import RecurrentModule
 
 MEMORY_ITERATIONS = (8, 16, 32, 64)
@@ -205,8 +204,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    warnings.simplefilter("ignore")  # Lightning's advice on its settings
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    silence_all()
     repetitions = 5 if options.quick else 15
     report: dict[str, Any] = {"threads": options.threads, "repetitions": repetitions}
     report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]

@@ -24,6 +24,7 @@ import torch
 
 from ffrecur.data.loader import TensorLoader
 from ffrecur.lit import RecurrentModule
+from ffrecur.lit.quiet import silence_all
 
 FEATURES, CLASSES, ITERATIONS, WARM_UP = 784, 10, 8, 5
 
@@ -92,6 +93,7 @@ class Clock(L.Callback):
 
 def train(options: argparse.Namespace) -> None:
     """Train as one of the processes; the first prints the seconds of its steps, a JSON list."""
+    silence_all()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     clock, steps = Clock(), options.steps + WARM_UP

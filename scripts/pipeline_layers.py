@@ -11,11 +11,12 @@ the second. The head is left out: negative labels are drawn uniformly.
 from __future__ import annotations
 
 import argparse
-import socket
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,14 +61,16 @@ class Task(NamedTuple):
 
 
 def exchange(mine: Tensor, width: int) -> Tensor:
-    """Send rows to the other process and receive its own at the same time, `(2B, width)`."""
-    theirs, other = mine.new_empty(len(mine), width), 1 - dist.get_rank()
-    sent = dist.isend(mine, other)
-    received = dist.irecv(theirs, other)
-    assert sent is not None
-    assert received is not None
-    sent.wait()
-    received.wait()
+    """Give rows to the other process and take its own at the same time, `(2B, width)`.
+
+    Two broadcasts under way at once: with `isend` and `irecv` gloo's threads take twice the processor's time, whatever the
+    size, and that is taken from the computing.
+    """
+    theirs = mine.new_empty(len(mine), width)
+    both = [mine, theirs] if dist.get_rank() == 0 else [theirs, mine]
+    for work in [dist.broadcast(rows, source, async_op=True) for source, rows in enumerate(both)]:
+        assert work is not None
+        work.wait()
     return theirs
 
 
@@ -87,12 +90,13 @@ def learn(net: RecurrentNet, layer: int, batch: tuple[Tensor, Tensor, Tensor], l
     """Leave the local gradients of one layer, those of `RecurrentNet.local_learning`, in `.grad`."""
     images_BD, labels_B, negatives_B = batch
     image_row_BD, cases = net.image_row(images_BD), len(labels_B)
-    # One of the two neighbours is clamped: the image, or the label. The other one moves.
-    outer, moving, clamped = net.bottom_up[0], net.top_down[0], torch.cat([image_row_BD, image_row_BD])
+    # One of the two neighbours is clamped: the image, the same for both signs, or the label. The other one moves.
+    outer, moving, clamped, signs = net.bottom_up[0], net.top_down[0], image_row_BD, 2
     if layer == 1:
         outer, moving, clamped = net.top_down[1], net.bottom_up[1], net.label_row(torch.cat([labels_B, negatives_B]))
+        signs = 1
     bias_H = net.bottom_up[layer].bias
-    outer_drive = clamped @ outer.weight.t() + bias_H
+    outer_drive = (clamped @ outer.weight.t() + bias_H).repeat(signs, 1)
     state = first_state(net, layer, image_row_BD).repeat(2, 1)
     deltas, rows = [], []
     for _ in range(learning.iterations):
@@ -102,7 +106,7 @@ def learn(net: RecurrentNet, layer: int, batch: tuple[Tensor, Tensor, Tensor], l
         slopes_2B = goodness_slopes(goodness(state), learning, net.sign)
         scale = 2 * (1 - net.damping) / (state.shape[1] * cases)
         deltas.append((slopes_2B * scale)[:, None] * state * (computed > 0))
-    summed = torch.stack(deltas).sum(dim=0)
+    summed = torch.stack(deltas).sum(dim=0).unflatten(0, (signs, -1)).sum(dim=0)
     outer.weight.grad, bias_H.grad = summed.t() @ clamped, summed.sum(dim=0)
     moving.weight.grad = torch.cat(deltas).t() @ torch.cat(rows)
 
@@ -117,30 +121,32 @@ def optimizer_of(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
+def median_step(times: Sequence[float]) -> float:
+    """Return the median seconds of a step: the first one, which makes the connections, hardly counts."""
+    return statistics.median(after - before for before, after in pairwise(times))
+
+
 @torch.no_grad()
-def train_layer(layer: int, task: Task, port: int, folder: str) -> None:
+def train_layer(layer: int, task: Task, folder: str) -> None:
     """Train one layer beside the other process; leave its parameters and the seconds of a step in the folder."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=layer, world_size=2)
+    dist.init_process_group("gloo", init_method=(Path(folder) / "meeting").as_uri(), rank=layer, world_size=2)
     net, learning = task.net(), Learning(iterations=task.iterations)
     optimizer = optimizer_of(parameters_of(net, layer))
-    start = time.perf_counter()
+    times = [time.perf_counter()]
     for batch in task.batches():
         learn(net, layer, batch, learning)
         optimizer.step()
-    seconds = (time.perf_counter() - start) / task.steps
-    torch.save((parameters_of(net, layer), seconds), Path(folder) / f"{layer}.pt")
+        times.append(time.perf_counter())
+    torch.save((parameters_of(net, layer), median_step(times)), Path(folder) / f"{layer}.pt")
     dist.destroy_process_group()
 
 
 def train_together(task: Task) -> tuple[list[list[Tensor]], float]:
     """Return the parameters of both layers after training on two processes, and the seconds of a step."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        processes.spawn(train_layer, (task, port, folder), nprocs=2)
+        processes.spawn(train_layer, (task, folder), nprocs=2)
         found = [torch.load(Path(folder) / f"{layer}.pt", weights_only=True) for layer in range(2)]
     return [[p.detach() for p in parameters] for parameters, _ in found], max(seconds for _, seconds in found)
 
@@ -150,12 +156,13 @@ def train_alone(task: Task) -> tuple[list[list[Tensor]], float]:
     net, learning = task.net(), Learning(iterations=task.iterations)
     layers = [parameters_of(net, layer) for layer in range(2)]
     optimizer = optimizer_of([*layers[0], *layers[1]])
-    start = time.perf_counter()
+    times = [time.perf_counter()]
     for images_BD, labels_B, negatives_B in task.batches():
         optimizer.zero_grad()
         local_learning(net, images_BD, labels_B, negatives_B, learning, None).loss.backward()
         optimizer.step()
-    return [[p.detach() for p in layer] for layer in layers], (time.perf_counter() - start) / task.steps
+        times.append(time.perf_counter())
+    return [[p.detach() for p in layer] for layer in layers], median_step(times)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Run by test_processes.py: `ffrecur`, but in the second process the loss of the fifth step is not finite."""
+"""Run by test_processes_ending.py: `ffrecur`, but in the second process the loss of the fifth step is not finite."""
 
 import os
 import sys

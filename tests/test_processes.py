@@ -6,26 +6,14 @@ Sums are taken in another order, so that the weights agree to rounding: 1e-9 in 
 import contextlib
 import csv
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import Outcome, make_digits, make_tales, only_run, run
+from conftest import make_digits, make_tales, run
+from launching import ONE, check_weights, together
 
-from ffrecur.errors import UserError
-from ffrecur.lit.runs import SameCheckpoint
-
-TOLERANCE = 1e-9
-TESTS = Path(__file__).parent
-ONE = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]
-TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 ADAM = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.01", "--trainer.max_epochs=2"]
 COMMON = [*ADAM, "--model.hidden_features=[12,10]", "--trainer.precision=64-true"]
 # 50 images train and 10 validate, 120 windows train and 60 validate: batches of 11, 7, 23 and 15 are cut unevenly, and
@@ -56,29 +44,9 @@ REST = {
     "none": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=none"],
     "character_backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
 }
+ON_DISK = [*SAMPLE["recurrent"], "--data.memory_limit=0"]
 EVALUATED = {"recurrent": 10, "backpropagation": 10, "dream": 2 * 30}  # samples that validate
 CONTINUED = ("recurrent", "dream")
-
-
-def as_one_of_two(script, argument, rank, port):
-    """Start a process as a job scheduler would."""
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    command = [sys.executable, TESTS / script, argument]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **place, "NODE_RANK": "0"}, **pipes)
-
-
-def run_two(script, argument):
-    """Run a script as two processes; return what each printed, and its exit code."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    both = [as_one_of_two(script, argument, rank, port) for rank in range(2)]
-    try:
-        return [(*process.communicate(timeout=300), process.returncode) for process in both]
-    finally:
-        for process in both:
-            process.kill()
 
 
 def root(name, processes):
@@ -125,10 +93,6 @@ def alone(commands):
         assert outcome.code == 0, outcome.err
 
 
-def together(commands):
-    return run_two("two_processes.py", json.dumps([[*command, *TWO] for command in commands]))
-
-
 def place(factory):
     folder = factory.mktemp("processes")
     make_digits(folder / "digits")
@@ -145,7 +109,7 @@ def sample(tmp_path_factory):
     """A folder where one process and two did the same, and what each of the two printed."""
     with place(tmp_path_factory):
         alone(fits(SAMPLE, 1) + evaluations(1))
-        yield together(fits(SAMPLE, 2) + evaluations(2) + continuations(1, 2) + [DIVERGED])
+        yield together([*fits(SAMPLE, 2), fit("disk", ON_DISK, 2), *evaluations(2), *continuations(1, 2), DIVERGED])
 
 
 @pytest.fixture(scope="module")
@@ -185,18 +149,11 @@ def check_same(name, number):
     assert events[0] == events[1]
 
 
-def check_weights(found, expected):
-    assert found.keys() == expected.keys()
-    for key, weight in expected.items():
-        assert weight.dtype == torch.float64
-        torch.testing.assert_close(found[key], weight, rtol=0, atol=TOLERANCE)
-
-
 def test_the_first_process_speaks_and_tells_an_error_once(sample):
     (out, err, code), (other_out, other_err, other_code) = sample
     assert code == other_code == 0, err + other_err
-    assert json.loads(out.splitlines()[-1]) == [0] * 10 + [2], err
-    assert json.loads(other_out.splitlines()[-1]) == [0] * 11, other_err  # Lightning kills where a child fails
+    assert json.loads(out.splitlines()[-1]) == [0] * 11 + [2], err
+    assert json.loads(other_out.splitlines()[-1]) == [0] * 12, other_err  # Lightning kills where a child fails
     errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
     assert len(errors) == 1
     assert re.match(
@@ -213,6 +170,14 @@ def test_weights_figures_and_files_are_those_of_one_process(sample, name):
     check_same(name, list(SAMPLE).index(name))
 
 
+def test_data_on_the_disk_end_at_the_weights_of_data_in_memory_bit_by_bit(sample):
+    where = [Path(f"{number}-{rank}.txt").read_text() for number in (0, len(SAMPLE)) for rank in range(2)]
+    assert where == ["Tensor", "Tensor", "MappedImages", "MappedImages"]
+    for name, weight in weights_in("recurrent", 2).items():
+        assert torch.equal(weight, weights_in("disk", 2)[name])
+    assert figures_in("disk", 2) == figures_in("recurrent", 2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REST)
 def test_so_they_are_with_every_other_setting(rest, name):
@@ -227,67 +192,6 @@ def test_another_number_of_processes_continues_to_the_same_weights(sample, name,
     if ended == 1:
         alone(command for command in continuations(begun, ended) if name in command[1])
     check_weights(weights_in(f"{name}-{begun}", ended), weights_in(name, 1))
-
-
-def test_a_batch_smaller_than_the_number_of_processes_is_refused_before_any_starts(workplace):
-    for name in ("batch_size", "evaluation_batch_size"):
-        outcome = run("fit", *COMMON, *IMAGES, *TWO, f"--data.{name}=1")
-        assert outcome.code == 2
-        assert outcome.err == f"error: data.{name} is 1, but must be at least the number of processes, 2\n"
-    assert not Path("runs").exists()
-
-
-def started(*command):
-    """Run a command that starts other processes by itself; none is left when it has ended or taken too long."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, *command], start_new_session=True, **pipes) as process:
-        try:
-            out, err = process.communicate(timeout=240)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return Outcome(process.returncode, out, err)
-
-
-def test_a_loss_that_is_not_finite_on_one_process_ends_both_with_one_error(workplace):
-    """Three steps an epoch: the first epoch ends well, and the fifth step is the second of the next."""
-    settings = [*COMMON, *IMAGES, "--data.batch_size=20"]
-    outcome = started(TESTS / "diverging_process.py", "fit", *settings, *TWO)
-    assert outcome.code == 2
-    (line,) = outcome.err.splitlines()
-    assert line.startswith("error: the loss is nan in epoch 1, batch 1: training has diverged")
-    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3
-    assert [int(row["epoch"]) for row in csv.DictReader((only_run() / "metrics.csv").open()) if row["val/error"]] == [0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]], ids=["own", "torchrun"]
-)
-def test_both_ways_to_start_on_one_machine(workplace, launcher):
-    outcome = started(*launcher, "-m", "ffrecur.main", "fit", *SAMPLE["recurrent"], *TWO)
-    assert outcome.code == 0, outcome.err
-    assert outcome.out.count("Run folder: ") == 1
-    assert outcome.out.count("epoch 1 ") == 1
-    weights = torch.load(only_run() / "last.ckpt", weights_only=True)["state_dict"]
-    assert run("fit", *SAMPLE["recurrent"], *ONE, "--trainer.default_root_dir=one").code == 0
-    (one,) = Path("one").iterdir()
-    check_weights(weights, torch.load(one / "last.ckpt", weights_only=True)["state_dict"])
-
-
-def test_processes_that_found_different_checkpoints_do_not_go_on():
-    trainer = SimpleNamespace(global_rank=1, strategy=SimpleNamespace(broadcast=lambda _: "runs/first/last.ckpt"))
-    SameCheckpoint(Path("runs/first/last.ckpt")).setup(trainer, None, "fit")
-    with pytest.raises(UserError, match=r"means runs/first/last.ckpt to the first process, but .*second.* process 1"):
-        SameCheckpoint(Path("runs/second/last.ckpt")).setup(trainer, None, "fit")
-
-
-@pytest.mark.slow
-def test_torchrun_tells_a_mistake_once(workplace):
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    outcome = started(*launcher, "-m", "ffrecur.main", "fit", *COMMON, *TWO, "--data.source=nowhere")
-    assert outcome.code != 0
-    assert len([line for line in outcome.err.splitlines() if line.startswith("error: data.source")]) == 1
 
 
 @pytest.mark.parametrize("name", EVALUATED)

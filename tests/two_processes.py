@@ -1,23 +1,28 @@
-"""Run by test_processes.py, twice at once: commands of `ffrecur`, one after another, by two processes.
+"""Run by tests, twice at once: commands of `ffrecur`, one after another, by two processes.
 
 python two_processes.py JSON, a list of argument lists. After command number i process r leaves the net that was trained as
-i-r.pt; as its last line it prints the exit codes, a JSON list.
+i-r.pt, and in i-r.txt of what type its images were; as its last line it prints the exit codes, a JSON list.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur import cli
+from ffrecur.data import ImageDataModule
 
 codes: list[int] = []
 say_what_comes_next = cli.CommandLine.after_fit
 
 
 def after_fit(self):
-    torch.save(self.model.net.state_dict(), f"{len(codes)}-{rank_zero_only.rank}.pt")
+    place = f"{len(codes)}-{rank_zero_only.rank}"
+    torch.save(self.model.net.state_dict(), f"{place}.pt")
+    if isinstance(self.datamodule, ImageDataModule):
+        Path(f"{place}.txt").write_text(type(self.datamodule.train_set.images).__name__)
     say_what_comes_next(self)
 
 

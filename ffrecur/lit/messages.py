@@ -14,12 +14,11 @@ from pathlib import Path
 import torch
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 import ffrecur.data
 import ffrecur.lit
-from ffrecur.errors import CommonError
+from ffrecur.lit.stopping import code_of_all, local_rank, met_by_all
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
@@ -29,18 +28,16 @@ PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", 
 def tell(error: BaseException, args: Sequence[str]) -> int:
     """Print what `explain` makes of an error, on standard error; return the exit code, 2.
 
-    Of several processes the first one tells an error that all of them meet; those that it started return 0 then, because
-    Lightning kills a process whose children fail. Before they know of one another, where torchrun or SLURM started them,
-    the first on each machine speaks. An error of one process alone is told by it, whichever it is.
+    Of several processes the first one tells an error that all of them meet. Before they know of one another, where torchrun
+    or SLURM started them, the first on each machine speaks. An error of one process alone is told by it, whichever it is.
     """
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
-    local_rank = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
     together = distributed.is_available() and distributed.is_initialized()
     started_together = distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ
-    if together and isinstance(error, CommonError | MisconfigurationException):
-        silent, code = rank != 0, 2 if local_rank == 0 else 0
+    if met_by_all(error):
+        silent, code = rank != 0, code_of_all(2)
     else:
-        silent, code = started_together and not together and local_rank != 0, 2
+        silent, code = started_together and not together and local_rank() != 0, 2
     if not silent:
         print(f"error: {explain(str(error), args)}", file=sys.stderr, flush=True)
     return code

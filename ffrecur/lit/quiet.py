@@ -8,13 +8,22 @@ import warnings
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
+LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
+
+
+def silence_all() -> None:
+    """Keep all that Lightning says but errors, and all warnings, off the screen: for scripts that print figures."""
+    warnings.simplefilter("ignore")
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
 
 def silence_noise() -> None:
     """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
     )
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):  # standard error is for mistakes and warnings
+    for name in LOGGERS:  # standard error is for mistakes and warnings
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setStream(sys.stdout)

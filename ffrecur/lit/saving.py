@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,31 +19,7 @@ from ffrecur.errors import UserError
 from ffrecur.files import replacing
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.runs import LAST, notice
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Stopped(BaseException):
-    """A signal has ended the command. No `Exception`, so that nothing on the way out takes it for a failure."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.code = 128 + number  # what a shell reports of a process that a signal ended
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise `Stopped` in the block, wherever it is: for all that has nothing to save."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+from ffrecur.lit.stopping import SIGNALS, Stopped, launched
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -87,6 +62,7 @@ class LastCheckpoint(Checkpoint):
         self.saved_at, self.saved_step = 0.0, -1
         self.received = 0  # the number of the first signal
         self.figures: dict[str, float] = {}  # of the epoch that has just ended
+        self.launched: list[subprocess.Popen[bytes]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the figures of the epoch, in the checkpoint of its end."""
@@ -110,13 +86,15 @@ class LastCheckpoint(Checkpoint):
 
         It brings back the handlers that were there before it when the training ends.
         """
-        self.saved_at = time.monotonic()
+        self.saved_at, self.launched = time.monotonic(), launched(trainer)
         for number in SIGNALS:
             signal.signal(number, self.note)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Note the first signal; exit at the second."""
+        """Note the first signal; at the second end the processes that this one has started, and exit."""
         if self.received:
+            for process in self.launched:
+                process.kill()
             os._exit(128 + number)
         self.received = number
         notice(f"\n{signal.Signals(number).name}: finishing the batch and saving; once more ends at once")
@@ -129,7 +107,7 @@ class LastCheckpoint(Checkpoint):
         done = batch_idx + 1
         if (number or late) and done % trainer.accumulate_grad_batches == 0 and done < trainer.num_training_batches:
             self.save(trainer)
-            self.stop(number)
+            self.stop(trainer, number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, with the epoch's figures."""
@@ -142,7 +120,7 @@ class LastCheckpoint(Checkpoint):
         """Stop if a signal has come in the last batch of the epoch before, or after it: now its figures are logged."""
         number, _ = self.agreed(trainer)
         if number and self.saved_step == trainer.global_step:
-            self.stop(number)
+            self.stop(trainer, number)
 
     def agreed(self, trainer: Trainer) -> tuple[int, bool]:
         """Return the signal that any of the processes has received, 0 for none, and whether it is time for one of them."""
@@ -159,8 +137,8 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path, weights_only=False)
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
-    def stop(self, number: int) -> None:
+    def stop(self, trainer: Trainer, number: int) -> None:
         """End the run if there is a signal's number."""
         if number:
             notice(f"Stopped. To go on: ffrecur fit --ckpt_path last, or --ckpt_path {self.path}")
-            raise Stopped(number)
+            raise Stopped(number, together=trainer.world_size > 1)
