@@ -135,3 +135,15 @@ def test_outside_of_training_a_signal_ends_both_although_one_waits_for_the_other
         assert not members(process.pid)
     assert process.returncode == 143
     assert err == ""
+
+
+@pytest.mark.slow
+def test_a_row_that_was_lost_is_logged_by_the_first_of_two(workplace):
+    """As after a kill between the checkpoint of the epoch's end and the row of metrics.csv, the last one."""
+    assert started(*FIT, *TINY, *TWO, "--trainer.max_epochs=1").code == 0
+    path = only_run() / "metrics.csv"
+    *lines, _ = (whole := path.read_text()).splitlines(keepends=True)
+    path.write_text("".join(lines))
+    outcome = started(*FIT, "--ckpt_path=last")
+    assert outcome.code == 0, outcome.err
+    assert path.read_text() == whole

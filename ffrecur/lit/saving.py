@@ -76,7 +76,9 @@ class LastCheckpoint(Checkpoint):
         """Log the figures of the epoch that had ended, if they have not been; a finished run gets no further than this."""
         figures, self.figures = self.figures, {}
         step = int(figures.pop("step", 0))
-        if any(isinstance(logger, ContinuedCSVLogger) and logger.lacks(step, figures) for logger in trainer.loggers):
+        if trainer.is_global_zero and any(
+            isinstance(logger, ContinuedCSVLogger) and logger.lacks(step, figures) for logger in trainer.loggers
+        ):
             for logger in trainer.loggers:
                 logger.log_metrics(figures, step)
                 logger.save()
