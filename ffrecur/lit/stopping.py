@@ -75,7 +75,7 @@ def silence_notifier(trainer: Trainer) -> None:
 
     It broadcasts amid whatever the processes are at: where one waits for the other already, both wait for ever.
     """
-    trainer._signal_connector._sigterm_notifier_fn = lambda number, frame: None  # type: ignore[method-assign]
+    trainer._signal_connector._sigterm_notifier_fn = lambda signum, _: None  # type: ignore[method-assign]
 
 
 def launched(trainer: Trainer) -> list[subprocess.Popen[bytes]]:
