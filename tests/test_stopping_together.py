@@ -11,7 +11,7 @@ from launching import ONE, TESTS, TORCHRUN, TWO, members, started, starting, tog
 from test_stopping import DROPOUT, check_same, loaded, rows, some_checkpoint, wait_for
 
 FIT = ["-m", "ffrecur.main", "fit"]
-EPOCHS = 8
+EPOCHS = 5
 STEPS = EPOCHS * 13  # 50 images train
 LONG = [*TINY, *DROPOUT, "--data.batch_size=4", f"--trainer.max_epochs={EPOCHS}", "--checkpoint_seconds=0.05"]
 ENDLESS = [*LONG, "--trainer.max_epochs=100000"]
