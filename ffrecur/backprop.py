@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.errors import UserError, check_sizes
 from ffrecur.functional import dropout_masks, masked, rms_normalize
+from ffrecur.seeding import draw_normal
 
 if TYPE_CHECKING:
     from ffrecur.character import CharNet
@@ -42,7 +43,7 @@ class BackpropNet(nn.Module):
         self.hidden = nn.ModuleList(layers)  # type: ignore[assignment]
         self.head = nn.Linear(widths[-1], num_classes)
         for linear in layers:
-            nn.init.normal_(linear.weight, std=(2 / linear.in_features) ** 0.5)
+            draw_normal(linear.weight, (2 / linear.in_features) ** 0.5)
         for linear in (*layers, self.head):
             nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.head.weight)

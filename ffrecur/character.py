@@ -20,6 +20,7 @@ from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise, dropout_masks, goodness, masked, rms_normalize
 from ffrecur.reference import LayerLearning, Masks, NegativeWindows, Objective, TextLoss
+from ffrecur.seeding import draw_normal
 
 States = tuple[Tensor, ...]
 
@@ -83,7 +84,7 @@ class CharNet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 2/fan_in)`; set the biases and the head to 0."""
         for linear in self.hidden:
-            nn.init.normal_(linear.weight, std=(2 / linear.in_features) ** 0.5)
+            draw_normal(linear.weight, (2 / linear.in_features) ** 0.5)
         for linear in (*self.hidden, self.head):
             nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.head.weight)

@@ -19,6 +19,7 @@ from ffrecur.errors import UserError, check_setting, check_sizes
 from ffrecur.evaluation import label_goodness
 from ffrecur.functional import damped_update, dropout_masks, goodness, masked, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
+from ffrecur.seeding import draw_normal
 
 States = tuple[Tensor, ...]
 UpdateScheme = Literal["synchronous", "alternating"]
@@ -77,7 +78,7 @@ class RecurrentNet(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 1/fan_in)`, set biases and head to 0 and the peers' mean activities to 0.5."""
         for linear in (*self.bottom_up, *self.top_down):
-            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+            draw_normal(linear.weight, linear.in_features**-0.5)
         for linear in (*self.bottom_up, self.head):
             nn.init.zeros_(linear.bias)
         nn.init.zeros_(self.head.weight)

@@ -1,9 +1,10 @@
-"""Random numbers as pure functions of what they are for."""
+"""Random numbers: streams that depend on nothing but what they are for, and first weights."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 
 def seeded_generator(*key: int) -> torch.Generator:
@@ -16,3 +17,12 @@ def seeded_generator(*key: int) -> torch.Generator:
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+def draw_normal(weight: Tensor, std: float) -> None:
+    """Fill a weight with draws from `N(0, std**2)`, of PyTorch's global generator.
+
+    One on the meta device has no numbers and is left alone: PyTorch would import its compiler there, which takes a second.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)

@@ -119,10 +119,11 @@ def run_alone(*arguments, text=""):
     return subprocess.run(command, input=text, capture_output=True, text=True, check=True)
 
 
-def test_lightning_is_not_imported(model):
+def test_lightning_and_the_compiler_are_not_imported(model):
     code = (
         "import sys; from ffrecur.generate import main; "
-        f"assert main(['--checkpoint', {str(model)!r}, '--length', '3']) == 0; assert 'lightning' not in sys.modules"
+        f"assert main(['--checkpoint', {str(model)!r}, '--length', '3']) == 0; "
+        "assert not {'lightning', 'torch._dynamo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     wrapped = f"import sys, ffrecur.main; sys.argv = ['ffrecur', 'generate', '--checkpoint', {str(model)!r}]"
