@@ -98,26 +98,45 @@ def place(factory):
     make_digits(folder / "digits")
     make_tales(folder / "tales.txt")
     torch.set_num_threads(1)
-    return contextlib.chdir(folder)
+    return folder
 
 
 DIVERGED = ["fit", *SAMPLE["recurrent"], "--model.optimizer.lr=1e300", root("diverged", 2)]
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample_runs(tmp_path_factory):
     """A folder where one process and two did the same, and what each of the two printed."""
-    with place(tmp_path_factory):
+    folder = place(tmp_path_factory)
+    with contextlib.chdir(folder):
         alone(fits(SAMPLE, 1) + evaluations(1))
-        yield together([*fits(SAMPLE, 2), fit("disk", ON_DISK, 2), *evaluations(2), *continuations(1, 2), DIVERGED])
+        commands = [*fits(SAMPLE, 2), fit("disk", ON_DISK, 2), *evaluations(2), *continuations(1, 2), DIVERGED]
+        return folder, together(commands)
 
 
 @pytest.fixture(scope="module")
-def rest(tmp_path_factory):
+def rest_runs(tmp_path_factory):
     """The same for the other settings."""
-    with place(tmp_path_factory):
+    folder = place(tmp_path_factory)
+    with contextlib.chdir(folder):
         alone(fits(REST, 1))
-        yield together(fits(REST, 2))
+        return folder, together(fits(REST, 2))
+
+
+@pytest.fixture
+def sample(sample_runs, monkeypatch):
+    """What the two printed; the test runs in their folder."""
+    folder, printed = sample_runs
+    monkeypatch.chdir(folder)
+    return printed
+
+
+@pytest.fixture
+def rest(rest_runs, monkeypatch):
+    """The same for the other settings."""
+    folder, printed = rest_runs
+    monkeypatch.chdir(folder)
+    return printed
 
 
 def weights_in(name, processes):

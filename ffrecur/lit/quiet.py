@@ -32,6 +32,7 @@ def silence_noise() -> None:
         ".*instantiate_classes.*deprecated",
         ".*LeafSpec.*deprecated",
         "Checkpoint directory .* exists and is not empty",  # the loggers have just made it
+        "The dirpath has changed from",  # a new run has a folder of its own
         "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
         "Couldn't infer the batch indices",  # predictions come in the order of the data
         "Precision .* is not supported by the model summary",  # it is about the size on the screen only
