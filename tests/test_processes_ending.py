@@ -7,9 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import TINY, only_run, run
+from conftest import TINY, largest_file, only_run, run
 from launching import ONE, TESTS, TORCHRUN, TWO, check_weights, started
-from test_whole_files import largest_file
 
 from ffrecur.errors import UserError
 from ffrecur.lit.runs import SameCheckpoint

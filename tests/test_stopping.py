@@ -161,6 +161,16 @@ def test_a_run_that_dies_before_its_epoch_is_logged_logs_it_when_it_goes_on(work
     check_same(loaded("runs"), loaded("whole"))
 
 
+def test_another_run_that_goes_on_from_there_logs_its_own_epochs_only(workplace):
+    assert run("fit", *TINY, "--trainer.max_epochs=1").code == 0
+    last = only_run() / LAST
+    last.rename("elsewhere.ckpt")
+    assert (
+        run("fit", "--ckpt_path=elsewhere.ckpt", "--trainer.max_epochs=2", "--trainer.default_root_dir=new").code == 0
+    )
+    assert {row["epoch"] for row in rows("new")} == {"1"}
+
+
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [

@@ -26,7 +26,7 @@ class ContinuedWriter(ExperimentWriter):
         super().__init__(log_dir)
 
     def _check_log_dir_exists(self) -> None:
-        self.metrics_keys = list(self.rows()[0]) if self.rows() else []
+        self.metrics_keys = [key for row in self.rows()[:1] for key in row]
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of the file that are kept."""

@@ -73,10 +73,11 @@ class LastCheckpoint(Checkpoint):
         self.figures = dict(state_dict["figures"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures of the epoch that had ended, if they have not been; a finished run gets no further than this."""
+        """Log the figures of the epoch that had ended, if this run has not; a finished one gets no further than this."""
         figures, self.figures = self.figures, {}
         step = int(figures.pop("step", 0))
-        if trainer.is_global_zero and any(
+        own = trainer.is_global_zero and trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
+        if own and any(
             isinstance(logger, ContinuedCSVLogger) and logger.lacks(step, figures) for logger in trainer.loggers
         ):
             for logger in trainer.loggers:
