@@ -12,29 +12,41 @@ from typing import Any
 import torch
 import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
+from ffrecur.command import DISK_ERRORS, closed_pipe, not_written
 from ffrecur.data import CorpusDataModule
-from ffrecur.errors import CommonError, UserError, check_setting
+from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.files import with_home
+from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
+from ffrecur.lit.boundary import Named, as_user_error, failed, named_classes
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.messages import tell
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
-from ffrecur.lit.parser import Mistake, Parser
+from ffrecur.lit.parser import Mistake, Parser, without_marks
 from ffrecur.lit.quiet import silence_noise
-from ffrecur.lit.report import EpochLines, Minutes, PredictionWriter, Report
-from ffrecur.lit.runs import LAST, SameCheckpoint, checkpoint_to_use, new_run_folder, reserved_run_folder, run_of
+from ffrecur.lit.report import Minutes, PredictionWriter, Report
+from ffrecur.lit.runs import (
+    LAST,
+    SameCheckpoint,
+    checkpoint_to_use,
+    new_run_folder,
+    reserved_run_folder,
+    run_of,
+    same_source,
+)
 from ffrecur.lit.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.text import TextModule
 from ffrecur.lit.text_report import TextSamples
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
+DEFAULT_ROOT = "runs"
 OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
 
 
@@ -42,9 +54,40 @@ class CommandLine(LightningCLI):
     """LightningCLI with a folder a run, checkpoints found by name, and typed settings that win over a checkpoint's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Run the command."""
+        """Run the command. Raises `UserError` for errors of the user's choices, see `ffrecur.lit.boundary`."""
         with ExitStack() as self.reserved:  # what is taken back if it fails
-            super().__init__(*args, **kwargs)
+            try:
+                super().__init__(*args, **kwargs)
+            except Exception as error:
+                told = self._told(error)
+                if told is None:
+                    raise
+                raise told from error
+
+    def _told(self, error: Exception) -> Exception | None:
+        """Return what to tell of an error, with the checkpoint that was written because of it; None for one of ours."""
+        if isinstance(error, OSError) and error.errno in (errno.EPIPE, *DISK_ERRORS):
+            return None
+        own = isinstance(error, UserError)
+        told: Exception | None = error if own else as_user_error(error, self._named(), self.typed)
+        if told is None and isinstance(error, MisconfigurationException):
+            told = error
+        saved = self._saved()
+        if told is None or saved is None:
+            return told
+        message = f"{one_line(told)}; the training so far is in {saved}, and fit --ckpt_path last goes on"
+        return CommonError(message) if isinstance(told, CommonError) else UserError(message)
+
+    def _named(self) -> list[Named]:
+        return list(named_classes(self.config.get(self.config.subcommand))) if hasattr(self, "config") else []
+
+    def _saved(self) -> Path | None:
+        """Return the checkpoint that was written because of an error, if one was."""
+        callbacks = self.trainer.checkpoint_callbacks if hasattr(self, "trainer") else []
+        return next((each.saved_path for each in callbacks if isinstance(each, LastCheckpoint)), None)
+
+    def _steps(self) -> int:
+        return self.trainer.global_step if hasattr(self, "trainer") else 0
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
@@ -78,21 +121,24 @@ class CommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
-        typed = list(sys.argv[1:] if args is None else args)
+        self.typed = list(sys.argv[1:] if args is None else args)
+        typed = typed_with_home(after_subcommand(self.typed, self.subcommands()))
         subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
         self.checkpoint = None
         stored: dict[str, Any] = {}
         if subcommand is not None and not {"-h", "--help"} & set(typed):
-            root = typed_value(typed, "trainer.default_root_dir") or self.trainer_defaults["default_root_dir"]
+            root = with_home(str(typed_value(typed, "trainer.default_root_dir") or DEFAULT_ROOT))
             self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
         self.stored_net: dict[str, Any] | None = None
         self.stored_optimizer: dict[str, Any] | None = None
         self.stored_step: int | None = None
+        self.training_settings: dict[str, Any] | None = None  # of the data that the net was trained on
         if self.checkpoint is not None:
             checkpoint = read_checkpoint(self.checkpoint)
             self.stored_net, self.stored_optimizer = checkpoint[NET_KEY], checkpoint.get(OPTIMIZER_KEY)
             self.stored_step = checkpoint.get("global_step")
-            stored = checkpoint.get(CONFIG_KEY, {})
+            stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
+            self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
@@ -100,7 +146,7 @@ class CommandLine(LightningCLI):
             at = typed.index(subcommand) + 1 if subcommand else 0
             first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
-        chosen = self.config[self.config.subcommand]
+        chosen = expand_home(self.config[self.config.subcommand])
         check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
@@ -113,7 +159,7 @@ class CommandLine(LightningCLI):
     def _typed_checkpoint(typed: list[str]) -> str | None:
         given = typed_value(typed, "ckpt_path")
         check_setting(given is None or isinstance(given, str), "ckpt_path", given, "a path, or last, or best")
-        return None if given == "null" else given
+        return None if given in (None, "null") else with_home(given)
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint's settings win here."""
@@ -127,9 +173,7 @@ class CommandLine(LightningCLI):
         except OSError:  # a name that no folder can have
             allowed = False
         check_setting(allowed, "trainer.default_root_dir", str(root), "a folder")
-        for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
-            value = chosen.trainer[name]
-            check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+        check_settings(chosen.trainer)
         if self.subcommand == "fit":
             seconds = chosen.checkpoint_seconds
             check_setting(seconds > 0, "checkpoint_seconds", seconds, "more than 0")
@@ -140,29 +184,22 @@ class CommandLine(LightningCLI):
             name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of several processes
             if self.subcommand == "fit" and first and not chosen.trainer.fast_dev_run:
-                run = self.reserved.enter_context(reserved_run_folder(root, name))
+                run = self.reserved.enter_context(reserved_run_folder(root, name, lambda: self._steps() > 0))
             else:
                 run = new_run_folder(root, name)
         self.run_folder = run
         trainer = self._get(self.config_init, "trainer")
-        plugins = trainer.plugins if isinstance(trainer.plugins, list) else [trainer.plugins] if trainer.plugins else []
-        kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
-        own = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-        loggers: list[Any] = [logger for logger in own if not isinstance(logger, bool | None)]
+        kwargs["plugins"] = [*listed(trainer.plugins), WholeCheckpointIO()]
+        loggers = own_loggers(trainer.logger)
         if trainer.logger in (None, True):
             # Of a run that is continued, what was logged after the checkpoint comes once more.
             purged: dict[str, Any] = {}
             if self.subcommand == "fit" and not from_another:
                 purged["purge_step"] = self.stored_step
             loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
-        given = trainer.callbacks or []
-        callbacks = list(given) if isinstance(given, list) else [given]
-        callbacks += [SameCheckpoint(self.checkpoint)] if self.checkpoint else []
-        if trainer.enable_progress_bar is not False:
-            # A file gets a line an epoch instead of a bar that would be written anew at each step.
-            on_screen = sys.stderr.isatty()
-            callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False) if on_screen else EpochLines())
-            kwargs["enable_progress_bar"] = on_screen
+        callbacks = listed(trainer.callbacks)
+        shown, kwargs["enable_progress_bar"] = progress(callbacks, trainer.enable_progress_bar)
+        callbacks += [SameCheckpoint(self.checkpoint), *shown] if self.checkpoint else shown
         if self.subcommand == "fit":
             loggers.insert(0, ContinuedCSVLogger(run, self.stored_step))
             callbacks += [Minutes(), TextSamples()]
@@ -170,11 +207,8 @@ class CommandLine(LightningCLI):
         else:
             kwargs["enable_checkpointing"] = False
             callbacks.append(PredictionWriter(run) if self.subcommand == "predict" else Report(run, self.checkpoint))
-        try:
-            made: Trainer = super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
-        except (TypeError, ValueError, RuntimeError) as error:
-            # What Lightning refuses here is one of the trainer's settings.
-            raise UserError(f"trainer: {error}") from error
+        made: Trainer = super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        check_trainer(made)
         silence_notifier(made)
         self.reserved.push(lambda kind, error, trace: end_launched(made, error))
         return made
@@ -182,10 +216,17 @@ class CommandLine(LightningCLI):
     def _checkpoints(self) -> list[Any]:
         """One callback for the best checkpoint and one for the last."""
         target = self.model.target if isinstance(self.model, NetModule) else "val/error"
-        best = ModelCheckpoint(
-            self.run_folder, filename="best", monitor=target, mode="min", enable_version_counter=False
-        )
+        best = BestCheckpoint(self.run_folder, target)
         return [best, LastCheckpoint(self.run_folder, self.config.fit.checkpoint_seconds)]
+
+    def _add_instantiators(self) -> None:
+        super()._add_instantiators()
+        assert isinstance(self.parser, Parser)
+        self.parser.tell_of(self._failed)
+
+    def _failed(self, made: type, error: Exception) -> str:
+        named = next((each for each in self._named() if each.made is made), Named("trainer", made))
+        return failed(named, error, self.typed)
 
     def _check_data(self) -> None:
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
@@ -202,6 +243,9 @@ class CommandLine(LightningCLI):
                 size,
                 f"at least the number of processes, {processes}",
             )
+        if stage in ("validate", "test") and self.training_settings is not None:
+            self.datamodule.other_source = not same_source(self.training_settings.get("source"), self.datamodule.source)
+            self.datamodule.training_settings = self.training_settings
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
             self._check_net(self.model)
@@ -252,17 +296,18 @@ def main(args: list[str] | None = None) -> int:
                 parser_class=Parser,
                 save_config_callback=RunConfig,
                 save_config_kwargs={"overwrite": True},
-                trainer_defaults={"default_root_dir": "runs", "max_epochs": 40},
+                trainer_defaults={"default_root_dir": DEFAULT_ROOT, "max_epochs": 40},
                 auto_configure_optimizers=False,
                 args=args,
             )
     except Stopped as stopped:
         return stopped.code
+    except BrokenPipeError:
+        return closed_pipe()
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        what = "a file" if error.filename is None else f"'{error.filename}'"
-        return tell(CommonError(f"{what} cannot be written: {error.strerror}"), sys.argv[1:] if args is None else args)
+        return tell(CommonError(not_written(error)), sys.argv[1:] if args is None else args)
     except (UserError, MisconfigurationException, Mistake) as error:
         return tell(error, sys.argv[1:] if args is None else args)
     return 0

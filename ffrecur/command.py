@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import io
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from ffrecur.checkpoint import kind_of
 from ffrecur.errors import UserError
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,14 +54,66 @@ def newest_run(root: str, kind: str | None = None) -> Path | None:
     return None
 
 
+def not_written(error: OSError) -> str:
+    """Return the sentence for a disk that does not take a file."""
+    what = "a file" if error.filename is None else f"'{error.filename}'"
+    return f"{what} cannot be written: {error.strerror}"
+
+
+def closed_pipe() -> int:
+    """Return the exit code of a program whose reader has seen enough, as `head` does; nothing more is written."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python complains when it flushes at exit
+    return 128 + signal.SIGPIPE
+
+
 def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
-    """Run a command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C."""
+    """Run a command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C.
+
+    A full disk, that of standard output too, is one line as well; a reader that has seen enough ends the command quietly.
+    """
     try:
         run(arguments)
     except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return 2
+        return refused(str(error))
+    except BrokenPipeError:
+        return closed_pipe()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        return refused(not_written(error))
     except KeyboardInterrupt:
         print()
         return 130  # what a shell expects of a command that was interrupted
     return 0
+
+
+def refused(message: str) -> int:
+    """Tell a mistake in one line; return the exit code, 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    return 2
+
+
+def written_out(code: int) -> int:
+    """Write what is left of the output; return the exit code, which is another one where it cannot be written.
+
+    Without this Python would print a traceback of its own as it ends.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        return closed_pipe()
+    except OSError as error:
+        sys.stdout = None  # it keeps what it could not write, and would try again
+        return refused(not_written(error))
+    return code
+
+
+def replace_unwritable() -> None:
+    """Let characters that the output cannot show, where it is not UTF-8, be written as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

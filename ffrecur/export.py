@@ -8,6 +8,7 @@ from pathlib import Path
 from ffrecur.checkpoint import load, save
 from ffrecur.command import Parser, exit_code, newest_run
 from ffrecur.errors import UserError
+from ffrecur.files import with_home
 
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
 
@@ -21,12 +22,18 @@ def make_parser() -> Parser:
         "without the optimiser's state), for ffrecur.load and ffrecur generate, or for the hub.",
     )
     parser.add_argument(
-        "--checkpoint", help="checkpoint file, run folder or exported folder; the newest run by default"
+        "--checkpoint",
+        type=with_home,
+        help="checkpoint file, run folder or exported folder; the newest run by default",
     )
     parser.add_argument(
-        "--output", required=True, help="folder for the two files; those of an earlier export are replaced"
+        "--output",
+        type=with_home,
+        required=True,
+        help="folder for the two files; those of an earlier export are replaced",
     )
-    parser.add_argument("--root", default="runs", help="where the newest run is looked for (default: %(default)s)")
+    where = "where the newest run is looked for (default: %(default)s)"
+    parser.add_argument("--root", type=with_home, default="runs", help=where)
     return parser
 
 

@@ -1,10 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and paths that begin with `~`."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -23,3 +23,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def with_home(path: str) -> str:
+    """Return a path with the home folder in place of a `~` or `~name` at its beginning; any other text as it is.
+
+    >>> with_home("runs/~")
+    'runs/~'
+    """
+    if path.startswith("~"):
+        with suppress(RuntimeError):  # ~name of nobody
+            return str(Path(path).expanduser())
+    return path

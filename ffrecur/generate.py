@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ffrecur.character import CharNet
 from ffrecur.checkpoint import load
-from ffrecur.command import Parser, exit_code, newest_run
+from ffrecur.command import Parser, exit_code, newest_run, replace_unwritable
 from ffrecur.errors import UserError, check_setting
+from ffrecur.files import with_home
 from ffrecur.sampling import stream
 from ffrecur.seeding import seeded_generator
 
@@ -24,9 +23,12 @@ def make_parser() -> Parser:
         description="Let a trained character model write on from a prompt. Standard output gets the text and nothing else.",
     )
     parser.add_argument(
-        "--checkpoint", help="checkpoint file, run folder or exported folder; the newest text run by default"
+        "--checkpoint",
+        type=with_home,
+        help="checkpoint file, run folder or exported folder; the newest text run by default",
     )
-    parser.add_argument("--root", default="runs", help="where the newest text run is looked for (default: %(default)s)")
+    where = "where the newest text run is looked for (default: %(default)s)"
+    parser.add_argument("--root", type=with_home, default="runs", help=where)
     parser.add_argument("--prompt", default="", help="text before; - reads it from standard input (default: none)")
     parser.add_argument("--length", type=int, default=300, help="characters to draw (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest (default: %(default)s)")
@@ -101,8 +103,7 @@ def run(arguments: Sequence[str]) -> None:
 
     sample(0)  # a mistake is told before anything is written
     warn_of_unknown(net, prompt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks some characters shows the others
+    replace_unwritable()
     for number in range(options.num_samples):
         print(prompt, end="", flush=True)
         for character in sample(number):
@@ -112,8 +113,4 @@ def run(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return the exit code, see `exit_code`."""
-    try:
-        return exit_code(run, arguments)
-    except BrokenPipeError:  # the reader has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-    return 0
+    return exit_code(run, arguments)

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import sys
 
+from ffrecur.command import replace_unwritable, written_out
+
 
 def entry_point() -> None:
     """Run the command that was typed, and exit with its code."""
-    arguments = sys.argv[1:]
+    replace_unwritable()
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as ended:  # after --help
+        code = ended.code if isinstance(ended.code, int) else 0
+    sys.exit(written_out(code))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; return its exit code."""
     if arguments[:1] == ["generate"]:
         from ffrecur.generate import main as generate
 
-        sys.exit(generate(arguments[1:]))
+        return generate(arguments[1:])
     if arguments[:1] == ["export"]:
         from ffrecur.export import main as export
 
-        sys.exit(export(arguments[1:]))
+        return export(arguments[1:])
     from ffrecur.cli import main  # imports Lightning, which takes seconds
 
-    sys.exit(main())
+    return main()
 
 
 if __name__ == "__main__":

@@ -1,15 +1,28 @@
-"""The parser of the command line: mistakes are `UserError`s, and null is no value."""
+"""The parser of the command line: mistakes are `UserError`s, null is no value, and what it writes it can read again."""
 
 from __future__ import annotations
 
 import functools
+import operator
 import typing
+import warnings
+from collections.abc import Callable
+from enum import Enum
+from types import UnionType
 from typing import Any
 
+import torch
+import yaml
+from jsonargparse import Namespace
 from lightning import LightningDataModule
 from lightning.pytorch.cli import LightningArgumentParser
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ffrecur.errors import UserError
+
+NOT_WRITTEN = "Unable to serialize instance "  # jsonargparse's text in place of a value that YAML does not have
+MADE_LATER = (Optimizer, LRScheduler, ReduceLROnPlateau)  # by the module, which tells their errors
 
 
 class Mistake(BaseException):
@@ -23,6 +36,15 @@ class Parser(LightningArgumentParser):
         """Raise the mistake."""
         raise UserError(message) from ex
 
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> Any:
+        """Add the settings of a class; one that may be a whole number or a fraction takes 1 as 1 and 1.0 as 1.0."""
+        added = super().add_class_arguments(*args, **kwargs)
+        for action in self._actions:
+            hint = getattr(action, "_typehint", None)
+            if hint is not None:
+                action._typehint = whole_numbers_first(hint)  # type: ignore[attr-defined]  # of jsonargparse
+        return added
+
     def add_instantiator(self, instantiator: Any, *args: Any, **kwargs: Any) -> None:
         """Let a `UserError` of the classes that are built pass through."""
 
@@ -35,6 +57,88 @@ class Parser(LightningArgumentParser):
                 raise Mistake(error) from error
 
         super().add_instantiator(surfacing, *args, **kwargs)
+
+    def tell_of(self, explain: Callable[[type, Exception], str]) -> None:
+        """Let `explain` make the sentence for whatever the constructor of any other class raises, such as a callback's."""
+
+        def telling(made: type, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return made(*args, **kwargs)
+            except Exception as error:
+                if isinstance(error, UserError) or issubclass(made, MADE_LATER):
+                    raise
+                raise Mistake(UserError(explain(made, error))) from error
+
+        super().add_instantiator(telling, object)
+
+    def dump(self, cfg: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Return a configuration as YAML that can be read again: without the defaults of classes that YAML cannot hold."""
+        config = plain(cfg.clone())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=f"(?s).*{NOT_WRITTEN}")
+            text: str = super().dump(config, *args, **kwargs)
+        if NOT_WRITTEN not in text:
+            return text
+        return yaml.safe_dump(without_unwritten(yaml.safe_load(text), config), sort_keys=False)
+
+
+def whole_numbers_first(hint: Any) -> Any:
+    """Return a type hint with whole numbers before fractions in a union of both.
+
+    Python keeps one union for each set of types, in the order in which it was first written anywhere.
+
+    >>> whole_numbers_first(float | int | None)
+    int | float | None
+    """
+    kinds = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else ()
+    if not {int, float} <= {kind for kind in kinds if isinstance(kind, type)} or kinds.index(int) < kinds.index(float):
+        return hint
+    return functools.reduce(operator.or_, [int, *(kind for kind in kinds if kind is not int)])
+
+
+def plain(value: Any) -> Any:
+    """Put text in place of the members of text enumerations, and of devices, in a configuration; return it."""
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, Enum) and isinstance(value, str):
+        return str(value.value)
+    if isinstance(value, Namespace | dict):
+        items = vars(value) if isinstance(value, Namespace) else value
+        for name, item in items.items():
+            items[name] = plain(item)
+    if isinstance(value, list):
+        value[:] = [plain(item) for item in value]
+    return value
+
+
+def without_unwritten(written: Any, config: Any) -> Any:
+    """Return a configuration as it was written, with text that was not written in its place, and without other such values.
+
+    These are defaults of a class: none can be typed, and without an entry the class has its default again.
+    """
+    if isinstance(written, list):
+        return [without_unwritten(*pair) for pair in zip(written, config, strict=True)]
+    if not isinstance(written, dict):
+        return written
+    items = vars(config) if isinstance(config, Namespace) else config
+    kept = {}
+    for name, value in written.items():
+        if not (isinstance(value, str) and value.startswith(NOT_WRITTEN)):
+            kept[name] = without_unwritten(value, items[name]) if isinstance(value, dict | list) else value
+        elif isinstance(items[name], str):
+            kept[name] = items[name]
+    return kept
+
+
+def without_marks(stored: Any) -> Any:
+    """Return a stored configuration without the marks that earlier versions wrote in place of values."""
+    if isinstance(stored, dict):
+        return {name: without_marks(value) for name, value in stored.items() if not _is_mark(value)}
+    return [without_marks(value) for value in stored] if isinstance(stored, list) else stored
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(NOT_WRITTEN)
 
 
 def refuse_null(made: type, settings: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -33,10 +34,11 @@ def new_run_folder(root: str | Path, name: str) -> Path:
 
 
 @contextmanager
-def reserved_run_folder(root: str | Path, name: str) -> Iterator[Path]:
+def reserved_run_folder(root: str | Path, name: str, used: Callable[[], bool]) -> Iterator[Path]:
     """Make a folder for a new run, so that another that starts in the same second takes another one.
 
-    After an exception in the block it is taken away again if nothing is in it, and the root too if that was made here.
+    After the block it is taken away again if it is not `used()`, that is if no step of training was made, and so is the root
+    if that was made here and has nothing else in it.
     """
     made_root = not Path(root).exists()
     Path(root).mkdir(parents=True, exist_ok=True)
@@ -49,12 +51,12 @@ def reserved_run_folder(root: str | Path, name: str) -> Iterator[Path]:
             continue
     try:
         yield folder
-    except BaseException:
-        with suppress(OSError):  # not empty
-            folder.rmdir()
-            if made_root:
-                Path(root).rmdir()
-        raise
+    finally:
+        if not used():
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # not empty
+                if made_root:
+                    Path(root).rmdir()
 
 
 def newest_run(root: str | Path) -> Path | None:
@@ -94,6 +96,12 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
     checkpoint = run / LAST if given == "last" else _best_or_last(run)
     notice(f"Using {checkpoint}, of the newest run.")
     return checkpoint
+
+
+def same_source(one: object, other: object) -> bool:
+    """Whether two values of `data.source` mean the same data: the same text, or the same file or folder."""
+    first, second = existing(str(one)), existing(str(other))
+    return one == other or (first is not None and second is not None and first.samefile(second))
 
 
 class SameCheckpoint(Callback):

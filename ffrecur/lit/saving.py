@@ -63,6 +63,7 @@ class LastCheckpoint(Checkpoint):
         self.received = 0  # the number of the first signal
         self.figures: dict[str, float] = {}  # of the epoch that has just ended
         self.launched: list[subprocess.Popen[bytes]] = []
+        self.saved_path: Path | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the figures of the epoch, in the checkpoint of its end."""

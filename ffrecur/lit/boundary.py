@@ -1,0 +1,169 @@
+"""Errors of what the user chose, a callback, a logger, an optimiser or a setting of the trainer, told in one sentence.
+
+Errors of ours keep their traceback. Whose an error is, its traceback tells: that of the class which the user named if no code
+of ours lies deeper than it; of the trainer's settings if Lightning raised it and nobody else's code lies in between.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from jsonargparse import Namespace
+
+from ffrecur.errors import UserError, one_line
+
+OURS = "ffrecur"
+PASSED_THROUGH = (
+    "ffrecur.cli",
+    "ffrecur.main",
+    "ffrecur.lit.parser",
+    "ffrecur.lit.boundary",
+)  # on the way to any class
+OF_THE_TRAINER = ("lightning", "multiprocessing", "pickle", "torch.distributed", "torch.profiler", "importlib")
+BASES = (
+    OURS,
+    "builtins",
+    "abc",
+    "typing",
+    "torch.nn.",
+    "lightning.pytorch.core.",
+)  # code that every class of a kind shares
+REFUSALS = (ValueError, TypeError, RuntimeError, ImportError, OSError, NotImplementedError, pickle.PicklingError)
+NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
+
+
+class Named(NamedTuple):
+    """A class that the user chose."""
+
+    setting: str  # such as trainer.callbacks
+    made: type
+
+
+def named_classes(config: Any, setting: str = "") -> Iterator[Named]:
+    """Yield the classes in a configuration that are not ours, with the settings that name them."""
+    if isinstance(config, list):
+        for item in config:
+            yield from named_classes(item, setting)
+        return
+    items = vars(config) if isinstance(config, Namespace) else config if isinstance(config, dict) else {}
+    path = items.get("class_path")
+    if isinstance(path, str) and not path.startswith(f"{OURS}."):
+        made = _class_of(path)
+        if made is not None:
+            yield Named(setting, made)
+    for name, value in items.items():
+        inner = setting if name == "init_args" else f"{setting}.{name}".lstrip(".")
+        yield from named_classes(value, inner)
+
+
+def _class_of(path: str) -> type | None:
+    module, _, name = path.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+    return made if isinstance(made, type) else None
+
+
+def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]) -> UserError | None:
+    """Return what to tell the user of an error; None if it is ours, which keeps its traceback.
+
+    `named` are the classes that the user chose, `typed` the arguments of the command line.
+    """
+    if lacks_memory(error):
+        cure = "a smaller data.batch_size or model.hidden_features takes less"
+        return UserError(f"the memory is not enough: {one_line(_cause(error))}; {cure}")
+    frames = list(_frames(error))
+    own = [depth for depth, frame in enumerate(frames) if _is_ours(frame)]
+    blamed = [(depth, each) for depth, frame in enumerate(frames) for each in named if _belongs(frame, each.made)]
+    if blamed and (not own or blamed[-1][0] > own[-1]):
+        return UserError(failed(blamed[-1][1], error, typed, frames))
+    if not own and frames and _module(frames[-1]).startswith(OF_THE_TRAINER) and isinstance(error, REFUSALS):
+        return UserError(f"trainer: {one_line(_cause(error))}")
+    return None
+
+
+def failed(named: Named, error: Exception, typed: Sequence[str], frames: Sequence[FrameType] = ()) -> str:
+    """Return the sentence for an error of a class that the user named, with what was typed to name it."""
+    what = " ".join(typed_for(named, typed)) or f"{named.setting} {named.made.__name__}"
+    cause = _cause(error)
+    return f"{what}: {type(cause).__name__}: {one_line(cause)}{_place(named, frames)}"
+
+
+def typed_for(named: Named, typed: Sequence[str]) -> list[str]:
+    """Return the arguments that chose a class, and those after it that set something of it.
+
+    >>> class EarlyStopping: ...
+    >>> args = ["fit", "--trainer.callbacks+=Timer", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "x"]
+    >>> typed_for(Named("trainer.callbacks", EarlyStopping), args)
+    ['--trainer.callbacks+=EarlyStopping', '--trainer.callbacks.monitor', 'x']
+    """
+    found: list[str] = []
+    taking = False
+    for place, arg in enumerate(typed):
+        option, _, value = arg.partition("=")
+        if option.startswith("--"):
+            name = option[2:].removesuffix("+")
+            if name == named.setting:
+                value = value or next(iter(typed[place + 1 :]), "")
+                taking = value.rpartition(".")[2] == named.made.__name__
+                found = [] if taking else found
+            elif not name.startswith(f"{named.setting}."):
+                taking = False
+        if taking:
+            found.append(arg)
+    return found
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error tells that the memory is used up: PyTorch has several kinds of it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
+
+
+def _cause(error: BaseException) -> Exception:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    assert isinstance(error, Exception)
+    return error
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Yield the frames that an error and its causes passed, the outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield from (frame for frame, _ in traceback.walk_tb(current.__traceback__))
+        current = current.__cause__
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = _module(frame)
+    return (name == OURS or name.startswith(f"{OURS}.")) and name not in PASSED_THROUGH
+
+
+def _belongs(frame: FrameType, made: type) -> bool:
+    """Whether a frame is code of a class, of one that it inherits from, or of the modules that define these."""
+    return _module(frame) in {base.__module__ for base in made.__mro__ if not base.__module__.startswith(BASES)}
+
+
+def _place(named: Named, frames: Sequence[FrameType]) -> str:
+    """Return where in a file of the user's own it happened; nothing for an installed class."""
+    for frame in reversed(frames):
+        path = Path(frame.f_code.co_filename)
+        if _belongs(frame, named.made):
+            installed = any(path.is_relative_to(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib"))
+            return "" if installed else f" ({path.name}, line {frame.f_lineno})"
+    return ""

@@ -1,0 +1,72 @@
+"""What a run's trainer gets beside what the user gives it: loggers, checkpoints, progress. What is given takes precedence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+from ffrecur.errors import check_setting
+from ffrecur.lit.report import EpochLines
+
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+LIMITS = ("accumulate_grad_batches", "check_val_every_n_epoch")
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The checkpoint with the lowest validation figure. It has a state of its own beside a user's `ModelCheckpoint`."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        super().__init__(folder, filename="best", monitor=target, mode="min", enable_version_counter=False)
+
+    @property
+    def _legacy_state_key(self) -> Any:
+        """Where checkpoints of earlier versions have the state: it was a plain `ModelCheckpoint` then."""
+        return self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+
+def listed(given: Any) -> list[Any]:
+    """Return what a setting of the trainer has: one, several or none, as a list."""
+    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+
+
+def progress(given: list[Callback], enabled: bool | None) -> tuple[list[Callback], bool]:
+    """Return our callback that shows progress, if any, and whether Lightning may have a bar.
+
+    A bar that the user gives is the only one. A file gets a line an epoch instead of a bar that would be written anew at each
+    step.
+    """
+    if enabled is False or any(isinstance(callback, ProgressBar) for callback in given):
+        return [], enabled is not False
+    if sys.stderr.isatty():
+        return [TQDMProgressBar(refresh_rate=10, leave=False)], True
+    return [EpochLines()], False
+
+
+def own_loggers(given: Any) -> list[Logger]:
+    """Return the loggers that the user gives: true, false and null are none."""
+    return [logger for logger in listed(given) if isinstance(logger, Logger)]
+
+
+def check_settings(settings: Any) -> None:
+    """Raise `UserError` for settings of the trainer that it would take and choke on later."""
+    for name in LIMITS:
+        value = settings[name]
+        check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+    check_setting(not settings.barebones, "trainer.barebones", True, "false: a run keeps its figures and checkpoints")
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Raise `UserError` for a precision that the local gradients do not have, and for processes that are copies of this one."""
+    precision = trainer.precision_plugin.precision
+    check_setting(precision in PRECISIONS, "trainer.precision", precision, " or ".join(PRECISIONS))
+    copies = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+    name = getattr(trainer.strategy, "_start_method", type(trainer.strategy).__name__)
+    check_setting(
+        not copies, "trainer.strategy", f"ddp_{name}", "auto or ddp: it starts processes as copies of this one"
+    )
