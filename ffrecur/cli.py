@@ -24,7 +24,7 @@ from ffrecur.errors import CommonError, UserError, check_setting, one_line
 from ffrecur.files import with_home
 from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.boundary import Named, as_user_error, failed, named_classes
-from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
+from ffrecur.lit.config import CONFIG_KEY, RunConfig, check_written, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.messages import tell
@@ -68,10 +68,9 @@ class CommandLine(LightningCLI):
         """Return what to tell of an error, with the checkpoint that was written because of it; None for one of ours."""
         if isinstance(error, OSError) and error.errno in (errno.EPIPE, *DISK_ERRORS):
             return None
-        own = isinstance(error, UserError)
-        told: Exception | None = error if own else as_user_error(error, self._named(), self.typed)
-        if told is None and isinstance(error, MisconfigurationException):
-            told = error
+        told: UserError | None = (
+            error if isinstance(error, UserError) else as_user_error(error, self._named(), self.typed)
+        )
         saved = self._saved()
         if told is None or saved is None:
             return told
@@ -231,6 +230,8 @@ class CommandLine(LightningCLI):
     def _check_data(self) -> None:
         """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
         stage = str(self.subcommand)
+        if stage == "fit":
+            check_written(self._parser("fit"), self.config.fit)
         if stage == "predict" and isinstance(self.model, TextModule):
             raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
         if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.errors import UserError, one_line
 
@@ -86,9 +87,29 @@ def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]
     blamed = [(depth, each) for depth, frame in enumerate(frames) for each in named if _belongs(frame, each.made)]
     if blamed and (not own or blamed[-1][0] > own[-1]):
         return UserError(failed(blamed[-1][1], error, typed, frames))
-    if not own and frames and _module(frames[-1]).startswith(OF_THE_TRAINER) and isinstance(error, REFUSALS):
-        return UserError(f"trainer: {one_line(_cause(error))}")
+    refused = isinstance(error, REFUSALS) and frames and _module(frames[-1]).startswith(OF_THE_TRAINER)
+    if isinstance(error, MisconfigurationException) or (refused and not own):
+        cause = one_line(_cause(error))
+        return UserError(f"{' '.join(trainer_settings(typed, cause)) or 'trainer'}: {cause}")
     return None
+
+
+def trainer_settings(typed: Sequence[str], message: str) -> list[str]:
+    """Return the arguments for the trainer that a message is about: those whose name or value it has.
+
+    >>> args = ["fit", "--trainer.max_epochs=2", "--trainer.accelerator", "gpu", "--data.source=gpu"]
+    >>> trainer_settings(args, "No supported gpu backend found!")
+    ['--trainer.accelerator', 'gpu']
+    """
+    found = []
+    for place, arg in enumerate(typed):
+        option, equals, value = arg.partition("=")
+        if option.startswith("--trainer."):
+            shown = [arg] if equals else list(typed[place : place + 2])
+            value = value if equals else shown[-1]
+            if option.rpartition(".")[2] in message or (len(value) > 1 and value in message):
+                found += shown
+    return found
 
 
 def failed(named: Named, error: Exception, typed: Sequence[str], frames: Sequence[FrameType] = ()) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from ffrecur.data.documents import existing
 from ffrecur.errors import UserError
@@ -50,6 +51,18 @@ class RunConfig(SaveConfigCallback):
         learned = {name: pl_module.hparams.get(name) for name, value in settings.items() if value is None}
         settings.update(learned)  # what the data told, such as the number of classes
         checkpoint[CONFIG_KEY] = {key: value for key, value in content.items() if key not in NOT_OF_THE_RUN}
+
+
+def check_written(parser: LightningArgumentParser, config: Namespace) -> None:
+    """Raise `UserError` for a configuration that could not be read again, neither from config.yaml nor from a checkpoint."""
+    content = config.clone()
+    content.config, content.ckpt_path = None, None
+    text = parser.dump(content, skip_none=False)
+    try:
+        again = parser.dump(parser.parse_string(text), skip_none=False)
+    except UserError as error:
+        raise UserError(f"the settings cannot be written so that a run can be continued: {error}") from error
+    assert again == text, "what is written means the same"
 
 
 def typed_value(args: Sequence[str], name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def check_settings(settings: Any) -> None:
     for name in LIMITS:
         value = settings[name]
         check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+    clip = settings.gradient_clip_val
+    check_setting(clip is None or clip >= 0, "trainer.gradient_clip_val", clip, "at least 0")
+    missing = settings.profiler == "xla" and find_spec("torch_xla") is None
+    check_setting(
+        not missing, "trainer.profiler", "xla", "simple, advanced or pytorch where torch_xla is not installed"
+    )
     check_setting(not settings.barebones, "trainer.barebones", True, "false: a run keeps its figures and checkpoints")
 
 

@@ -22,6 +22,30 @@ from ffrecur.lit.stopping import code_of_all, local_rank, met_by_all
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
+HABITS = {  # what other programs call it
+    "lr": "model.optimizer.lr",
+    "learning_rate": "model.optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "device": "trainer.accelerator",
+    "seed": "seed_everything",
+    "dataset": "data.source",
+    "data_dir": "data.source",
+    "data_path": "data.source",
+    "val_size": "data.validation_size",
+    "output_dir": "trainer.default_root_dir",
+    "log_dir": "trainer.default_root_dir",
+    "save_dir": "trainer.default_root_dir",
+    "resume": "ckpt_path",
+    "checkpoint": "ckpt_path",
+    "resume_from_checkpoint": "ckpt_path",
+    "layers": "model.hidden_features",
+    "hidden_size": "model.hidden_features",
+    "dropout": "model.state_dropout",
+    "scheduler": "model.lr_scheduler",
+}
+
 PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
@@ -53,7 +77,9 @@ def explain(message: str, args: Sequence[str]) -> str:
     if 'expected "subcommand"' in message:
         return f"subcommand is missing; give {_listed(SUBCOMMANDS)}"
     if match := re.search(r"[Uu]nrecognized arguments: ([^\s=]+)", message):
-        return f"{match[1]} is not an option{_nearest(match[1], ['--' + name for name in known_settings()])}"
+        meant = usual_name(match[1].removeprefix("--").removesuffix("+"))
+        nearest = f" (nearest: --{meant})" if meant else _nearest(match[1], ["--" + name for name in known_settings()])
+        return f"{match[1]} is not an option{nearest}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         return _unknown(_full_name(match[1], args))
     key, report = _innermost(message)
@@ -113,13 +139,27 @@ def _unknown(name: str) -> str:
     owners = [owner for owner, settings in settings_by_class().items() if name in settings]
     if owners:  # of another class than the one chosen
         return f"{name} is a setting of {' and '.join(owners)} only; choose the class first: --{name.split('.')[0]}={owners[0]}"
+    meant = usual_name(name)
     known = known_settings() if "." in name else [setting.split(".")[-1] for setting in known_settings()]
-    return f"{name} is not a setting{_nearest(name, known)}"
+    return f"{name} is not a setting{f' (nearest: {meant})' if meant else _nearest(name, known)}"
+
+
+def usual_name(name: str) -> str | None:
+    """Return the setting whose name ends like this one, or that other programs call so; None if there is none.
+
+    >>> usual_name("batch_size"), usual_name("model.lr"), usual_name("trainer.damping"), usual_name("dampning")
+    ('data.batch_size', 'model.optimizer.lr', 'model.damping', None)
+    """
+    last = name.rpartition(".")[2]
+    ending = [setting for setting in known_settings() if setting.rpartition(".")[2] == last and setting != name]
+    return HABITS.get(last) or next(iter(ending), None)
 
 
 def _full_name(last_part: str, args: Sequence[str]) -> str:
     typed = (arg.removeprefix("--").split("=")[0] for arg in args if arg.startswith("--"))
-    return next((name for name in typed if name == last_part or name.endswith("." + last_part)), last_part)
+    ending = [name for name in typed if name == last_part or name.endswith("." + last_part)]
+    # --model.lr rather than --model.optimizer.lr, which is accepted
+    return min(ending, key=lambda name: name.count("."), default=last_part)
 
 
 def _ill_typed(name: str, message: str) -> str:

@@ -18,6 +18,13 @@ def silence_all() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def raise_of_disk(record: logging.LogRecord) -> None:
+    """Raise the error of a closed pipe or a full disk, which ends the command; `logging` would print it and go on."""
+    error = sys.exc_info()[1]
+    if error is not None:
+        raise error
+
+
 def silence_noise() -> None:
     """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
@@ -27,6 +34,7 @@ def silence_noise() -> None:
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.setStream(sys.stdout)
+                handler.handleError = raise_of_disk  # type: ignore[method-assign]
     warnings.simplefilter("ignore", PossibleUserWarning)
     for message in (
         ".*instantiate_classes.*deprecated",

@@ -41,14 +41,17 @@ def reserved_run_folder(root: str | Path, name: str, used: Callable[[], bool]) -
     if that was made here and has nothing else in it.
     """
     made_root = not Path(root).exists()
-    Path(root).mkdir(parents=True, exist_ok=True)
+    folder = new_run_folder(root, name)
     while True:
-        folder = new_run_folder(root, name)
         try:
+            Path(root).mkdir(parents=True, exist_ok=True)
             folder.mkdir()
             break
         except FileExistsError:
-            continue
+            folder = new_run_folder(root, name)
+        except OSError as error:
+            where = f"trainer.default_root_dir is '{root}', where no folder can be made: {error.strerror}"
+            raise UserError(where) from error
     try:
         yield folder
     finally:

@@ -1,0 +1,87 @@
+"""Kind 3: what the user gives stands beside what a run has of its own, or in its place."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, only_run, run
+
+FIT = ["fit", *TINY]
+CALLBACK = "--trainer.callbacks+="
+
+
+@pytest.mark.parametrize("enabled", [[], ["--trainer.enable_progress_bar=true"]], ids=["by default", "asked for"])
+def test_a_progress_bar_of_the_users_is_the_only_one(workplace, enabled):
+    outcome = run(*FIT, *enabled, CALLBACK + "TQDMProgressBar", "--trainer.callbacks.refresh_rate=1")
+    assert outcome.code == 0, outcome.err
+    assert "Epoch 1" in outcome.err + outcome.out
+    assert "epoch 1  " not in outcome.out, "no lines of ours beside it"
+
+
+def test_a_progress_bar_where_none_is_wanted_is_refused_with_what_was_typed(workplace):
+    outcome = run(*FIT, "--trainer.enable_progress_bar=false", CALLBACK + "TQDMProgressBar")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: --trainer.enable_progress_bar=false {CALLBACK}TQDMProgressBar: ")
+
+
+@pytest.mark.parametrize("monitor", ["val/error", "train/loss"])
+def test_a_checkpoint_of_the_users_stands_beside_ours(workplace, monitor):
+    given = [CALLBACK + "ModelCheckpoint", f"--trainer.callbacks.monitor={monitor}", "--trainer.callbacks.save_top_k=3"]
+    outcome = run(*FIT, *given)
+    assert outcome.code == 0, outcome.err
+    theirs = [path for path in only_run().rglob("*.ckpt") if path.name not in ("best.ckpt", "last.ckpt")]
+    assert len(theirs) == 2, "one an epoch"
+    states = torch.load(only_run() / "last.ckpt", weights_only=True)["callbacks"]
+    assert {name.partition("{")[0] for name in states} >= {"BestCheckpoint", "ModelCheckpoint", "LastCheckpoint"}
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
+    assert run("test").code == 0
+
+
+def test_two_checkpoints_of_the_users(workplace):
+    given = [CALLBACK + "ModelCheckpoint", "--trainer.callbacks.monitor=val/error", "--trainer.callbacks.dirpath=best"]
+    given += [
+        CALLBACK + "ModelCheckpoint",
+        "--trainer.callbacks.every_n_train_steps=2",
+        "--trainer.callbacks.dirpath=steps",
+    ]
+    assert run(*FIT, *given, "--trainer.callbacks.save_top_k=-1").code == 0
+    assert len(list(Path("steps").iterdir())) == 3, "of six steps"
+    assert len(list(Path("best").iterdir())) == 1
+
+
+def test_the_best_figure_of_a_run_of_an_earlier_version_is_kept(workplace):
+    """Its state lies under the name of Lightning's class: without it the next epoch would always be the best."""
+    assert run(*FIT).code == 0
+    last = only_run() / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    own = next(name for name in checkpoint["callbacks"] if name.startswith("BestCheckpoint"))
+    state = checkpoint["callbacks"].pop(own)
+    state["best_model_score"] = torch.tensor(-1.0)  # lower than any error
+    checkpoint["callbacks"][own.replace("BestCheckpoint", "ModelCheckpoint", 1)] = state
+    torch.save(checkpoint, last)
+    before = (only_run() / "best.ckpt").read_bytes()
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=4").code == 0
+    assert (only_run() / "best.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["LearningRateMonitor"],
+        ["ModelSummary", "--trainer.callbacks.max_depth=3"],
+        ["EarlyStopping", "--trainer.callbacks.monitor=val/error"],
+        ["LambdaCallback"],
+        ["GradientAccumulationScheduler", "--trainer.callbacks.scheduling={1: 2}"],
+        ["Timer", "--trainer.callbacks.duration=00:01:00:00"],
+    ],
+    ids=lambda given: given[0],
+)
+def test_callbacks_that_work(workplace, given):
+    outcome = run(*FIT, CALLBACK + given[0], *given[1:])
+    assert outcome.code == 0, outcome.err
+    with (only_run() / "metrics.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["0", "1"]
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
