@@ -91,7 +91,10 @@ TABLE: list[tuple[list[str], str]] = [
         [*FIT, "--trainer.precision=7"],
         "trainer.precision is 7, but must be one of 64, 32, 16 or one of 'transformer-engine', 'transformer-engine-float16', '16-true', '16-mixed', 'bf16-true', 'bf16-mixed', '32-true', '64-true' or one of '64', '32', '16', 'bf16' or null",
     ),
-    ([*FIT, "--trainer.devices=0"], "`Trainer(devices='0')` value is not a valid input using cpu accelerator."),
+    (
+        [*FIT, "--trainer.devices=0"],
+        "--trainer.devices=0: `Trainer(devices='0')` value is not a valid input using cpu accelerator",
+    ),
     ([*FIT, "--config=nowhere.yaml"], "config is 'nowhere.yaml', which is not there"),
     (
         [*FIT, "--config=list.yaml"],
