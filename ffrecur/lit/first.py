@@ -1,0 +1,75 @@
+"""The callback that runs before all others: the net is there when they are set up, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, Callback, EarlyStopping, LearningRateFinder, Timer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ffrecur.data.loader import TensorLoader
+from ffrecur.errors import CommonError
+from ffrecur.lit.places import epoch_is_whole
+
+
+class First(Callback):
+    """Builds the net before the other callbacks are set up, some of which copy it; puts right what a checkpoint brings back.
+
+    What is typed wins over what a checkpoint holds: the patience of `EarlyStopping`, and the time of `max_time` or a
+    `Timer`, of which each command gets the whole. Searches for a learning rate or a batch size are for new runs.
+    """
+
+    def __init__(self) -> None:
+        self.patience: list[tuple[EarlyStopping, int]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Build the net; note what was typed."""
+        pl_module.setup(stage)
+        self.patience = [(each, each.patience) for each in trainer.callbacks if isinstance(each, EarlyStopping)]  # type: ignore[attr-defined]
+        if stage == TrainerFn.FITTING and trainer.ckpt_path is not None:
+            searches = (BatchSizeFinder, LearningRateFinder)
+            trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, searches)]  # type: ignore[attr-defined]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let what was typed win."""
+        for callback, patience in self.patience:
+            callback.patience = patience
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Timer):
+                callback._offset = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put right where Lightning would go on.
+
+        With `max_steps` it takes an epoch that is over for one that was broken off, and leaves out the next. A place in an
+        epoch becomes the batch of the present size in which it lies. Raises `UserError` for an epoch that has had more
+        batches than it may have now.
+        """
+        loop = trainer.fit_loop
+        if not loop.is_resuming:
+            return
+        epoch, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+        if epoch.current.processed == epoch.current.ready:
+            for part in (epoch.total, epoch.current):
+                part.completed = part.processed
+            loop._restarting = loop.epoch_loop.restarting = False
+            loop.reset_restart_stage()
+            loop.epoch_loop.reset_restart_stage()
+            return
+        loader = trainer.train_dataloader
+        if isinstance(loader, TensorLoader):
+            batch = loader.place(epoch.current.processed)[0]
+            behind = batches.current.processed - batches.current.completed
+            batches.current.load_state_dict({"ready": batch, "started": batch, "processed": batch})
+            batches.current.completed = batch - behind
+        done, limit = batches.current.processed, trainer.num_training_batches
+        if done >= limit and not epoch_is_whole(trainer):
+            raise CommonError(
+                f"trainer.limit_train_batches leaves {limit} batches an epoch, but the epoch that is continued has had "
+                f"{done}; give more, or continue from a checkpoint of an epoch's end"
+            )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Let figures be logged at the number of optimiser steps, however the run was continued."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
