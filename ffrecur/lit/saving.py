@@ -140,9 +140,14 @@ class LastCheckpoint(Checkpoint):
         if not step_taken(trainer):
             return
         self.remember(trainer, pl_module)
-        self.waiting = bool(number) or late or about_to_stop(trainer)
-        if self.waiting and not epoch_is_whole(trainer) and not validation_due(trainer):
+        ending = about_to_stop(trainer)
+        self.waiting = bool(number) or late or ending
+        if not self.waiting or validation_due(trainer):
+            return
+        if not epoch_is_whole(trainer):
             self.save_and_stop(trainer, number)
+        elif ending:  # by a validation that would not follow otherwise
+            self.most = self.rows(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, and stop, after a validation amid an epoch: what `on_train_batch_end` has left to be done."""
@@ -164,7 +169,7 @@ class LastCheckpoint(Checkpoint):
         """Write the checkpoint of an epoch's end."""
         self.figures = {"step": trainer.global_step - 1, "epoch": trainer.current_epoch, **figures}
         self.save(trainer)
-        self.figures = {}
+        self.figures, self.most = {}, None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if a signal has come in the last batch of the epoch before, or after it: now its figures are logged."""
@@ -189,11 +194,15 @@ class LastCheckpoint(Checkpoint):
 
     def save_and_stop(self, trainer: Trainer, number: int) -> None:
         """Write last.ckpt amid an epoch: what is logged after this, at this step, comes once more. Stop after a signal."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)]
-        self.most = len(loggers[0].experiment.rows()) if loggers and trainer.is_global_zero else None
+        self.most = self.rows(trainer)
         self.save(trainer)
         self.most = None
         self.stop(trainer, number)
+
+    def rows(self, trainer: Trainer) -> int | None:
+        """Return how many rows metrics.csv has; None where there is no such file."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)]
+        return len(loggers[0].experiment.rows()) if loggers and trainer.is_global_zero else None
 
     def stop(self, trainer: Trainer, number: int) -> None:
         """End the run if there is a signal's number."""
