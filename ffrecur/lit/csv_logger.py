@@ -37,7 +37,9 @@ class ContinuedWriter(ExperimentWriter):
         if not path.is_file():
             return []
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step]
+            rows = [
+                row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
+            ]
         return rows[: self.most]
 
     def save(self) -> None:

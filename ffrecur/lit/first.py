@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, Callback, EarlyStopping, LearningRateFinder, Timer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    EarlyStopping,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import CommonError
-from ffrecur.lit.places import epoch_is_whole
+from ffrecur.lit.places import epoch_is_whole, progress
 
 
 class First(Callback):
@@ -38,6 +45,7 @@ class First(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer):
                 callback._offset = 0
+        check_averaging(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put right where Lightning would go on.
@@ -49,7 +57,7 @@ class First(Callback):
         loop = trainer.fit_loop
         if not loop.is_resuming:
             return
-        epoch, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+        epoch, batches = progress(trainer)
         if epoch.current.processed == epoch.current.ready:
             for part in (epoch.total, epoch.current):
                 part.completed = part.processed
@@ -63,6 +71,14 @@ class First(Callback):
             behind = batches.current.processed - batches.current.completed
             batches.current.load_state_dict({"ready": batch, "started": batch, "processed": batch})
             batches.current.completed = batch - behind
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, StochasticWeightAveraging):
+                # It makes its schedule at an epoch's start, which sets rates anew.
+                optimizer = trainer.optimizers[0]
+                rates = [group["lr"] for group in optimizer.param_groups]
+                callback.on_train_epoch_start(trainer, pl_module)
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate
         done, limit = batches.current.processed, trainer.num_training_batches
         if done >= limit and not epoch_is_whole(trainer):
             raise CommonError(
@@ -73,3 +89,25 @@ class First(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Let figures be logged at the number of optimiser steps, however the run was continued."""
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
+def check_averaging(trainer: Trainer) -> None:
+    """Raise `UserError` for an average that would have no weights, or others than before where a run is continued.
+
+    Lightning would end such a training with the first weights.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(callback, StochasticWeightAveraging) or trainer.max_epochs in (None, -1):
+            continue
+        given, epochs = callback._swa_epoch_start, int(trainer.max_epochs or 0)
+        first = max(int(epochs * given) if isinstance(given, float) else given, 1)
+        last, count = callback._latest_update_epoch, callback._init_n_averaged
+        if first > epochs:
+            raise CommonError(
+                f"StochasticWeightAveraging.swa_epoch_start is {given}, but must be at most trainer.max_epochs, {epochs}"
+            )
+        if count and last - count + 2 != first:
+            raise CommonError(
+                f"StochasticWeightAveraging.swa_epoch_start is {given}, epoch {first} of {epochs}, but the run that is "
+                f"continued averages from epoch {last - count + 2} on; give swa_epoch_start={last - count + 2}"
+            )

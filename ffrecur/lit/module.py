@@ -30,7 +30,7 @@ from ffrecur.lit.optim import (
     step_plateau,
     use_rate,
 )
-from ffrecur.lit.places import broken_off, epoch_is_whole, goes_on_after, step_taken
+from ffrecur.lit.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
@@ -188,7 +188,7 @@ class NetModule(L.LightningModule, ABC):
         checkpoint[OPTIMIZER_KEY] = {**self._configured, "found_rate": self._found_rate}
         checkpoint[EPOCH_KEY] = {"sums": dict(self.epoch_sums), "warned": list(self.warned)}
         if self._trainer is not None and broken_off(self.trainer):
-            batches = self.trainer.fit_loop.epoch_loop.batch_progress
+            _, batches = progress(self.trainer)
             loops, steps = checkpoint["loops"]["fit_loop"], self.trainer.global_step
             goes_on_after(loops, batches.total.processed, batches.current.processed, steps)
 

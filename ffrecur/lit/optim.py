@@ -46,7 +46,9 @@ def grouped_optimizer(
     return optimizer
 
 
-def make_schedule(make: Callable[[Optimizer], Any] | None, optimizer: Optimizer, head_learning_rate_scale: float) -> Any:
+def make_schedule(
+    make: Callable[[Optimizer], Any] | None, optimizer: Optimizer, head_learning_rate_scale: float
+) -> Any:
     """Return the schedule, or None; one that sets rates of its own gets the head's scaled too.
 
     Raises `UserError` for settings that it refuses.

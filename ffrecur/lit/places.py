@@ -13,6 +13,11 @@ from lightning import Trainer
 BATCHES, EPOCHS, VALIDATION = "epoch_loop.batch_progress", "epoch_progress", "epoch_loop.val_loop.batch_progress"
 
 
+def progress(trainer: Trainer) -> tuple[Any, Any]:
+    """Return Lightning's counts of epochs and of batches: each has `total` and `current`, with `ready` ... `completed`."""
+    return trainer.fit_loop.epoch_progress, trainer.fit_loop.epoch_loop.batch_progress
+
+
 def step_taken(trainer: Trainer) -> bool:
     """Whether the batch that has just been trained on ended with an optimiser step, so that no gradients are waiting."""
     return not trainer.fit_loop.epoch_loop._should_accumulate()
@@ -72,6 +77,6 @@ def goes_on_with_next_epoch(loops: dict[str, Any]) -> None:
 
 def broken_off(trainer: Trainer) -> bool:
     """Whether Lightning counts an epoch as over that was left amid its batches."""
-    epoch, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress.current
-    over = epoch.ready > 0 and epoch.processed == epoch.ready
-    return over and batches.ready > 0 and not epoch_is_whole(trainer)
+    epochs, batches = progress(trainer)
+    over = epochs.current.ready > 0 and epochs.current.processed == epochs.current.ready
+    return over and batches.current.ready > 0 and not epoch_is_whole(trainer)

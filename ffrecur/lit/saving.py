@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import UserError
 from ffrecur.files import replacing
+from ffrecur.lit.averaging import keep_averaged
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.places import (
@@ -28,6 +29,7 @@ from ffrecur.lit.places import (
     goes_on_after,
     goes_on_with_next_epoch,
     goes_on_with_validation,
+    progress,
     step_taken,
     validation_due,
 )
@@ -106,10 +108,10 @@ class LastCheckpoint(Checkpoint):
         most, self.most = self.most, None
         step = int(figures.pop("step", 0))
         own = trainer.is_global_zero and trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)] if own else []
-        for logger in loggers:
-            logger.experiment.most = most
-        if any(logger.lacks(step, figures) for logger in loggers):
+        tables = [logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)] if own else []
+        for table in tables:
+            table.experiment.most = most
+        if any(table.lacks(step, figures) for table in tables):
             for logger in trainer.loggers:
                 logger.log_metrics(figures, step)
                 logger.save()
@@ -210,12 +212,17 @@ class LastCheckpoint(Checkpoint):
             notice(f"Stopped. To go on: ffrecur fit --ckpt_path last, or --ckpt_path {self.path}")
             raise Stopped(number, together=trainer.world_size > 1)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep weights that another callback has put in the place of the trained ones, such as an average of several."""
+        if self.saved_step == trainer.global_step and self.path.is_file():
+            keep_averaged(trainer, pl_module, self.path)
+
     # --- exceptions ---------------------------------------------------------------------------------------------------
 
     def remember(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember this place, after an optimiser step."""
         assert isinstance(module, NetModule)
-        batches = trainer.fit_loop.epoch_loop.batch_progress
+        _, batches = progress(trainer)
         self.place = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
@@ -247,9 +254,8 @@ class LastCheckpoint(Checkpoint):
     def save_as_of_last_step(self, trainer: Trainer, module: LightningModule) -> None:
         """See `on_exception`."""
         assert isinstance(module, NetModule)
-        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
-        batches, epoch = loop.batch_progress.current, trainer.fit_loop.epoch_progress.current
-        if self.place is None or self.place["step"] != step:
+        epoch, batches = (counts.current for counts in progress(trainer))
+        if self.place is None or self.place["step"] != trainer.global_step:
             if batches.processed != batches.ready or not step_taken(trainer):
                 return  # amid the step
             self.remember(trainer, module)

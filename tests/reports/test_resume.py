@@ -17,11 +17,18 @@ from lightning.pytorch.callbacks import Callback, Timer
 
 LAST = "last.ckpt"
 # 50 images to train on: 5 batches an epoch, 2 epochs.
-RUN = [*TINY, "--trainer.logger=false", "--trainer.enable_model_summary=false", "--data.batch_size=10", "--model.image_dropout=0.2", "--model.peer_normalization=0.03"]
+RUN = [
+    *TINY,
+    "--trainer.logger=false",
+    "--trainer.enable_model_summary=false",
+    "--data.batch_size=10",
+    "--model.image_dropout=0.2",
+    "--model.peer_normalization=0.03",
+]
 GO_ON = ["fit", "--ckpt_path=last"]
 
 
-class Boom(Exception):
+class BoomError(Exception):
     """What a callback of the user's raises."""
 
 
@@ -41,7 +48,7 @@ class At(Callback):
 
 
 def boom(trainer):
-    raise Boom
+    raise BoomError
 
 
 def kill(trainer):
@@ -61,7 +68,7 @@ def fit_with(monkeypatch, callback, *args):
     """Run `fit` with a callback before those that write checkpoints; what it raises ends the command."""
     from ffrecur import cli
 
-    with monkeypatch.context() as patch, contextlib.suppress(Boom):
+    with monkeypatch.context() as patch, contextlib.suppress(BoomError):
         patch.setattr(cli, "Minutes", lambda: callback)  # in its place among the callbacks
         return run("fit", *args)
     return None
@@ -295,7 +302,9 @@ def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, step
     check_same(place(ACCUMULATED))
 
 
-@pytest.mark.parametrize(("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), ("on_validation_start", 2)])
+@pytest.mark.parametrize(
+    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), ("on_validation_start", 2)]
+)
 def test_exception_by_a_validation_amid_an_epoch(place, monkeypatch, hook, call):
     fit_with(monkeypatch, At(hook, call, boom), *RUN, OFTEN)
     assert loaded("runs")["global_step"] == 2 * call // (1 + (hook == "on_train_batch_end"))
