@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Callback,
     EarlyStopping,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     StochasticWeightAveraging,
     Timer,
@@ -24,22 +25,33 @@ class First(Callback):
     """Builds the net before the other callbacks are set up, some of which copy it; puts right what a checkpoint brings back.
 
     What is typed wins over what a checkpoint holds: the patience of `EarlyStopping`, and the time of `max_time` or a
-    `Timer`, of which each command gets the whole. Searches for a learning rate or a batch size are for new runs.
+    `Timer`, of which each command gets the whole. A search for a learning rate is for new runs.
     """
 
     def __init__(self) -> None:
         self.patience: list[tuple[EarlyStopping, int]] = []
+        self.begun = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Build the net; note what was typed."""
         pl_module.setup(stage)
         self.patience = [(each, each.patience) for each in trainer.callbacks if isinstance(each, EarlyStopping)]  # type: ignore[attr-defined]
-        if stage == TrainerFn.FITTING and trainer.ckpt_path is not None:
-            searches = (BatchSizeFinder, LearningRateFinder)
-            trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, searches)]  # type: ignore[attr-defined]
+        if any(isinstance(each, BatchSizeFinder) for each in trainer.callbacks):  # type: ignore[attr-defined]
+            raise CommonError(
+                "trainer.callbacks has a BatchSizeFinder, but what it finds would not be kept with the run, and smaller batches "
+                "learn faster; give data.batch_size"
+            )
+        self.begun = False
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave out a search for a learning rate: the run that is continued has one. The search loads a checkpoint too."""
+        if trainer.state.fn == TrainerFn.FITTING and not self.begun:
+            kept = [each for each in trainer.callbacks if not isinstance(each, LearningRateFinder)]  # type: ignore[attr-defined]
+            trainer.callbacks = kept  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let what was typed win."""
+        self.begun = True
         for callback, patience in self.patience:
             callback.patience = patience
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -54,6 +66,7 @@ class First(Callback):
         epoch becomes the batch of the present size in which it lies. Raises `UserError` for an epoch that has had more
         batches than it may have now.
         """
+        check_rate_found(trainer)
         loop = trainer.fit_loop
         if not loop.is_resuming:
             return
@@ -71,14 +84,6 @@ class First(Callback):
             behind = batches.current.processed - batches.current.completed
             batches.current.load_state_dict({"ready": batch, "started": batch, "processed": batch})
             batches.current.completed = batch - behind
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, StochasticWeightAveraging):
-                # It makes its schedule at an epoch's start, which sets rates anew.
-                optimizer = trainer.optimizers[0]
-                rates = [group["lr"] for group in optimizer.param_groups]
-                callback.on_train_epoch_start(trainer, pl_module)
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate
         done, limit = batches.current.processed, trainer.num_training_batches
         if done >= limit and not epoch_is_whole(trainer):
             raise CommonError(
@@ -89,6 +94,31 @@ class First(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Let figures be logged at the number of optimiser steps, however the run was continued."""
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
+def catch_up(trainer: Trainer, module: LightningModule) -> None:
+    """Let callbacks that set up a training at an epoch's start do so where an epoch is continued, which Lightning does not."""
+    epochs, _ = progress(trainer)
+    if not trainer.fit_loop.is_resuming or epochs.current.processed == epochs.current.ready:
+        return
+    rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, GradientAccumulationScheduler | StochasticWeightAveraging):
+            callback.on_train_epoch_start(trainer, module)
+    for group, rate in zip(trainer.optimizers[0].param_groups, rates, strict=True):
+        group["lr"] = rate  # which a new schedule of the averaging has set anew
+
+
+def check_rate_found(trainer: Trainer) -> None:
+    """Raise `UserError` for a search for a learning rate that has found none: it says so in the log only."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, LearningRateFinder) and callback.optimal_lr is not None:
+            steps = len(callback.optimal_lr.results["lr"])
+            if callback.optimal_lr.suggestion() is None:
+                raise CommonError(
+                    f"LearningRateFinder has found no learning rate in {steps} steps; it leaves out the first 10, and is "
+                    "given no more than trainer.max_epochs allows"
+                )
 
 
 def check_averaging(trainer: Trainer) -> None:

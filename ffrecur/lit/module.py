@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.checkpoint import NET_KEY, describe
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
-from ffrecur.lit.first import First
+from ffrecur.lit.first import First, catch_up
 from ffrecur.lit.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.optim import (
     Interval,
@@ -185,7 +185,8 @@ class NetModule(L.LightningModule, ABC):
         """
         check_tensors("weight", self.net.named_parameters(), f"epoch {self.current_epoch}")
         checkpoint[NET_KEY] = describe(self.net)
-        checkpoint[OPTIMIZER_KEY] = {**self._configured, "found_rate": self._found_rate}
+        found = (self._stored or {}).get("found_rate") if self._found_rate is None else self._found_rate
+        checkpoint[OPTIMIZER_KEY] = {**self._configured, "found_rate": found}
         checkpoint[EPOCH_KEY] = {"sums": dict(self.epoch_sums), "warned": list(self.warned)}
         if self._trainer is not None and broken_off(self.trainer):
             _, batches = progress(self.trainer)
@@ -226,8 +227,9 @@ class NetModule(L.LightningModule, ABC):
         optimizer, scheduler = self._optimizer, self.lr_schedulers()
         if self._stored is not None:
             apply_configured(optimizer, scheduler, self._configured, self._stored)
+        catch_up(self.trainer, self)
         if self._found_rate is not None:
-            use_rate(optimizer, scheduler, self._found_rate, self.head_learning_rate_scale)
+            use_rate(optimizer, scheduler, self._configured, self._found_rate)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let a stop that has waited come after this batch."""

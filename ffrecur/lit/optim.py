@@ -98,18 +98,19 @@ def step_plateau(scheduler: Any, monitor: str, figures: dict[str, Any]) -> None:
         raise CommonError(f"model.lr_scheduler.monitor is {monitor!r}, which is never logged; there are {there}")
 
 
-def use_rate(optimizer: Optimizer, scheduler: Any, rate: float, head_learning_rate_scale: float) -> None:
-    """Start with this learning rate of the hidden layers, and the head's in proportion.
+def use_rate(optimizer: Optimizer, scheduler: Any, configured: dict[str, Any], rate: float) -> None:
+    """Start with this learning rate in place of the configured one; all rates keep their proportions to it.
 
-    A schedule keeps its course, as a factor of the rate.
+    Where a schedule has a highest rate of its own, as OneCycleLR and CyclicLR have, it stands for that.
     """
-    for index, group in enumerate(optimizer.param_groups):
-        group["lr"] = rate * (head_learning_rate_scale if index >= 2 else 1.0)
-        if "initial_lr" in group:
-            group["initial_lr"] = group["lr"]
-    if scheduler is not None and hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
-        scheduler._last_lr = list(scheduler.base_lrs)
+    first = configured["groups"][0]
+    highest = getattr(scheduler, "max_lrs", None) or [first.get("max_lr", first.get("initial_lr", first["lr"]))]
+    factor = rate / float(highest[0])
+    for group, start in zip(optimizer.param_groups, configured["groups"], strict=True):
+        group.update({name: start[name] * factor for name in ("lr", "initial_lr", "max_lr", "min_lr") if name in start})
+    for name in ("base_lrs", "max_lrs", "_last_lr"):
+        if hasattr(scheduler, name):
+            setattr(scheduler, name, [value * factor for value in getattr(scheduler, name)])
 
 
 @torch.no_grad()
