@@ -15,6 +15,9 @@ import torch
 from conftest import TINY, make_digits, run
 from lightning.pytorch.callbacks import Callback, Timer
 
+from ffrecur.lit.report import Minutes
+from ffrecur.lit.saving import LastCheckpoint
+
 LAST = "last.ckpt"
 # 50 images to train on: 5 batches an epoch, 2 epochs.
 RUN = [
@@ -323,3 +326,150 @@ def test_exception_in_an_epoch_without_validation(place, monkeypatch):
 def test_exception_before_the_first_step_leaves_nothing(place, monkeypatch):
     fit_with(monkeypatch, At("on_after_backward", 1, boom), *RUN)
     assert not list(Path("runs").glob("*/last.ckpt"))
+
+
+# --- the place is kept in samples -------------------------------------------------------------------------------------
+
+
+class Rows(Callback):
+    """Which images have been trained on, by their first and second pixel, batch by batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.batches.append([hash(tuple(image.tolist())) for image in batch[0]])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sizes"),
+    [
+        (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
+        (20, 10, [10, 10, 10]),  # 20 done
+        (20, 15, [10, 15, 5]),
+        (20, 50, [30]),
+        (20, 1000, [30]),
+        (20, 7, [1, 7, 7, 7, 7, 1]),
+    ],
+)
+def test_another_batch_size_amid_an_epoch(place, monkeypatch, first, second, sizes):
+    """Every sample of the epoch comes once; the next epoch has them all again."""
+    before, after = Rows(), Rows()
+    batch_size = f"--data.batch_size={first}"
+    fit_with(monkeypatch, At("on_train_batch_start", 1, kill), *RUN, batch_size)  # a pair of callbacks is not needed
+    fit_with(monkeypatch, before, *RUN, batch_size, "--trainer.max_steps=1", "--trainer.default_root_dir=seen")
+    outcome = fit_with(monkeypatch, after, *GO_ON[1:], f"--data.batch_size={second}")
+    assert outcome.code == 0, outcome.err
+    assert [len(batch) for batch in after.batches[: len(sizes)]] == sizes
+    of_epoch = [image for batch in [*before.batches, *after.batches[: len(sizes)]] for image in batch]
+    assert len(of_epoch) == len(set(of_epoch)) == 50
+    assert sorted(image for batch in after.batches[len(sizes) :] for image in batch) == sorted(of_epoch)
+    steps = [int(row["step"]) for row in rows("runs")]
+    assert steps == sorted(steps)
+    assert [row["epoch"] for row in rows("runs")] == ["0", "0", "1", "1"], "validation and training, once each"
+
+
+# --- what an exception leaves -----------------------------------------------------------------------------------------
+
+
+def checkpoint_callback(monkeypatch):
+    """The callback that writes last.ckpt, once it has been made."""
+    from ffrecur import cli
+
+    made = []
+    monkeypatch.setattr(cli, "LastCheckpoint", lambda *args: made.append(LastCheckpoint(*args)) or made[0])
+    return made
+
+
+@pytest.mark.parametrize(("hook", "call", "left"), [("on_train_batch_end", 3, True), ("on_after_backward", 1, False)])
+def test_where_an_exception_has_left_a_checkpoint(place, monkeypatch, hook, call, left):
+    made = checkpoint_callback(monkeypatch)
+    fit_with(monkeypatch, At(hook, call, boom), *RUN)
+    (path,) = [*Path("runs").glob("*/last.ckpt"), *[None] * (not left)]
+    assert made[0].saved_path == path
+
+
+def test_an_exception_of_a_run_that_goes_on_keeps_what_was_there_before(place, monkeypatch):
+    made = checkpoint_callback(monkeypatch)
+    assert run("fit", *RUN, "--trainer.max_epochs=1").code == 0
+    before = next(Path("runs").glob("*/last.ckpt")).read_bytes()
+    made.clear()
+    fit_with(monkeypatch, At("on_train_batch_start", 1, boom), *GO_ON[1:], "--trainer.max_epochs=2")
+    assert made[0].saved_path is None, "no step was made"
+    assert next(Path("runs").glob("*/last.ckpt")).read_bytes() == before
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_start"])
+def test_weights_that_are_not_finite_are_not_written(place, monkeypatch, hook):
+    def spoil(trainer):
+        trainer.lightning_module.net.head.bias.data[0] = torch.nan
+        raise BoomError
+
+    made = checkpoint_callback(monkeypatch)
+    fit_with(monkeypatch, At(hook, 2 if hook == "on_validation_start" else 7, spoil), *RUN)
+    assert loaded("runs")["global_step"] == 5, "that of the first epoch's end"
+    assert made[0].saved_path is None
+
+
+def test_a_step_that_may_be_torn_is_not_written(place, monkeypatch):
+    """An exception within the optimiser's step: some weights may be new and some old."""
+    step = torch.optim.Adam.step
+    calls = []
+
+    def torn(self, closure=None):
+        calls.append(None)
+        step(self, closure)
+        if len(calls) == 8:
+            raise BoomError
+
+    monkeypatch.setattr(torch.optim.Adam, "step", torn)
+    with contextlib.suppress(BoomError):
+        run("fit", *RUN)
+    assert len(calls) == 8
+    assert loaded("runs")["global_step"] == 5
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_max_time_by_the_clock(place):
+    """Two seconds, of a training that would take hours; then two more."""
+    long = ["--trainer.max_epochs=1000000", "--trainer.max_time=00:00:00:02", "--trainer.enable_progress_bar=false"]
+    assert run("fit", *RUN, *long).code == 0
+    steps = loaded("runs")["global_step"]
+    assert steps > 0
+    assert run(*GO_ON).code == 0
+    assert loaded("runs")["global_step"] > steps
+
+
+def test_a_timer_of_the_user_by_the_api(place):
+    """It stops the training too, and one that goes on has its whole time."""
+    import lightning as L
+
+    from ffrecur.data import ImageDataModule
+    from ffrecur.lit import RecurrentModule
+
+    def fit(timer, **settings):
+        trainer = L.Trainer(
+            accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, callbacks=[*timer, At("on_train_batch_start", 2, time_is_up)],
+            **settings.pop("trainer", {}),
+        )  # fmt: skip
+        trainer.fit(RecurrentModule([6]), datamodule=ImageDataModule("digits", batch_size=10), **settings)
+        return trainer
+
+    stopped = fit([Timer("00:01:00:00")])
+    assert stopped.global_step == 2
+    stopped.save_checkpoint("stopped.ckpt")
+    assert fit([Timer("00:01:00:00")], ckpt_path="stopped.ckpt", weights_only=True).global_step == 4
+    assert fit([], trainer={"max_time": "00:01:00:00"}).global_step == 2
+
+
+def test_minutes_go_on_counting_also_those_of_earlier_commits():
+    """They were a `Timer`, under the same key."""
+    minutes, old = Minutes(), Timer()
+    assert minutes.state_key == "Minutes"
+    old._offset = 90.0
+    minutes.load_state_dict(old.state_dict())
+    assert minutes.elapsed() == 90
+    assert Minutes.__mro__[1] is Callback
