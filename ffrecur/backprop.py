@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ffrecur.errors import UserError, check_sizes
+from ffrecur.arguments import as_images, as_tensor, check_image_shape
+from ffrecur.errors import check_sizes
 from ffrecur.functional import dropout_masks, masked, rms_normalize
 from ffrecur.seeding import draw_normal
 
@@ -58,10 +59,8 @@ class BackpropNet(nn.Module):
 
     def forward(self, images_BD: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
         """Logits `(B, C)`; raises `UserError` for images that are not `(B, in_features)`."""
-        if images_BD.ndim != 2 or images_BD.shape[1] != self.in_features:
-            raise UserError(
-                f"images have the shape {tuple(images_BD.shape)}, but the net reads (batch, {self.in_features})"
-            )
+        images_BD = as_tensor("images", images_BD, self.head.weight.device)
+        check_image_shape(images_BD, self.in_features, video=False)
         masks = masks or [None] * (len(self.hidden) + 1)
         row = masked(rms_normalize(images_BD.to(self.head.weight.dtype)), masks[0])
         for linear, mask in zip(self.hidden, masks[1:], strict=True):
@@ -69,7 +68,8 @@ class BackpropNet(nn.Module):
         return self.head(row)
 
     def classify(self, images_BD: Tensor) -> Tensor:
-        """Label with the highest logit, `(B,)`."""
+        """Label with the highest logit, `(B,)`; raises `UserError` for images with NaN or infinity too."""
+        images_BD = as_images(images_BD, self.head.weight, self.in_features, video=False)
         return self(images_BD).argmax(dim=1)
 
     def dropout_masks(
@@ -83,7 +83,7 @@ class BackpropNet(nn.Module):
 
 def character_logits(net: CharNet, windows_BW: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
     """Logits `(B, V)` of a character model, with a graph through all layers: for its training by backpropagation."""
-    masks = masks or [None] * len(net.hidden)
+    masks, windows_BW = masks or [None] * len(net.hidden), net.check_windows(windows_BW)
     rows = [masked(rms_normalize(torch.relu(net.first_drive(windows_BW))), masks[0])]
     for linear, mask in zip(net.hidden[1:], masks[1:], strict=True):
         rows.append(masked(rms_normalize(torch.relu(linear(rows[-1]))), mask))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ffrecur import character_engine, sampling
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown
+from ffrecur.arguments import as_labels, as_windows
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise, dropout_masks, goodness, masked, rms_normalize
 from ffrecur.reference import LayerLearning, Masks, NegativeWindows, Objective, TextLoss
@@ -118,27 +119,23 @@ class CharNet(nn.Module):
 
         Raises `UserError` for windows of another length, and for numbers that are no symbols.
         """
-        self.check_windows(windows_BW)
+        windows_BW = self.check_windows(windows_BW)
         linear = self.hidden[0]
         table = linear.weight.t() * character_engine.one_hot_scale(self)
         return F.embedding_bag(self.columns(windows_BW), table, mode="sum") + linear.bias
 
-    def check_windows(self, windows_BW: Tensor) -> None:
-        """Raise `UserError` for windows of another length, and for numbers that are no symbols."""
-        if windows_BW.ndim != 2 or windows_BW.shape[1] != self.window:
-            raise UserError(
-                f"windows have the shape {tuple(windows_BW.shape)}, but the net reads (batch, {self.window})"
-            )
-        # Another number would read the column of another position.
-        if windows_BW.numel() and not 0 <= int(windows_BW.min()) <= int(windows_BW.max()) < len(self.alphabet):
-            raise UserError(f"windows have a number that is no symbol; they are 0 to {len(self.alphabet) - 1}")
+    def check_windows(self, windows_BW: Tensor, name: str = "windows") -> Tensor:
+        """Return windows as a tensor; raises `UserError` for another length or type, and for numbers that are no symbols."""
+        return as_windows(name, windows_BW, self.window, len(self.alphabet), self.head.weight.device)
 
-    def check_pairs(self, real_BW: Tensor, negative_BW: Tensor) -> None:
-        """Raise `UserError` for windows that do not fit, and for more or fewer negative windows than real ones."""
-        self.check_windows(real_BW)
-        self.check_windows(negative_BW)
+    def check_pairs(self, real_BW: Tensor, negative_BW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return windows as tensors; raises `UserError` for what does not fit, and for unequal numbers."""
+        real_BW, negative_BW = self.check_windows(real_BW), self.check_windows(negative_BW, "negative windows")
         if len(real_BW) != len(negative_BW):
             raise UserError(f"there are {len(real_BW)} real windows, but {len(negative_BW)} negative ones")
+        if len(real_BW) == 0:
+            raise UserError("windows have the shape (0, ...), an empty batch, but something must be learned from")
+        return real_BW, negative_BW
 
     def columns(self, windows_BW: Tensor) -> Tensor:
         """Return the columns of the first layer's weight that each window reads: `position * V + character`, `(B, W)`."""
@@ -168,6 +165,10 @@ class CharNet(nn.Module):
         """Logits `(B, V)` of the character that comes after each window."""
         return self.head_logits(self.states(windows_BW, masks), masks)
 
+    def forward(self, windows_BW: Tensor) -> Tensor:
+        """Logits `(B, V)`, as `logits` gives them: the net can stand where any module can."""
+        return self.logits(windows_BW)
+
     def goodness(self, windows_BW: Tensor) -> Tensor:
         """Goodness `mean(state**2)` of each layer, `(L, B)`."""
         return torch.stack([goodness(state) for state in self.states(windows_BW)])
@@ -183,7 +184,7 @@ class CharNet(nn.Module):
         negative ones learn the log-ratio of the two probabilities: see `functional.noise_contrastive_logits`. V windows
         are looked at for each one given. Raises `UserError` for windows that do not fit.
         """
-        self.check_windows(windows_BW)
+        windows_BW = self.check_windows(windows_BW)
         layers = character_engine.prepare_layers(self)
         with torch.autocast(windows_BW.device.type, enabled=False):
             return character_engine.score(self, layers, windows_BW)
@@ -206,7 +207,7 @@ class CharNet(nn.Module):
         their range, see `reference.LayerLearning`, and for windows that do not fit.
         """
         learning = LayerLearning(objective=objective, threshold=threshold, temperature=temperature)
-        self.check_pairs(positive_windows_BW, negative_windows_BW)
+        positive_windows_BW, negative_windows_BW = self.check_pairs(positive_windows_BW, negative_windows_BW)
         return character_engine.local_loss(self, positive_windows_BW, negative_windows_BW, learning)
 
     def local_learning(
@@ -234,9 +235,11 @@ class CharNet(nn.Module):
         Raises:
             UserError: windows that do not fit.
         """
-        self.check_windows(contexts_BW)
-        if isinstance(negatives, Tensor):
-            self.check_pairs(contexts_BW, negatives)
+        contexts_BW = self.check_windows(contexts_BW)
+        device = self.head.weight.device
+        next_B = as_labels("next symbols", next_B, len(contexts_BW), len(self.alphabet), device, values=False)
+        if not callable(negatives):
+            contexts_BW, negatives = self.check_pairs(contexts_BW, negatives)
         return character_engine.local_learning(self, contexts_BW, next_B, negatives, learning, masks)
 
     def dropout_masks(

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffrecur import engine
-from ffrecur.errors import UserError, check_setting, check_sizes
+from ffrecur.arguments import as_images, as_labels, as_negatives, as_tensor, check_image_shape
+from ffrecur.errors import check_setting, check_sizes
 from ffrecur.evaluation import label_goodness
 from ffrecur.functional import damped_update, dropout_masks, goodness, masked, rms_normalize, window_score
 from ffrecur.reference import Learning, LocalLoss, Masks, Memory, Negatives, Objective
@@ -98,6 +99,10 @@ class RecurrentNet(nn.Module):
         """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
         return tuple(self.get_buffer(f"peer_mean_{layer}") for layer in range(len(self.hidden_features)))
 
+    def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
+        """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
+        return as_images(images, self.head.weight, self.in_features, values=values, some=some)
+
     # --- dynamics -----------------------------------------------------------------------------------------------------
 
     def image_row(self, images: Tensor, masks: Masks | None = None) -> Tensor:
@@ -105,11 +110,8 @@ class RecurrentNet(nn.Module):
 
         Shape `(B, D)` or, for video, `(T, B, D)`; raises `UserError` where D is not `in_features`.
         """
-        if images.ndim not in (2, 3) or images.shape[-1] != self.in_features:
-            raise UserError(
-                f"images have the shape {tuple(images.shape)}, but the net reads (batch, {self.in_features}) "
-                f"or, for video, (iterations, batch, {self.in_features})"
-            )
+        images = as_tensor("images", images, self.head.weight.device)
+        check_image_shape(images, self.in_features)
         row = rms_normalize(images.to(self.head.weight.dtype))
         return masked(row, None if masks is None else masks[0])
 
@@ -140,6 +142,7 @@ class RecurrentNet(nn.Module):
 
     def one_pass_logits(self, images: Tensor) -> Tensor:
         """Logits `(B, C)` of the head after the bottom-up pass alone, without any iteration."""
+        images = self.check_images(images)
         with torch.no_grad():
             states = self.bottom_up_pass(images)
         return self.head_logits(states)
@@ -168,6 +171,8 @@ class RecurrentNet(nn.Module):
 
     def step(self, states: States, images_BD: Tensor, labels_B: Tensor) -> States:
         """One damped iteration of all layers with image and label clamped: L states `(B, H)` in, L states out."""
+        images_BD = self.check_images(images_BD)
+        labels_B = as_labels("labels", labels_B, len(images_BD), self.num_classes, images_BD.device)
         image_drive = self.bottom_up[0](self.image_row(images_BD))
         return self.advance(states, image_drive, self.top_down[-1](self.label_row(labels_B)))
 
@@ -180,10 +185,30 @@ class RecurrentNet(nn.Module):
             states = self.advance(states, frame_drive, label_drive)
             yield states
 
+    def forward(self, images: Tensor, window: tuple[int, int] = (3, 5)) -> Tensor:
+        """Class scores `(B, C)` as `score` gives them, but with a graph and without a look at the values.
+
+        So the net can stand where any module can: in `torch.nn.Sequential`, a summary, `torch.func`. For training there is
+        `local_loss`, for speed `score`.
+        """
+        check_window(window)
+        all_C = torch.arange(self.num_classes, device=self.head.weight.device)
+        label_drive_C1H = self.top_down[-1](self.label_row(all_C))[:, None]
+        images = as_tensor("images", images, self.head.weight.device)
+        goodness_TLCB = torch.stack(
+            [
+                torch.stack([goodness(state).expand(self.num_classes, images.shape[-2]) for state in states])
+                for states in self.rollout(images, label_drive_C1H, window[1])
+            ]
+        )
+        return window_score(goodness_TLCB.transpose(-1, -2), window, self.sign)
+
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def goodness(self, images: Tensor, labels_B: Tensor, iterations: int = 8) -> Tensor:
         """Goodness of every iteration and layer with these labels clamped, `(T, L, B)`; index 0 is iteration 1."""
+        images = self.check_images(images)
+        labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device)
         label_drive = self.top_down[-1](self.label_row(labels_B))
         rolled = self.rollout(images, label_drive, iterations)
         return torch.stack([torch.stack([goodness(state) for state in states]) for states in rolled])
@@ -191,6 +216,7 @@ class RecurrentNet(nn.Module):
     @torch.no_grad()
     def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
         """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`."""
+        images = self.check_images(images)
         check_iterations(images, iterations)
         return label_goodness(self, images, iterations)
 
@@ -205,6 +231,7 @@ class RecurrentNet(nn.Module):
         """
         check_window(window)
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
+        images = self.check_images(images)
         scores_BC = window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
         return scores_BC + self.head_scores(images, head_weight) if head_weight > 0 else scores_BC
 
@@ -282,8 +309,12 @@ class RecurrentNet(nn.Module):
             masks: dropout masks from `dropout_masks`.
 
         Raises:
-            UserError: images that do not fit the net, or a video with too few frames.
+            UserError: images or labels that do not fit the net, negative labels that are the true ones, NaN, or a video with
+                too few frames. On a GPU, values are not looked at.
         """
+        images = self.check_images(images, values=False, some=True)
+        labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)
+        negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
         check_iterations(images, learning.iterations)
         return engine.local_learning(self, images, labels_B, negative_labels_B, learning, masks)
 

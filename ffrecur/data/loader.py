@@ -30,7 +30,8 @@ class TensorLoader:
     sample comes exactly once an epoch: the last batch may be smaller; if it has fewer samples than there are processes,
     it is joined to the batch before. A plain loop must call `set_epoch` before each epoch; Lightning does so by itself.
 
-    `state_dict` and `load_state_dict` let the next iteration of the same epoch begin where another one stopped. What
+    `state_dict` and `load_state_dict` let the next iteration of the same epoch begin where another one stopped, also with
+    another batch size: the place is kept in samples, and the first batch is what is left of the one in which it lies. What
     counts as done is `batches_done()`, if given (a trainer knows whether the last batch was trained on or broken off),
     otherwise every batch that was handed out.
 
@@ -87,25 +88,46 @@ class TensorLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # Nothing runs before the first batch is asked for: Lightning creates the iterator before it sets the epoch.
-        resume_at, self._resume_at = self._resume_at, None
-        first = resume_at["batches"] if resume_at is not None and resume_at["epoch"] == self.epoch else 0
+        first, begin = self.place(self.epoch)
+        self._resume_at = None
         order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else None
         for batch in range(first, len(self)):
-            start = batch * self.batch_size
-            stop = self.count if batch == len(self) - 1 else start + self.batch_size
+            start, stop = max(begin, batch * self.batch_size), self.end(batch)
             batch_B = torch.arange(start, stop) if order is None else order[start:stop]
             part = batch_B[rank_slice(stop - start, self.rank, self.num_replicas)].long()
             self._handed_out = batch + 1
             yield self.take(part)
+
+    def end(self, batch: int) -> int:
+        """Return how many samples come in the batches up to this one."""
+        return self.count if batch >= len(self) - 1 else (batch + 1) * self.batch_size
+
+    def place(self, epoch: int) -> tuple[int, int]:
+        """Return the batch and the sample that an iteration of this epoch begins with; the first ones but for a state loaded.
+
+        A rest of a batch that is too small for all processes joins the batch after it.
+        """
+        if self._resume_at is None or self._resume_at["epoch"] != epoch:
+            return 0, 0
+        done = min(self._resume_at["samples"], self.count)
+        if done == self.count:
+            return len(self), done
+        batch = min(done // self.batch_size, len(self) - 1)
+        return batch + (batch < len(self) - 1 and self.end(batch) - done < self.num_replicas), done
 
     def take(self, part: Tensor) -> tuple[Tensor, ...]:
         """Return the samples at some indices."""
         return tuple(tensor[part] for tensor in self.tensors)
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and the number of its batches that are done."""
-        return {"epoch": self.epoch, "batches": self.batches_done() if self.batches_done else self._handed_out}
+        """The epoch, and how many of its samples are done; the batches too."""
+        batches = self.batches_done() if self.batches_done else self._handed_out
+        return {"epoch": self.epoch, "batches": batches, "samples": self.end(batches - 1) if batches else 0}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Let the next iteration, if it is of the same epoch, leave out the batches that are done."""
-        self._resume_at = dict(state_dict)
+        """Let the next iteration, if it is of the same epoch, leave out the samples that are done.
+
+        A state of version 0.1.0 counts batches of the size that this loader has.
+        """
+        samples = state_dict.get("samples", self.end(state_dict["batches"] - 1) if state_dict["batches"] else 0)
+        self._resume_at = {"epoch": state_dict["epoch"], "samples": samples}

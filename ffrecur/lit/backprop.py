@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ffrecur.backprop import BackpropNet, character_logits
 from ffrecur.errors import check_setting
 from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.lit.optim import Interval
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics import LogitEvaluation
 
@@ -26,11 +27,13 @@ class BackpropModule(ClassifierModule):
         image_dropout: share of the image's features that are dropped in training, in [0, 1).
         state_dropout: share of the hidden units that are dropped in training, in [0, 1).
         optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, stepped once an epoch.
+        lr_scheduler: any schedule, such as PyTorch's.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
         head_learning_rate_scale: the head's learning rate over that of the hidden layers.
         head_weight_decay: weight decay of the head; as `weight_decay` where not given.
         seed: seed of the first weights and of all noise; the command line sets it to `seed_everything`.
+        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
+            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
 
     Raises:
         UserError: a setting outside its range.
@@ -51,6 +54,7 @@ class BackpropModule(ClassifierModule):
         head_learning_rate_scale: float = 1.0,
         head_weight_decay: float | None = None,
         seed: int = 0,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
         super().__init__(
             optimizer,
@@ -61,6 +65,7 @@ class BackpropModule(ClassifierModule):
             image_dropout,
             state_dropout,
             seed,
+            lr_scheduler_interval,
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         self.check_net_settings()
@@ -102,11 +107,13 @@ class CharBackpropModule(TextModule):
         sample_temperature: of the samples in TensorBoard and in evaluations.
         state_dropout: share of the normalised states that are dropped in training, in [0, 1).
         optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, stepped once an epoch.
+        lr_scheduler: any schedule, such as PyTorch's.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
         head_learning_rate_scale: the head's learning rate over that of the hidden layers.
         head_weight_decay: weight decay of the head; as `weight_decay` where not given.
         seed: seed of the first weights; the command line sets it to `seed_everything`.
+        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
+            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
 
     Raises:
         UserError: a setting outside its range.
@@ -128,8 +135,17 @@ class CharBackpropModule(TextModule):
         head_learning_rate_scale: float = 1.0,
         head_weight_decay: float | None = None,
         seed: int = 0,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        super().__init__(
+            optimizer,
+            lr_scheduler,
+            weight_decay,
+            head_learning_rate_scale,
+            head_weight_decay,
+            seed,
+            lr_scheduler_interval,
+        )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         check_setting(
             head_layers is None or len(hidden_features) in head_layers,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ffrecur.dreams import self_generated, teacher_forced, uniform
 from ffrecur.errors import check_setting
 from ffrecur.lit.health import repetition
+from ffrecur.lit.optim import Interval
 from ffrecur.lit.text import TextModule
 from ffrecur.processes import sum_over_processes
 from ffrecur.reference import LayerLearning, Objective, Phase
@@ -59,11 +60,13 @@ class CharModule(TextModule):
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, stepped once an epoch.
+        lr_scheduler: any schedule, such as PyTorch's.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
         head_learning_rate_scale: the head's learning rate over that of the hidden layers.
         head_weight_decay: weight decay of the head; as `weight_decay` where not given.
         seed: seed of the first weights and of all draws; the command line sets it to `seed_everything`.
+        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
+            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
 
     Raises:
         UserError: a setting outside its range.
@@ -96,8 +99,17 @@ class CharModule(TextModule):
         head_learning_rate_scale: float = 1.0,
         head_weight_decay: float | None = None,
         seed: int = 0,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        super().__init__(
+            optimizer,
+            lr_scheduler,
+            weight_decay,
+            head_learning_rate_scale,
+            head_weight_decay,
+            seed,
+            lr_scheduler_interval,
+        )
         # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
@@ -195,6 +207,15 @@ class CharModule(TextModule):
         return self.finish_text_step(
             learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index, goodness
         )
+
+    def between_steps(self) -> dict[str, Any]:
+        """Add the dreams."""
+        return {**super().between_steps(), "dreams": (self.dreams_MW, self.dreamt_at)}
+
+    def go_back(self, before: dict[str, Any]) -> None:
+        """Take the dreams back too."""
+        super().go_back(before)
+        self.dreams_MW, self.dreamt_at = before["dreams"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the dreams, for a run that is continued amid an epoch."""

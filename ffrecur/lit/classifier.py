@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.lit.optim import Interval
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 
@@ -35,8 +36,17 @@ class ClassifierModule(NetModule):
         image_dropout: float,
         state_dropout: float,
         seed: int,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, weight_decay, head_learning_rate_scale, head_weight_decay, seed)
+        super().__init__(
+            optimizer,
+            lr_scheduler,
+            weight_decay,
+            head_learning_rate_scale,
+            head_weight_decay,
+            seed,
+            lr_scheduler_interval,
+        )
         self.image_dropout, self.state_dropout = image_dropout, state_dropout
         for name in ("image_dropout", "state_dropout"):
             check_setting(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")

@@ -17,8 +17,11 @@ class ContinuedWriter(ExperimentWriter):
     """Lightning's writer, which would delete an earlier metrics.csv: this one keeps its rows, or those before `first_step`.
 
     What comes after the checkpoint that a run goes on from is logged once more. Rows are added at the end of the file,
-    whole or not at all; for the first row and for new columns it is written anew.
+    whole or not at all; for the first row and for new columns it is written anew. `most` is how many rows are kept at most:
+    an epoch that was left amid its batches has logged some that come again.
     """
+
+    most: int | None = None
 
     def __init__(self, log_dir: str, first_step: int | None) -> None:
         self.first_step = first_step
@@ -34,9 +37,10 @@ class ContinuedWriter(ExperimentWriter):
         if not path.is_file():
             return []
         with path.open(newline="") as file:
-            return [
+            rows = [
                 row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
             ]
+        return rows[: self.most]
 
     def save(self) -> None:
         """Write what has been logged since the last time."""
@@ -48,7 +52,7 @@ class ContinuedWriter(ExperimentWriter):
                 writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
                 writer.writeheader()
                 writer.writerows([*rows, *self.metrics])
-            self.opened, self.first_step = True, None
+            self.opened, self.first_step, self.most = True, None, None
         else:
             self.append()
         self.metrics = []

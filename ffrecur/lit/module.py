@@ -8,23 +8,34 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.checkpoint import NET_KEY, describe
-from ffrecur.errors import UserError, check_setting, one_line
+from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.lit.first import First, catch_up
 from ffrecur.lit.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.optim import (
+    Interval,
     apply_configured,
     check_continued,
     configured_settings,
     decay_weights,
     grouped_optimizer,
+    interval_of,
+    make_schedule,
+    step_plateau,
+    use_rate,
 )
+from ffrecur.lit.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
+UNAVERAGED_KEY = "ffrecur_unaveraged"  # entry: weights to go on with, where others are to be used
 
 GOODNESS = ("goodness_positive", "goodness_negative")
 
@@ -48,11 +59,19 @@ class NetModule(L.LightningModule, ABC):
         head_learning_rate_scale: float,
         head_weight_decay: float | None,
         seed: int,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
         super().__init__()
         self.optimizer, self.lr_scheduler, self.seed = optimizer, lr_scheduler, seed
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay
+        self.lr_scheduler_interval = lr_scheduler_interval
+        check_setting(
+            lr_scheduler_interval in (None, "epoch", "step"),
+            "lr_scheduler_interval",
+            lr_scheduler_interval,
+            "epoch or step",
+        )
         check_setting(
             head_learning_rate_scale > 0, "head_learning_rate_scale", head_learning_rate_scale, "greater than 0"
         )
@@ -63,6 +82,10 @@ class NetModule(L.LightningModule, ABC):
         # Of each figure: its sum over the epoch so far, and over how many samples.
         self.epoch_sums: dict[str, tuple[Tensor, int]] = {}
         self.warned: list[str] = []  # one warning of a kind is enough for a run
+        self.ended: dict[str, Tensor] | None = None  # the figures of the epoch that has just ended
+        self._stop_waits = False  # for the optimiser step of the batches accumulated
+        self._stepping = False  # whether the weights may be amid a step
+        self._found_rate: float | None = None
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -74,9 +97,21 @@ class NetModule(L.LightningModule, ABC):
     def build(self) -> Any:
         """Return a new net of the sizes learned."""
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Put the callback before all others that builds the net and puts right what a checkpoint brings back."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, First) for callback in callbacks):
+            callbacks.insert(0, First())
+        return []
+
     def setup(self, stage: str) -> None:
-        """Learn the sizes from the data, or refuse data that does not fit."""
+        """Learn the sizes from the data, or refuse data that does not fit; build the net, in the training's precision.
+
+        `First` calls it before any other callback is set up, Lightning after all of them.
+        """
         self.match_data(getattr(self.trainer, "datamodule", None))
+        self.configure_model()
+        self.trainer.precision_plugin.convert_module(self)
 
     def configure_model(self) -> None:
         """Build the net, now that its sizes are known, with weights that depend on the seed only."""
@@ -96,16 +131,40 @@ class NetModule(L.LightningModule, ABC):
         optimizer = grouped_optimizer(
             self.optimizer, self.net, self.weight_decay, self.head_weight_decay, self.head_learning_rate_scale
         )
-        try:
-            scheduler = None if self.lr_scheduler is None else self.lr_scheduler(optimizer)
-        except (ArithmeticError, TypeError, ValueError) as error:
-            raise error if isinstance(error, UserError) else UserError(f"model.lr_scheduler: {error}") from error
+        scheduler = make_schedule(self.lr_scheduler, optimizer, self.head_learning_rate_scale)
+        stored = self._stored
         self._configured = configured_settings(optimizer, scheduler)
-        if self._stored is not None:
-            check_continued(self._configured, self._stored)
+        self._configured["interval"] = interval_of(scheduler, self.lr_scheduler_interval, stored)
+        if stored is not None:
+            check_continued(self._configured, stored)
         if scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.target}}
+        # `on_train_epoch_end` steps the one that looks at a figure: Lightning would after the epoch's checkpoint.
+        plan = {"scheduler": scheduler, "interval": self._configured["interval"], "reduce_on_plateau": False}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a schedule; raises `UserError` for one that has come to its end."""
+        if isinstance(scheduler, ReduceLROnPlateau):
+            return
+        try:
+            super().lr_scheduler_step(scheduler, metric)
+        except ValueError as error:
+            raise CommonError(f"model.lr_scheduler: {one_line(error)}") from error
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the hidden layers; the head's is `head_learning_rate_scale` times as high.
+
+        `LearningRateFinder` sets it, and the training that follows starts with it.
+        """
+        if self._found_rate is not None:
+            return self._found_rate
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._found_rate = float(rate)
 
     def check_optimizer(self, stored: dict[str, Any] | None) -> None:
         """Make optimiser and schedule for the sake of their errors, before anything is written.
@@ -121,20 +180,39 @@ class NetModule(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `ffrecur.load` needs to rebuild the net, how the optimiser was configured, and the epoch's figures.
 
-        Raises `UserError` for weights that are not finite: the checkpoint before stands.
+        An epoch that was left amid its batches is one to be continued. Raises `UserError` for weights that are not finite:
+        the checkpoint before stands.
         """
         check_tensors("weight", self.net.named_parameters(), f"epoch {self.current_epoch}")
         checkpoint[NET_KEY] = describe(self.net)
-        checkpoint[OPTIMIZER_KEY] = self._configured
+        found = (self._stored or {}).get("found_rate") if self._found_rate is None else self._found_rate
+        checkpoint[OPTIMIZER_KEY] = {**self._configured, "found_rate": found}
         checkpoint[EPOCH_KEY] = {"sums": dict(self.epoch_sums), "warned": list(self.warned)}
+        if self._trainer is not None and broken_off(self.trainer):
+            _, batches = progress(self.trainer)
+            loops, steps = checkpoint["loops"]["fit_loop"], self.trainer.global_step
+            goes_on_after(loops, batches.total.processed, batches.current.processed, steps)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note how the optimiser of a run that is continued was configured; get ready for weights in its precision."""
         if self._trainer is not None:  # Lightning does so when weights in float64 have become float32 already
             self.trainer.precision_plugin.convert_module(self)
+            if self.trainer.state.fn == TrainerFn.FITTING and UNAVERAGED_KEY in checkpoint:
+                checkpoint["state_dict"] = checkpoint[UNAVERAGED_KEY]
         self._stored = checkpoint[OPTIMIZER_KEY]
         epoch = checkpoint.get(EPOCH_KEY, {"sums": {}, "warned": []})  # version 0.1.0 has none
         self.epoch_sums, self.warned = dict(epoch["sums"]), list(epoch["warned"])
+
+    def between_steps(self) -> dict[str, Any]:
+        """Return what a batch changes before its optimiser step, for `go_back` should it get no further."""
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        return {"epoch_sums": dict(self.epoch_sums), "warned": list(self.warned), "buffers": buffers}
+
+    def go_back(self, before: dict[str, Any]) -> None:
+        """Take back what a batch has changed that broke off before its optimiser step."""
+        self.epoch_sums, self.warned = dict(before["epoch_sums"]), list(before["warned"])
+        for name, buffer in self.net.named_buffers():
+            buffer.copy_(before["buffers"][name])
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -145,9 +223,28 @@ class NetModule(L.LightningModule, ABC):
         return optimizer
 
     def on_train_start(self) -> None:
-        """Let settings that were changed win over those in a checkpoint's optimiser state."""
+        """Let settings that were changed win over those in a checkpoint's optimiser state; use a rate that was found."""
+        optimizer, scheduler = self._optimizer, self.lr_schedulers()
         if self._stored is not None:
-            apply_configured(self._optimizer, self.lr_schedulers(), self._configured, self._stored)
+            apply_configured(optimizer, scheduler, self._configured, self._stored)
+        catch_up(self.trainer, self)
+        if self._found_rate is not None:
+            use_rate(optimizer, scheduler, self._configured, self._found_rate)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let a stop that has waited come after this batch."""
+        if self._stop_waits:
+            self.trainer.should_stop, self._stop_waits = True, False
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let a stop wait for the optimiser step of the batches accumulated, lest they are lost."""
+        if self.trainer.should_stop and not step_taken(self.trainer):
+            self.trainer.should_stop, self._stop_waits = False, True
+
+    def on_validation_end(self) -> None:
+        """Let a stop wait, such as that of `EarlyStopping`."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.on_train_batch_end(None, None, 0)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Decay the weights, now that the gradients have been taken at the old ones.
@@ -159,11 +256,12 @@ class NetModule(L.LightningModule, ABC):
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # one that scales looks out for infinities
             check_tensors("gradient", [(name, weight.grad) for name, weight in named if weight.grad is not None], where)
         check_tensors("weight", named, where)
+        self._stepping = True
         decay_weights(optimizer)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's figures, with the hidden layers' learning rate. Not called where an epoch is continued."""
-        self.epoch_sums = {}
+        self.epoch_sums, self.ended = {}, None
         self.add_figure("train/learning_rate", torch.tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float64))
 
     def add_figure(self, name: str, value: Tensor, count: int = 1) -> None:
@@ -172,16 +270,28 @@ class NetModule(L.LightningModule, ABC):
         self.epoch_sums[name] = (total + value * count, samples + count)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's figures, the mean goodness of each layer over the iterations among them; warn of a collapse."""
+        """Log the epoch's figures; see `end_epoch`."""
+        self.log_dict(self.end_epoch())
+
+    def end_epoch(self) -> dict[str, Tensor]:
+        """Return the epoch's figures, the mean goodness of each layer over the iterations among them; warn of a collapse.
+
+        A schedule that looks at a figure is stepped. Raises `UserError` for one that looks at a figure that there is not.
+        """
         means = {name: total / count for name, (total, count) in self.epoch_sums.items()}
         goodness = {name: means.pop(name) for name in GOODNESS if name in means}
-        self.log_dict(means)
+        figures = dict(means)
         for name, mean_TL in goodness.items():
-            self.log_dict(
-                {f"train/{name}_layer_{layer}": mean for layer, mean in enumerate(mean_TL.mean(dim=0), start=1)}
-            )
+            layers = mean_TL.mean(dim=0)
+            figures |= {f"train/{name}_layer_{layer}": mean for layer, mean in enumerate(layers, start=1)}
         if goodness and self.current_epoch > 0:
             self.warn_once(collapses(*goodness.values()))
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and epoch_is_whole(self.trainer):
+            known = {**self.trainer.callback_metrics, **figures}
+            step_plateau(scheduler, getattr(scheduler, "monitor", self.target), known)
+        self.ended = figures
+        return figures
 
     def warn_once(self, warnings: Mapping[str, str]) -> None:
         """Print the warnings whose keys are new to this run."""

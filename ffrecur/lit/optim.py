@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from ffrecur.errors import CommonError, UserError
+from ffrecur.errors import CommonError, UserError, one_line
 
 DECAY_KEY = "decoupled_weight_decay"
+Interval = Literal["epoch", "step"]
+OF_STEPS = (OneCycleLR, CyclicLR)  # schedules that PyTorch means to be stepped after each batch
 
 
 def grouped_optimizer(
@@ -43,6 +46,73 @@ def grouped_optimizer(
     return optimizer
 
 
+def make_schedule(
+    make: Callable[[Optimizer], Any] | None, optimizer: Optimizer, head_learning_rate_scale: float
+) -> Any:
+    """Return the schedule, or None; one that sets rates of its own gets the head's scaled too.
+
+    Raises `UserError` for settings that it refuses.
+    """
+    if make is None:
+        return None
+    try:
+        scheduler = make(optimizer)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise error if isinstance(error, UserError) else UserError(f"model.lr_scheduler: {one_line(error)}") from error
+    if isinstance(scheduler, OF_STEPS):
+        for group in optimizer.param_groups[2:]:
+            for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+                if name in group:
+                    group[name] *= head_learning_rate_scale
+        for name in ("base_lrs", "max_lrs", "_last_lr"):
+            rates = getattr(scheduler, name, [])
+            rates[2:] = [rate * head_learning_rate_scale for rate in rates[2:]]
+    return scheduler
+
+
+def interval_of(scheduler: Any, given: Interval | None, stored: dict[str, Any] | None) -> Interval:
+    """Return what a schedule is stepped after: what is given; else as in the run that is continued; else as PyTorch means it.
+
+    Runs of version 0.1.0 stepped every schedule after each epoch. Raises `UserError` for a schedule that looks at a figure,
+    which there is after an epoch only, stepped after each step.
+    """
+    if given == "step" and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise UserError("model.lr_scheduler_interval is 'step', but ReduceLROnPlateau looks at figures of whole epochs")
+    if given is not None:
+        return given
+    if stored is not None and stored["schedule"] == type(scheduler).__name__:
+        of_stored: Interval = stored.get("interval", "epoch")
+        return of_stored
+    return "step" if isinstance(scheduler, OF_STEPS) else "epoch"
+
+
+def step_plateau(scheduler: Any, monitor: str, figures: dict[str, Any]) -> None:
+    """Step a schedule that looks at a figure; one of validation may still be to come.
+
+    Raises `UserError` for a figure that there is not.
+    """
+    if monitor in figures:
+        scheduler.step(float(figures[monitor]))
+    elif any(name.startswith("val/") for name in figures) or not monitor.startswith("val/"):
+        there = ", ".join(sorted(figures))
+        raise CommonError(f"model.lr_scheduler.monitor is {monitor!r}, which is never logged; there are {there}")
+
+
+def use_rate(optimizer: Optimizer, scheduler: Any, configured: dict[str, Any], rate: float) -> None:
+    """Start with this learning rate in place of the configured one; all rates keep their proportions to it.
+
+    Where a schedule has a highest rate of its own, as OneCycleLR and CyclicLR have, it stands for that.
+    """
+    first = configured["groups"][0]
+    highest = getattr(scheduler, "max_lrs", None) or [first.get("max_lr", first.get("initial_lr", first["lr"]))]
+    factor = rate / float(highest[0])
+    for group, start in zip(optimizer.param_groups, configured["groups"], strict=True):
+        group.update({name: start[name] * factor for name in ("lr", "initial_lr", "max_lr", "min_lr") if name in start})
+    for name in ("base_lrs", "max_lrs", "_last_lr"):
+        if hasattr(scheduler, name):
+            setattr(scheduler, name, [value * factor for value in getattr(scheduler, name)])
+
+
 @torch.no_grad()
 def decay_weights(optimizer: Optimizer) -> None:
     """Shrink the weights, `weight *= 1 - rate * weight_decay`: once the gradients are there, before the step.
@@ -69,12 +139,18 @@ def configured_settings(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:
 
 
 def check_continued(configured: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Raise `UserError` where a run cannot be continued as configured: another optimiser, another kind of schedule."""
+    """Raise `UserError` where a run cannot be continued as configured: another optimiser, kind of schedule or interval."""
     for name in ("optimizer", "schedule"):
         found, kept = configured[name], stored[name]
         if None not in (found, kept) and found != kept:
             setting = "model.lr_scheduler" if name == "schedule" else "model.optimizer"
             raise UserError(f"{setting} is {found}, but the run that is continued has {kept}; start a new run for that")
+    interval, kept = configured.get("interval", "epoch"), stored.get("interval", "epoch")
+    if None not in (configured["schedule"], stored["schedule"]) and interval != kept:
+        raise UserError(
+            f"model.lr_scheduler_interval is {interval!r}, but the run that is continued has {kept!r}; start a new run "
+            "for that"
+        )
 
 
 def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str, Any], stored: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ def silence_noise() -> None:
         "The dirpath has changed from",  # a new run has a folder of its own
         "Be aware that when using `ckpt_path`, callbacks",  # an evaluation writes no checkpoints
         "Couldn't infer the batch indices",  # predictions come in the order of the data
+        "You're using the WeightAveraging callback with a model that overrides",  # it is about sharded models
         "Precision .* is not supported by the model summary",  # it is about the size on the screen only
     ):
         warnings.filterwarnings("ignore", message=f"(?s)\\s*{message}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ffrecur.errors import check_setting
 from ffrecur.lit.classifier import ClassifierModule, prepare
+from ffrecur.lit.optim import Interval
 from ffrecur.metrics import RecurrentEvaluation
 from ffrecur.negatives import hard_labels, uniform_labels
 from ffrecur.processes import mean_over_processes
@@ -48,11 +49,13 @@ class RecurrentModule(ClassifierModule):
         state_dropout: share of the normalised states that are dropped in training, in [0, 1).
         negatives: "hard" (wrong labels as the one-pass head would guess them) or "uniform".
         optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, stepped once an epoch.
+        lr_scheduler: any schedule, such as PyTorch's.
         weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
         head_learning_rate_scale: the head's learning rate over that of the hidden layers.
         head_weight_decay: weight decay of the head; as `weight_decay` where not given.
         seed: seed of the first weights and of all noise; the command line sets it to `seed_everything`.
+        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
+            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
 
     Raises:
         UserError: a setting outside its range.
@@ -86,6 +89,7 @@ class RecurrentModule(ClassifierModule):
         head_learning_rate_scale: float = 1.0,
         head_weight_decay: float | None = None,
         seed: int = 0,
+        lr_scheduler_interval: Interval | None = None,
     ) -> None:
         super().__init__(
             optimizer,
@@ -96,6 +100,7 @@ class RecurrentModule(ClassifierModule):
             image_dropout,
             state_dropout,
             seed,
+            lr_scheduler_interval,
         )
         # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, Callback, Timer
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from torch import Tensor
 
 from ffrecur import plots
@@ -45,12 +46,30 @@ class EpochLines(Callback):
     on_train_end = on_train_epoch_start
 
 
-class Minutes(Timer):
+class Minutes(Callback):
     """Log the minutes of training so far, validation included; a run that is continued goes on counting."""
+
+    seconds, begun = 0.0, 0.0  # of the commands before; when this one began
+
+    def elapsed(self) -> float:
+        """Return the seconds of training so far."""
+        return self.seconds + (time.monotonic() - self.begun if self.begun else 0.0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self.begun = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log them."""
-        pl_module.log("train/minutes", self.time_elapsed() / 60)
+        pl_module.log("train/minutes", self.elapsed() / 60)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds, as Lightning's `Timer` has them, which this callback once was."""
+        return {"time_elapsed": {"train": self.elapsed()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.seconds = float(state_dict["time_elapsed"].get("train", 0.0))
 
 
 class Report(Callback):
