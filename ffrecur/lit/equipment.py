@@ -15,7 +15,6 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from ffrecur.errors import check_setting
 from ffrecur.lit.report import EpochLines
 
-PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
 LIMITS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 
 
@@ -69,9 +68,7 @@ def check_settings(settings: Any) -> None:
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Raise `UserError` for a precision that the local gradients do not have, and for processes that are copies of this one."""
-    precision = trainer.precision_plugin.precision
-    check_setting(precision in PRECISIONS, "trainer.precision", precision, " or ".join(PRECISIONS))
+    """Raise `UserError` for processes that would be copies of this one."""
     copies = isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
     name = getattr(trainer.strategy, "_start_method", type(trainer.strategy).__name__)
     check_setting(

@@ -37,6 +37,7 @@ OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser 
 EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
 UNAVERAGED_KEY = "ffrecur_unaveraged"  # entry: weights to go on with, where others are to be used
 
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there are local gradients
 GOODNESS = ("goodness_positive", "goodness_negative")
 
 
@@ -109,6 +110,8 @@ class NetModule(L.LightningModule, ABC):
 
         `First` calls it before any other callback is set up, Lightning after all of them.
         """
+        precision = self.trainer.precision_plugin.precision
+        check_setting(precision in PRECISIONS, "trainer.precision", precision, " or ".join(PRECISIONS))
         self.match_data(getattr(self.trainer, "datamodule", None))
         self.configure_model()
         self.trainer.precision_plugin.convert_module(self)

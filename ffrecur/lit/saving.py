@@ -88,7 +88,6 @@ class LastCheckpoint(Checkpoint):
         self.place: dict[str, Any] | None = None  # after the last optimiser step
         self.correct: Callable[[dict[str, Any]], None] | None = None  # the loops' part of the checkpoint being written
         self.launched: list[subprocess.Popen[bytes]] = []
-        self.saved_path: Path | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the figures of the epoch, in the checkpoint of its end, and how many rows had been logged."""
