@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -66,11 +65,13 @@ class CommandLine(LightningCLI):
 
     def _told(self, error: Exception) -> Exception | None:
         """Return what to tell of an error, with the checkpoint that was written because of it; None for one of ours."""
-        if isinstance(error, OSError) and error.errno in (errno.EPIPE, *DISK_ERRORS):
-            return None
-        told: UserError | None = (
-            error if isinstance(error, UserError) else as_user_error(error, self._named(), self.typed)
-        )
+        told: UserError | None
+        if isinstance(error, UserError):
+            told = error
+        elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            told = CommonError(not_written(error))
+        else:
+            told = None if isinstance(error, BrokenPipeError) else as_user_error(error, self._named(), self.typed)
         saved = self._saved()
         if told is None or saved is None:
             return told
@@ -305,10 +306,6 @@ def main(args: list[str] | None = None) -> int:
         return stopped.code
     except BrokenPipeError:
         return closed_pipe()
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        return tell(CommonError(not_written(error)), sys.argv[1:] if args is None else args)
     except (UserError, MisconfigurationException, Mistake) as error:
         return tell(error, sys.argv[1:] if args is None else args)
     return 0

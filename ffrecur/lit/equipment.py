@@ -58,6 +58,8 @@ def check_settings(settings: Any) -> None:
     for name in LIMITS:
         value = settings[name]
         check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+    every = settings.log_every_n_steps
+    check_setting(every is None or every >= 0, "trainer.log_every_n_steps", every, "at least 0")
     clip = settings.gradient_clip_val
     check_setting(clip is None or clip >= 0, "trainer.gradient_clip_val", clip, "at least 0")
     missing = settings.profiler == "xla" and find_spec("torch_xla") is None

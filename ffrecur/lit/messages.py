@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import itertools
 import os
@@ -18,6 +19,7 @@ from torch import distributed
 
 import ffrecur.data
 import ffrecur.lit
+from ffrecur.errors import one_line
 from ffrecur.lit.stopping import code_of_all, local_rank, met_by_all
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
@@ -90,6 +92,8 @@ def explain(message: str, args: Sequence[str]) -> str:
     if key and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
+    if key and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
+        return f"{_full_name(key, args)} is '{match[1]}', {why_no_class(match[1])}"
     if key and (match := re.search(r"arguments are required: (.+)", report)):
         return f"{_full_name(key, args)} needs its setting {match[1]}, which is not given"
     if key and (match := re.search(r"Multiple subclasses with name .*", report)):
@@ -109,6 +113,22 @@ def _innermost(message: str) -> tuple[str | None, str]:
     # What belongs to it is indented as far as it is, or farther.
     inside = itertools.takewhile(lambda line: not line.strip() or len(line) - len(line.lstrip(" ")) >= depth, lines)
     return found[-1][2], "\n".join([first, *inside])
+
+
+def why_no_class(path: str) -> str:
+    """Return why a dotted name is no class that can be used: what its import raises, or that it has no such name.
+
+    >>> why_no_class("nowhere.Callback"), why_no_class("json.Nothing")
+    ("which cannot be imported: ModuleNotFoundError: No module named 'nowhere'", "but json has no 'Nothing'")
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # of a file of the user's: anything
+        return f"which cannot be imported: {type(error).__name__}: {one_line(error)}"
+    if found is None:
+        return f"but {module} has no '{name}'"
+    return "which is not of the kind that is needed here"
 
 
 def known_classes() -> list[str]:
