@@ -1,9 +1,9 @@
 """Which parts of Lightning work with the program: each is tried on a small image and a small text task.
 
-It prints a table in Markdown, the one in docs/compatibility.md: for each callback, logger, profiler, precision, strategy of one
+It prints the page docs/compatibility.md, a table in Markdown: for each callback, logger, profiler, precision, strategy of one
 machine and flag of the trainer what was checked, or the sentence that refuses it. A traceback ends it with exit code 1.
 
-    python scripts/compatibility.py > table.md
+    python scripts/compatibility.py > docs/compatibility.md
     python scripts/compatibility.py callbacks EarlyStopping
 """
 
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import lightning
 import numpy as np
 import torch
 
@@ -39,6 +40,16 @@ TEXT = ["--model=CharModule", "--model.hidden_features=[8,8]", "--data=CorpusDat
 TEXT += ["--data.document_separator=\\n\\n", "--data.batch_size=40"]
 BOTH = ["--model.optimizer.lr=0.01", "--trainer.max_epochs=2"]
 LONGER = ["--trainer.max_epochs=3", "--trainer.max_steps=-1"]
+HEAD = """# What works with Lightning
+
+Each part of Lightning was tried on a small image task and a small text task, on a machine without a GPU.
+This page is what `python scripts/compatibility.py` prints (lightning {lightning}, torch {torch}).
+
+A row says what was checked, or the sentence that refuses the part.
+*Trained, tested, continued* means: two epochs of `fit`, then `fit --ckpt_path last` to a third epoch, then `test`.
+Callbacks are given as `--trainer.callbacks+=Name`, their settings as `--trainer.callbacks.setting=value`.
+
+"""
 Check = Callable[[Path, str], str]
 
 
@@ -321,7 +332,7 @@ def main() -> None:
     silence_all()
     torch.set_num_threads(1)
     found = table([part for part in PARTS if not only or part.group in only or part.name.partition("=")[0] in only])
-    print(found)
+    print(HEAD.format(lightning=lightning.__version__, torch=torch.__version__.partition("+")[0]) + found)
     sys.exit("TRACEBACK" in found)
 
 
