@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,10 +193,12 @@ def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(workplace,
 
     names = [Path("runs/fit-1"), Path("runs/fit-1"), Path("runs/fit-2")]
     monkeypatch.setattr(runs, "new_run_folder", lambda root, name: names.pop(0))
-    with runs.reserved_run_folder("runs", "fit") as one, runs.reserved_run_folder("runs", "fit") as other:
+    reserved = partial(runs.reserved_run_folder, "runs", "fit")
+    with reserved(lambda: True) as one, reserved(lambda: False) as other:
         assert (one, other) == (Path("runs/fit-1"), Path("runs/fit-2"))
+        assert other.is_dir()
     assert one.is_dir()
-    assert other.is_dir()
+    assert not other.exists(), "nothing was done in it"
 
 
 # --- real processes, really killed ------------------------------------------------------------------------------------
