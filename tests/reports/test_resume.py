@@ -473,3 +473,29 @@ def test_minutes_go_on_counting_also_those_of_earlier_commits():
     minutes.load_state_dict(old.state_dict())
     assert minutes.elapsed() == 90
     assert Minutes.__mro__[1] is Callback
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+TEXT = ["--model=CharModule", "--model.hidden_features=[6,5]", "--model.state_dropout=0.2", "--data=CorpusDataModule"]
+TEXT += ["--data.source=tales.txt", "--data.document_separator=\\n\\n", "--data.window=4", "--data.batch_size=20"]
+TEXT += ["--data.validation_size=2", "--trainer.max_epochs=2", "--trainer.logger=false"]
+TEXT += ["--model.negatives=dream", "--model.dream_every_steps=3"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "call", "action"),
+    [
+        ("on_after_backward", 4, boom),  # dreamt anew in this step, which is not taken
+        ("on_train_batch_end", 4, boom),
+        ("on_train_batch_start", 3, should_stop),
+    ],
+)
+def test_a_training_on_text(tales, monkeypatch, hook, call, action):
+    """The dreams that the next steps are held against are those of a training that was not stopped."""
+    assert run("fit", *TEXT, "--trainer.default_root_dir=whole").code == 0
+    fit_with(monkeypatch, At(hook, call, action), *TEXT)
+    assert 3 <= loaded("runs")["global_step"] <= 4
+    outcome = run(*GO_ON)
+    assert outcome.code == 0, outcome.err
+    check_same((loaded("whole"), rows("whole")))
