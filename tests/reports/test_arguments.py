@@ -11,8 +11,8 @@ from ffrecur import BackpropNet, CharNet, RecurrentNet, UserError
 from ffrecur.negatives import hard_labels
 from ffrecur.reference import Learning
 
-IMAGES, LABELS, WRONG = torch.rand(5, 6, generator=torch.manual_seed(1)), torch.tensor([0, 1, 2, 0, 1]), [1, 2, 0, 2, 2]
-WRONG = torch.tensor(WRONG)
+IMAGES, LABELS = torch.rand(5, 6, generator=torch.manual_seed(1)), torch.tensor([0, 1, 2, 0, 1])
+WRONG = torch.tensor([1, 2, 0, 2, 2])
 
 
 def net(seed=0):
