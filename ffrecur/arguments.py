@@ -1,7 +1,7 @@
 """What the nets' methods are given: arrays become tensors, and what cannot be right is refused in a sentence.
 
-Values are looked at where that is cheap: always in evaluation and `local_loss`; in `local_learning`, by which modules train, labels
-only, and on the CPU only, since a GPU would have to wait. There, goodness that is not finite tells of images that are not.
+Values are looked at where that is cheap: always in evaluation and `local_loss`; in `local_learning`, by which modules train,
+labels only, and on the CPU only, since a GPU would have to wait. There, goodness that is not finite tells of the images.
 """
 
 from __future__ import annotations

@@ -50,6 +50,11 @@ class At(Callback):
             self.action(trainer)
 
 
+def slow(*values):
+    """Values of a test that `make test-all` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def boom(trainer):
     raise BoomError
 
@@ -142,7 +147,7 @@ PLACES = [  # options, the batch that is the last before the stop, counted over 
 ]
 
 
-@pytest.mark.parametrize(("options", "batch"), PLACES)
+@pytest.mark.parametrize(("options", "batch"), PLACES[3:])  # of the others, see test_stopping.py
 def test_signal(place, monkeypatch, options, batch):
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, *options)
     outcome = run(*GO_ON)
@@ -182,8 +187,9 @@ def test_should_stop_of_a_callback(place, monkeypatch, hook, options, call):
     check_same(place(*options))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5, 6])
-@pytest.mark.parametrize("options", [(), (OFTEN,)])
+@pytest.mark.parametrize(
+    ("steps", "options"), [(3, ()), (5, ()), slow(6, ()), slow(3, (OFTEN,)), (4, (OFTEN,)), slow(5, (OFTEN,))]
+)
 def test_max_steps(place, options, steps):
     assert run("fit", *RUN, *options, f"--trainer.max_steps={steps}").code == 0
     assert loaded("runs")["global_step"] == steps
@@ -191,7 +197,7 @@ def test_max_steps(place, options, steps):
     check_same(place(*options))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5, 6])
+@pytest.mark.parametrize("steps", [slow(1), 3, 5, slow(6)])
 def test_max_steps_raised(place, steps):
     """While Lightning counts steps it takes an epoch that is over for one that was broken off."""
     assert run("fit", *RUN, f"--trainer.max_steps={steps}").code == 0
@@ -347,7 +353,7 @@ class Rows(Callback):
         (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
         (20, 10, [10, 10, 10]),  # 20 done
         (20, 15, [10, 15, 5]),
-        (20, 50, [30]),
+        slow(20, 50, [30]),
         (20, 1000, [30]),
         (20, 7, [1, 7, 7, 7, 7, 1]),
     ],
