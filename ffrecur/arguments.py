@@ -1,6 +1,7 @@
 """What the nets' methods are given: arrays become tensors, and what cannot be right is refused in a sentence.
 
-Values are looked at where that is cheap: always in evaluation, and in training on the CPU, since a GPU would have to wait.
+Values are looked at where that is cheap: always in evaluation and `local_loss`; in `local_learning`, by which modules train,
+labels only, and on the CPU only, since a GPU would have to wait. There, goodness that is not finite tells of the images.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def as_images(
         raise UserError(
             f"images have the shape {tuple(images.shape)}, an empty batch, but something must be learned from"
         )
-    if look(images, values) and images.is_floating_point() and not finite(images):
+    if values and look(images, values) and images.is_floating_point() and not finite(images):
         raise UserError("images have values that are NaN or infinite")
     return images
 

@@ -288,6 +288,7 @@ class RecurrentNet(nn.Module):
             peer_normalization=peer_normalization,
             memory=memory,
         )
+        images = self.check_images(images, some=True)
         return self.local_learning(images, labels_B, negative_labels_B, learning, masks).loss
 
     def local_learning(
@@ -309,8 +310,8 @@ class RecurrentNet(nn.Module):
             masks: dropout masks from `dropout_masks`.
 
         Raises:
-            UserError: images or labels that do not fit the net, negative labels that are the true ones, NaN, or a video with
-                too few frames. On a GPU, values are not looked at.
+            UserError: images or labels that do not fit the net, negative labels that are the true ones, or a video with too
+                few frames. On a GPU, values are not looked at, and those of images nowhere: `local_loss` does that.
         """
         images = self.check_images(images, values=False, some=True)
         labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)

@@ -182,3 +182,42 @@ def test_a_step_that_was_broken_off_is_repeated(tmp_path: Path, step: int) -> No
     resumed = run(Recorder(loader()), tmp_path, resume=tmp_path / "broken.ckpt")
     assert broken.seen + resumed.seen == whole.seen
     assert resumed.weight == whole.weight
+
+
+def test_a_state_of_an_earlier_version_counts_batches() -> None:
+    resumed = loader()
+    resumed.load_state_dict({"epoch": 2, "batches": 2})
+    assert batches(resumed, 2) == batches(loader(), 2)[2:]
+    resumed.load_state_dict({"epoch": 2, "batches": 5})
+    assert batches(resumed, 2) == []
+    resumed.load_state_dict({"epoch": 2, "batches": 0})
+    assert batches(resumed, 2) == batches(loader(), 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10, 22, 23, 100])
+@pytest.mark.parametrize("done", [0, 1, 2, 4])
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_another_batch_size_goes_on_after_the_same_sample(size: int, done: int, replicas: int) -> None:
+    if size < replicas:
+        return
+    first = loader()
+    first.set_epoch(3)
+    for _ in itertools.islice(first, done):
+        pass
+    parts = []
+    for rank in range(replicas):
+        resumed = loader(batch_size=size, num_replicas=replicas, rank=rank)
+        resumed.load_state_dict(first.state_dict())
+        assert resumed.place(3)[1] == 5 * done
+        place = resumed.place(3)[0]
+        parts.append(batches(resumed, 3))
+        assert place + len(parts[-1]) == len(resumed), "the last batch has the last number"
+        assert all(parts[-1]), "every process has a sample of every batch"
+    assert flat(flat(pieces) for pieces in zip(*parts, strict=True)) == flat(batches(loader(), 3))[5 * done :]
+
+
+def test_too_few_samples_left_for_all_processes() -> None:
+    resumed = loader(num_replicas=4)
+    resumed.load_state_dict({"epoch": 0, "batches": 4, "samples": 20})
+    with pytest.raises(UserError, match="^the epoch that is continued has 3 examples left, too few for 4 processes;"):
+        batches(resumed, 0)

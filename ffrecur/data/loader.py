@@ -92,7 +92,7 @@ class TensorLoader:
         self._resume_at = None
         order = epoch_order(self.count, self.seed, self.epoch) if self.shuffle else None
         for batch in range(first, len(self)):
-            start, stop = max(begin, batch * self.batch_size), self.end(batch)
+            start, stop = begin if batch == first else batch * self.batch_size, self.end(batch)
             batch_B = torch.arange(start, stop) if order is None else order[start:stop]
             part = batch_B[rank_slice(stop - start, self.rank, self.num_replicas)].long()
             self._handed_out = batch + 1
@@ -105,13 +105,19 @@ class TensorLoader:
     def place(self, epoch: int) -> tuple[int, int]:
         """Return the batch and the sample that an iteration of this epoch begins with; the first ones but for a state loaded.
 
-        A rest of a batch that is too small for all processes joins the batch after it.
+        A rest of a batch that is too small for all processes joins the batch after it. Raises `UserError` where there is
+        none after it.
         """
         if self._resume_at is None or self._resume_at["epoch"] != epoch:
             return 0, 0
         done = min(self._resume_at["samples"], self.count)
         if done == self.count:
             return len(self), done
+        if self.count - done < self.num_replicas:
+            raise CommonError(
+                f"the epoch that is continued has {self.count - done} examples left, too few for {self.num_replicas} "
+                "processes; continue with fewer"
+            )
         batch = min(done // self.batch_size, len(self) - 1)
         return batch + (batch < len(self) - 1 and self.end(batch) - done < self.num_replicas), done
 

@@ -18,6 +18,10 @@ SAME = 0.001  # of their sum: a smaller difference of positive and negative good
 REPEATING = 0.5  # of real text's: dreams with less variety than that repeat themselves
 
 
+class DivergedError(CommonError):
+    """Numbers are no longer finite; the weights may have been bad for some steps."""
+
+
 def check_figures(
     loss: Tensor, goodness: Mapping[str, Tensor], weights: Iterable[tuple[str, Tensor]], where: str
 ) -> None:
@@ -34,10 +38,10 @@ def check_figures(
         if len(wrong):
             t, layer = wrong[0].tolist()
             iteration = f", iteration {t + 1}" if len(mean_TL) > 1 else ""
-            raise CommonError(
+            raise DivergedError(
                 f"the goodness of layer {layer + 1}{iteration}, on {kind} data, is {mean_TL[t, layer].item()} in {where}: {CURE}"
             )
-    raise CommonError(f"the loss is {loss.item()} in {where}: {CURE}")
+    raise DivergedError(f"the loss is {loss.item()} in {where}: {CURE}")
 
 
 def check_tensors(kind: str, named: Iterable[tuple[str, Tensor]], where: str) -> None:
@@ -48,7 +52,7 @@ def check_tensors(kind: str, named: Iterable[tuple[str, Tensor]], where: str) ->
         return
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise CommonError(f"the {kind} of {place(name)} is not finite in {where}: {CURE}")
+            raise DivergedError(f"the {kind} of {place(name)} is not finite in {where}: {CURE}")
 
 
 def place(name: str) -> str:

