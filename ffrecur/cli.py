@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.data import CorpusDataModule
 from ffrecur.errors import CommonError, UserError, check_setting
+from ffrecur.lit.classifier import ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.messages import tell
@@ -222,6 +223,8 @@ class CommandLine(LightningCLI):
             asked, stored = model.hparams.get(name), settings.get(name)
             if None not in (asked, stored) and asked != stored:
                 raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
+        if isinstance(model, ClassifierModule):
+            model.adopt(self.stored_net)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 

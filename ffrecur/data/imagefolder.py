@@ -67,7 +67,20 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
     for file in files:
         if not (folder / file).exists() and file.suffix.lower() in extensions():
             raise UserError(f"data.source is {source!r}, whose file {file.as_posix()} is a link to nothing")
+        if not is_unicode(file):
+            raise UserError(
+                f"data.source is {source!r}, whose file {str(file)!a} has a name that is not Unicode; rename it"
+            )
     return sorted(files, key=Path.as_posix), sorted(folders, key=Path.as_posix)
+
+
+def is_unicode(file: Path) -> bool:
+    """Whether the name of a file is text: Linux allows any bytes."""
+    try:
+        file.as_posix().encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def list_images(
