@@ -126,6 +126,7 @@ class Images:
         with told(self.source, self.name), self.opened() as file:
             if self.fortran:
                 whole = np.lib.format.read_array(file, allow_pickle=False)
+                check_end(file)
                 yield self.turn(whole)
                 return
             read_header(file)
@@ -136,6 +137,7 @@ class Images:
                 if len(raw) < count * size:
                     raise ValueError("it is truncated")
                 yield self.turn(np.frombuffer(raw, self.dtype).reshape(count, *self.full[1:]))
+            check_end(file)
 
     def turn(self, part: np.ndarray) -> np.ndarray:
         """The channels last."""
@@ -180,6 +182,7 @@ def read_labels(source: str, name: str, opened: Open, images: Images) -> np.ndar
     """The labels (N,) of an array (N,) or (N, 1)."""
     with told(source, name), opened() as file:
         labels = np.lib.format.read_array(file, allow_pickle=False)
+        check_end(file)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != images.full[:1]:
@@ -213,6 +216,12 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which could run code")
     return shape, fortran, dtype
+
+
+def check_end(file: IO[bytes]) -> None:
+    """Raise `ValueError` where something follows; at its end a member of an archive compares its checksum."""
+    if file.read(1):
+        raise ValueError("it has more bytes than its header promises")
 
 
 @contextmanager

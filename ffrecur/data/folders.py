@@ -85,7 +85,7 @@ def labelled(listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]]) -
     for split, files in listing.splits.items():
         named = [file for file in files if file in rows] or files  # a split of which no file is named has no labels
         chosen = set(named)
-        listing.leave_out([file for file in files if file not in chosen], "in no row of the metadata and")
+        listing.leave_out([file for file in files if file not in chosen], "in no row of the metadata")
         columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named]}
         for name in {name: None for file in named for name in rows.get(file, {})}:
             if name != IMAGE:

@@ -38,9 +38,10 @@ class Listing:
 
     def leave_out(self, files: Sequence[Path], what: str) -> None:
         """Note files that are not used, if there are any."""
-        if files:
-            count = f"{len(files):,} files that are" if len(files) > 1 else "1 file that is"
-            self.notes.append(f"{count} {what} left out, such as {files[0].as_posix()}")
+        if len(files) == 1:
+            self.notes.append(f"1 file is left out ({what}): {files[0].as_posix()}")
+        elif files:
+            self.notes.append(f"{len(files):,} files are left out ({what}), such as {files[0].as_posix()}")
 
 
 def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -72,6 +73,11 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
                 f"data.source is {source!r}, whose file {str(file)!a} has a name that is not Unicode; rename it"
             )
     return sorted(files, key=Path.as_posix), sorted(folders, key=Path.as_posix)
+
+
+def has_images(source: str, folder: Path) -> bool:
+    """Whether there are image files below a folder."""
+    return any(file.suffix.lower() in extensions() for file in list_files(source, folder)[0])
 
 
 def is_unicode(file: Path) -> bool:
@@ -109,16 +115,16 @@ def list_images(
         roots = {split: root / name for split, name in chosen.items()}
         listing.splits = {split: [f for f in inside if f.is_relative_to(place)] for split, place in roots.items()}
         used = {file for split in listing.splits.values() for file in split}
-        outside = f"outside the folders {', '.join(sorted(chosen.values()))} and"
+        outside = f"outside the folders {', '.join(sorted(chosen.values()))}"
         listing.leave_out([file for file in images if file not in used], outside)
     else:
         roots, listing.splits = {"train": root}, {"train": images if not labelled else inside}
         if labelled:
             listing.leave_out(
-                [file for file in images if not file.is_relative_to(root)], f"beside {root.as_posix()} and"
+                [file for file in images if not file.is_relative_to(root)], f"beside the folder {root.as_posix()}"
             )
     listing.leave_out(
-        [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images and"
+        [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images"
     )
     if labelled:
         for split, place in roots.items():
@@ -181,12 +187,12 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
         listing.splits[split] = inner
         listing.classes[split] = [below[file][0] for file in inner]
         chosen = set(inner)
-        listing.leave_out([file for file in files if file not in chosen], "beside the folders of the classes and")
+        listing.leave_out([file for file in files if file not in chosen], "beside the folders of the classes")
         deeper = [file for file in inner if len(below[file]) > 2]
         if deeper:
-            listing.notes.append(
-                f"{len(deeper):,} images lie deeper, such as {deeper[0].as_posix()}, whose class is {below[deeper[0]][0]!r}"
-            )
+            first = deeper[0]
+            what = "1 image lies" if len(deeper) == 1 else f"{len(deeper):,} images lie"
+            listing.notes.append(f"{what} deeper, such as {first.as_posix()}, whose class is {below[first][0]!r}")
     every = {split: sorted(set(own)) for split, own in listing.classes.items()}
     known = [name for split, names in every.items() if split == "train" or testing for name in names]
     listing.names = tuple(sorted(set(known)))

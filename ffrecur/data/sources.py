@@ -10,6 +10,7 @@ from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
 from ffrecur.data.documents import existing
 from ffrecur.data.idx import read_idx_folder
+from ffrecur.data.imagefolder import has_images
 from ffrecur.data.imageset import ImageSource, Reading
 from ffrecur.errors import UserError
 
@@ -63,7 +64,9 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
         raise UserError(f"data.source is {source!r}, a folder that may not be read") from None
     if empty:
         raise UserError(f"data.source is {source!r}, which is an empty folder")
-    found = read_idx_folder(source, folder, how) or read_arrays(source, folder, how)
+    found = read_idx_folder(source, folder, how)
+    if found is None and any(folder.glob("*.np[yz]")) and not has_images(source, folder):
+        found = read_arrays(source, folder, how)
     if found is not None:
         return found
     # Imported here, because `datasets` takes a second to import and the sources above do not need it.

@@ -69,24 +69,24 @@ LAYOUTS = {
     "classes in a folder of the set's name": (["pets/cat/0.png", "pets/dog/1.png"], {0: 0, 1: 1}, None, None, []),
     "a picture beside the classes": (
         [*CLASSES, "cover.png"], LABELS, None, None,
-        ["1 file that is beside the folders of the classes and left out, such as cover.png"],
+        ["1 file is left out (beside the folders of the classes): cover.png"],
     ),
     "a picture beside the classes of a split": (
         [*TRAIN, "train/sheet.png"], LABELS, None, None,
-        ["1 file that is beside the folders of the classes and left out, such as train/sheet.png"],
+        ["1 file is left out (beside the folders of the classes): train/sheet.png"],
     ),
     "a picture beside the splits": (
         [*TRAIN, "test/dog/3.png", "cover.png"], LABELS, None, {3: 1},
-        ["1 file that is outside the folders test, train and left out, such as cover.png"],
+        ["1 file is left out (outside the folders test, train): cover.png"],
     ),
     "a third folder beside the splits": (
         [*TRAIN, "test/dog/3.png", "extra/dog/4.png", "extra/dog/5.png"], LABELS, None, {3: 1},
-        ["2 files that are outside the folders test, train and left out, such as extra/dog/4.png"],
+        ["2 files are left out (outside the folders test, train), such as extra/dog/4.png"],
     ),
     "Kaggle: a flat test folder": (
         [*TRAIN, "test/3.png", "test/4.png", "sample_submission.csv"], LABELS, None, None,
-        ["the test images have no labels: they are for prediction only",
-         "1 file that is no images and left out, such as sample_submission.csv"],
+        ["1 file is left out (no images): sample_submission.csv",
+         "the test images have no labels: they are for prediction only"],
     ),
     "a test folder with one sub-folder of no class": (
         [*TRAIN, "test/unknown/3.png"], LABELS, None, None, ["the test images have no labels"],
@@ -94,12 +94,12 @@ LAYOUTS = {
     "a test folder nested in itself, flat": ([*TRAIN, "test/test/3.png"], LABELS, None, None, ["the test images have no"]),
     "an h5 file beside the classes": (
         [*CLASSES, "model.h5", "report.pdf", "clip.mpeg"], LABELS, None, None,
-        ["3 files that are no images and left out, such as clip.mpeg"],
+        ["3 files are left out (no images), such as clip.mpeg"],
     ),
-    "a text file among the images": ([*CLASSES, "cat/notes.txt"], LABELS, None, None, ["such as cat/notes.txt"]),
+    "a text file among the images": ([*CLASSES, "cat/notes.txt"], LABELS, None, None, [": cat/notes.txt"]),
     "classes with sub-folders": (
         ["cat/persian/0.png", "dog/1.png", "cat/2.png"], LABELS, None, None,
-        ["1 images lie deeper, such as cat/persian/0.png, whose class is 'cat'"],
+        ["1 image lies deeper, such as cat/persian/0.png, whose class is 'cat'"],
     ),
     "an empty class folder": ([*CLASSES, "eel/"], LABELS, None, None, ["the folder eel has no images, and so makes no class"]),
     "a class with one image": (["cat/0.png", "cat/1.png", "dog/2.png"], {0: 0, 1: 0, 2: 1}, None, None, []),
@@ -174,7 +174,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
     make(tmp_path / "elsewhere", ["0.png"])
-    make(tmp_path / "set", ["dog/1.png"])
+    make(tmp_path / "set", ["dog/0.txt", "dog/1.png"])
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "dog" / "again").symlink_to(tmp_path / "set")
     assert numbers(read_source(str(tmp_path / "set")).train) == {0: 0, 1: 1}
