@@ -144,9 +144,9 @@ class ImageDataModule(LightningDataModule):
         source = self.read(require_labels=True, testing=True)
         own = source.validation if stage == "validate" else source.test
         images, name = whole(source) if own is None else own, {"validate": "validation", "test": "test"}[stage]
-        if own is None and source.test is not None:  # asked to validate
-            images = source.train
         how = f"the source's own {name} split" if own is not None else f"all of them, for there is no {name} split"
+        if own is None and source.test is not None:  # asked to validate
+            images, how = source.train, how.replace("all of them", "its training images")
         if stage == "validate":
             self.validation_set = self.prepare_set(images, 1)
         else:
