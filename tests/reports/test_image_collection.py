@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ ENDINGS: dict[str, tuple[str, np.ndarray, int]] = {
     ".jfif": ("L", BLOCKS, 1),
     ".avif": ("RGB", np.stack([BLOCKS] * 3, axis=-1), 3),
 }
-SETTINGS = {".webp": {"lossless": True}, ".avif": {"quality": 100}}
+SETTINGS: dict[str, dict[str, Any]] = {".webp": {"lossless": True}, ".avif": {"quality": 100}}
 NEEDS = {".jp2": "jpg_2000", ".j2k": "jpg_2000", ".webp": "webp", ".avif": "avif"}
 
 
@@ -61,10 +62,10 @@ def test_every_ending(tmp_path: Path, ending: str) -> None:
     if ending in NEEDS and not features.check(NEEDS[ending]):
         pytest.skip("this Pillow was built without it")
     image = Image.fromarray(pixels, None if mode != "1" else "L").convert(mode)
-    lossy = {"quality": 100} if ending.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else {}
+    lossy: dict[str, Any] = {"quality": 100} if ending.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else {}
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
-        image.save(tmp_path / name / f"1{ending}", **{**lossy, **SETTINGS.get(ending, {})})  # type: ignore[arg-type]
+        image.save(tmp_path / name / f"1{ending}", **{**lossy, **SETTINGS.get(ending, {})})
     source = read_source(str(tmp_path))
     expected = pixels
     if source.image_shape == (16, 16, 3) and pixels.ndim == 2:  # a palette
