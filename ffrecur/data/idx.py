@@ -153,5 +153,12 @@ def read_idx_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSou
         raise UserError(f"data.source is {source!r}, whose training and test images differ in size: {sizes}")
     if "train" not in splits:
         images, labels = {"train": images[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
+        files["train", "images"] = files[splits[-1], "images"]
+    # A file that is too large for the memory and lies there plainly is used where it is, without reading it now.
+    mapped = {
+        split for split in images if isinstance(images[split], np.memmap) and files[split, "images"].suffix != ".gz"
+    }
     rows = {split: as_images(array) for split, array in images.items()}
-    return build_source(source, f"IDX files in {folder}", rows, shapes[splits[0]], labels, testing=how.testing)
+    return build_source(
+        source, f"IDX files in {folder}", rows, shapes[splits[0]], labels, testing=how.testing, in_place=mapped
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -68,12 +68,14 @@ def build_source(
     files: Mapping[str, Sequence[str]] | None = None,
     notes: Iterable[str] = (),
     testing: bool = False,
+    in_place: Container[str] = (),
 ) -> ImageSource:
     """Check the splits `train`, `validation` and `test` (the first is needed), number the classes, describe all in one line.
 
     `labels` are those of `number_labels`; splits that lack them while others have them are left out. Training images that come
     sorted by class (as an image folder does) are interleaved: otherwise the last of them, which validate, would all be of the
-    last class. Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
+    last class. Splits that are mapped `in_place` are not looked through for images of one colour.
+    Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
     """
     notes, files = list(notes), dict(files or {})
     numbers: dict[str, Tensor] = {}
@@ -88,6 +90,8 @@ def build_source(
         images = {split: images[split] for split in images if split in numbers}
     sets = {split: ImageSet(rows, numbers.get(split)) for split, rows in images.items()}
     for split, rows in images.items():
+        if split in in_place:
+            continue
         notes += of_one_colour(SPLIT_WORDS[split], rows, image_shape, files.get(split))
 
     note = ""
@@ -122,10 +126,8 @@ def of_one_colour(word: str, images: Any, image_shape: tuple[int, ...], files: S
         return []
     count, first, start = 0, 0, 0
     for part in parts_of(images):
-        pixels = part.unflatten(1, (places, -1))
-        same = torch.ones(len(part), dtype=torch.bool)
-        for channel in range(pixels.shape[-1]):
-            same &= pixels[..., channel].amax(dim=1) == pixels[..., channel].amin(dim=1)
+        channels = part.shape[1] // places
+        same = (part[:, channels:] == part[:, :-channels]).all(dim=1)  # each pixel as the one before
         if count == 0 and same.any():
             first = start + int(same.nonzero()[0])
         count, start = count + int(same.sum()), start + len(part)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_data_idx import idx_bytes
 
 from ffrecur.data.pixels import Seen, decode
 from ffrecur.data.sources import read_source
@@ -197,6 +198,20 @@ def test_what_is_told(tmp_path: Path, what: str) -> None:
 def test_constant_images_on_the_disk_are_told_too(tmp_path: Path) -> None:
     source = read_source(str(folder(tmp_path, a1=grey(), b1=BLACK)), limit=0)
     assert source.notes == ("1 of 2 training images have one colour all over, such as b/b1.png",)
+
+
+def test_idx_files_and_arrays_are_looked_through_too_unless_they_are_mapped_where_they_lie(tmp_path: Path) -> None:
+    images = np.stack([RAMP, RAMP * 0, RAMP, RAMP])
+    labels = np.array([1, 0, 0, 1])
+    note = ("1 of 4 training images have one colour all over, such as number 1",)
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    assert read_source(str(tmp_path / "set.npz")).notes == note
+    assert read_source(str(tmp_path / "set.npz"), limit=0).notes == note
+    (tmp_path / "idx").mkdir()
+    for name, array in (("images", images), ("labels", labels)):
+        (tmp_path / "idx" / f"train-{name}.idx").write_bytes(idx_bytes(array))
+    assert read_source(str(tmp_path / "idx")).notes == note
+    assert read_source(str(tmp_path / "idx"), limit=0).notes == ()
 
 
 def test_an_image_of_one_pixel_is_nothing_to_tell(tmp_path: Path) -> None:
