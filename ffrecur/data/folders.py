@@ -29,14 +29,8 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
     files, _ = list_files(source, folder)
     images = [file for file in files if file.suffix.lower() in extensions()]
     tables = [file for file in files if file.suffix.lower() in BUILDERS]
-    if not images and not tables:
-        found = f"it holds {files[0].as_posix()}" if files else "it holds empty folders"
-        raise UserError(
-            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
-            f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
-        )
     if not images:
-        return read_splits(source, *load_folder(source, folder, how.limit), how, folder)
+        return read_splits(source, *load_tables(source, folder, how, files, tables), how, folder)
     if any(holds_images(folder / table) for table in tables):
         listing = labels_or_none(source, folder, how) if how.require_labels else None
         if listing is not None and len(listing.names) > 1:
@@ -47,6 +41,22 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
         notes = [f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}"]
         return read_splits(source, *load_folder(source, folder, how.limit), how, folder, notes)
     return read_files(source, folder, [table for table in tables if is_metadata(table)], how)
+
+
+def load_tables(
+    source: str, folder: Path, how: Reading, files: list[Path], tables: list[Path]
+) -> tuple[str, dict[str, datasets.Dataset]]:
+    """What `datasets` makes of a folder without image files, which may know more kinds of tables and archives than we do."""
+    try:
+        return load_folder(source, folder, how.limit)
+    except UserError as error:
+        if tables:
+            raise
+        found = f"it holds {files[0].as_posix()}" if files else "it holds empty folders"
+        raise UserError(
+            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
+            f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
+        ) from error
 
 
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:

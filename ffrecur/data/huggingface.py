@@ -101,5 +101,7 @@ def as_splits(loaded: datasets.Dataset | datasets.DatasetDict) -> Splits:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its kind where it has none."""
+    """The first line of the message of what caused an error, or the name of its kind where it has none."""
+    while isinstance(error.__cause__, Exception):  # `datasets` says that an error occurred, and hides which
+        error = error.__cause__
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ffrecur.checkpoint import NET_KEY, stored_names
+from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
 from ffrecur.processes import Part
@@ -82,6 +83,14 @@ class ClassifierModule(NetModule):
         # A net that is new has as many classes as the data, or else what was set is a mistake.
         if (self.trained or self.class_names is not None) and hasattr(data, "match_classes"):
             data.match_classes(self.class_names, self.hparams["num_classes"])
+        elif self.class_names is not None and tuple(getattr(data, "class_names", None) or ()) not in (
+            (),
+            self.class_names,
+        ):
+            raise UserError(
+                f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
+                f"{listed(self.class_names)}"
+            )
         for name in ("in_features", "num_classes"):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:

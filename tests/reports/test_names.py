@@ -16,6 +16,7 @@ import torch
 from conftest import only_run, run
 from PIL import Image
 from test_data_idx import idx_bytes
+from torch.utils.data import DataLoader, TensorDataset
 
 import ffrecur
 from ffrecur.checkpoint import NET_KEY, describe
@@ -213,6 +214,30 @@ def test_the_same_through_the_api(trained: None) -> None:
     pets(Path("more"), ("cat", "ant"))
     with pytest.raises(UserError, match="the class 'ant', which the net does not know"):
         trainer().test(RecurrentModule([12, 10], sign=-1), ImageDataModule("more"), ckpt_path=checkpoint)
+
+
+class Pets(L.LightningDataModule):
+    """A data module of one's own."""
+
+    in_features, num_classes = 16, 3
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.class_names = class_names
+
+    def test_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return DataLoader(TensorDataset(torch.rand(3, 16), torch.arange(3)), batch_size=3)
+
+
+def test_a_data_module_of_ones_own_must_have_the_same_classes(trained: None) -> None:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    loaded = RecurrentModule.load_from_checkpoint(str(only_run() / "last.ckpt"))
+    trainer = L.Trainer(accelerator="cpu", **quiet)  # type: ignore[arg-type]
+    trainer.test(loaded, Pets(PETS), verbose=False)
+    with pytest.raises(
+        UserError, match="Pets, whose classes are eel, dog, cat, but those of the net are cat, dog, eel"
+    ):
+        trainer.test(loaded, Pets(PETS[::-1]), verbose=False)
 
 
 def test_letters_from_1_to_26_are_26_classes(tmp_path: Path) -> None:

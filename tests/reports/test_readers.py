@@ -199,6 +199,14 @@ def test_tables_that_are_refused(tmp_path: Path, columns: str) -> None:
     assert piece in str(caught.value)
 
 
+def test_the_cause_of_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"image": 1}\n{"image": \n')
+    with pytest.raises(UserError) as caught:
+        read_source(str(tmp_path))
+    assert "cannot be read as a data set: " in str(caught.value)
+    assert "An error occurred" not in str(caught.value)
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_table_that_names_files(tmp_path: Path, ending: str) -> None:
     make(tmp_path, CLASSES)
