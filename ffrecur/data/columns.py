@@ -58,6 +58,8 @@ def read_splits(
     features = used["train"].features
     image = choose_image_column(source, features, how.image_column)
     label = choose_label_column(source, features, how.label_column) if how.require_labels else None
+    if label is not None and how.label_column is None and not isinstance(features[label], datasets.ClassLabel):
+        kind += f", labels in column {label!r}"
     names, labels = (None, {}) if label is None else labels_of(source, used, label, how.testing)
     pixels: dict[str, np.ndarray] = {}
     files: dict[str, Sequence[str]] = {}

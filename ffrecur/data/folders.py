@@ -13,7 +13,7 @@ from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
 from ffrecur.data.metadata import is_metadata, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_setting
 
 IMAGE, LABEL = "image", "label"
 
@@ -71,7 +71,7 @@ def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> I
     assert listing is not None
     if label is not None:
         kind += f", labels from {', '.join(table.as_posix() for table in named)}"
-        return read_splits(source, kind, labelled(listing, folder, rows), how, folder, listing.notes)
+        return read_splits(source, kind, labelled(listing, folder, rows, label), how, folder, listing.notes)
     if rows:
         listing.notes.append(f"{named[0].as_posix()} has no column of labels: the sub-folders are the classes")
     own = Reading(None, None, *how[2:])  # the columns are ours
@@ -89,28 +89,36 @@ def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
-def labelled(listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]]) -> dict[str, datasets.Dataset]:
-    """The files of each split with the columns of the rows that name them; files that none names are left out."""
+def labelled(
+    listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]], label: str
+) -> dict[str, datasets.Dataset]:
+    """The files of each split with the labels of the rows that name them; files that none names are left out."""
+    every = {file for files in listing.splits.values() for file in files}
+    listing.leave_out([file for file in rows if file not in every], "named in the metadata, but no images of a split")
     splits = {}
     for split, files in listing.splits.items():
-        named = [file for file in files if file in rows] or files  # a split of which no file is named has no labels
-        chosen = set(named)
-        listing.leave_out([file for file in files if file not in chosen], "in no row of the metadata")
-        columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named]}
-        for name in {name: None for file in named for name in rows.get(file, {})}:
-            if name != IMAGE:
-                columns[name] = [rows[file].get(name) for file in named]
+        named = [file for file in files if file in rows]
+        listing.leave_out([file for file in files if named and file not in rows], "in no row of the metadata")
+        columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named or files]}
+        if named:  # else a split without labels
+            values = [rows[file].get(label) for file in named]
+            mixed = len({type(value) for value in values} - {type(None)}) > 1
+            columns[label] = [None if value is None else str(value) for value in values] if mixed else values
         splits[split] = datasets.Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
     return splits
 
 
 def label_in(rows: dict[Path, dict[str, Any]], chosen: str | None) -> str | None:
-    """The column of labels of the rows: the one that is named, or or one of `LABEL_COLUMNS`; None without."""
+    """The column of labels of the rows: the one that is named, or or one of `LABEL_COLUMNS`; None without.
+
+    Raises `UserError` for one that is not there.
+    """
     columns = list({name: None for row in rows.values() for name in row})
     usual = [name for name in columns if name.casefold() in LABEL_COLUMNS]
-    if chosen is not None and rows:
-        return chosen
-    return next(iter(usual), None)
+    if chosen is None or not rows:
+        return next(iter(usual), None)
+    check_setting(chosen in columns, "data.label_column", chosen, f"a column of the metadata: {', '.join(columns)}")
+    return chosen
 
 
 def holds_images(table: Path) -> bool:

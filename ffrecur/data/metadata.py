@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path
     found: dict[Path, Row] = {}
     for table in tables:
         for row in read_rows(source, folder, table) or []:
-            file = table.parent / row[FILE].replace("\\", "/")
+            file = Path(os.path.normpath(table.parent / row[FILE].replace("\\", "/")))
             if not (folder / file).is_file():
                 raise UserError(
                     f"data.source is {source!r}, whose {table.as_posix()} names the file {row[FILE]}, which is not there"

@@ -67,6 +67,16 @@ BESIDE: dict[str, tuple[dict[str, Any], dict[int, int], list[str]]] = {
         {"metadata.csv": "file_name,label\ncat/0.png,eel\ndog/1.png,ant\n"}, {0: 1, 1: 0},
         ["1 file is left out (in no row of the metadata): cat/2.png"],
     ),
+    "numbers and text mixed": (
+        {"metadata.jsonl": "".join(
+            json.dumps({"file_name": f, "label": name}) + "\n" for f, name in zip(CLASSES, ("b", 1, "b"), strict=True)
+        )}, NAMED, [],
+    ),
+    "rows of other files": (
+        {"metadata.csv": CSV + "./cat/../notes.md,eel\n", "notes.md": "x"}, NAMED,
+        ["1 file is left out (no images): notes.md",
+         "1 file is left out (named in the metadata, but no images of a split): notes.md"],
+    ),
     "metadata without labels": (
         {"metadata.csv": "file_name,caption\ncat/0.png,sleeps\n"}, LABELS,
         ["metadata.csv has no column of labels: the sub-folders are the classes"],
@@ -131,6 +141,8 @@ def test_metadata_with_splits_and_another_column(tmp_path: Path) -> None:
         read_source(str(tmp_path))
     source = read_source(str(tmp_path), label_column="kind")
     assert (numbers(source.train), source.test) == ({0: 1, 1: 0, 2: 1}, None)  # the test images have no rows: no labels
+    with pytest.raises(UserError, match=r"data\.label_column is 'sort', but must be a column of the metadata: kind"):
+        read_source(str(tmp_path), label_column="sort")
     write(tmp_path / "test" / "metadata.csv", "file_name,kind\n3.png,c\n")
     with pytest.raises(UserError, match="the class 'c', .*; training: a, b; test: c"):
         read_source(str(tmp_path), label_column="kind")
