@@ -45,7 +45,7 @@ def read_splits(
     if len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
     chosen, left_out = choose_splits(source, splits)
-    if "train" not in chosen and how.testing and chosen:
+    if "train" not in chosen and chosen and (how.testing or not how.require_labels):
         chosen = {"train": chosen.get("test", next(iter(chosen.values())))}
     if "train" not in chosen:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -96,8 +97,8 @@ def decode_value(value: dict[str, Any], name: str, seen: Seen, mode: str | None)
 
 def name_of(path: str | None, folder: Path | None) -> str | None:
     """The path of an image as it is shown: relative to the folder of the source, if it lies there."""
-    if path and folder is not None and Path(path).is_relative_to(folder):
-        return Path(path).relative_to(folder).as_posix()
+    if path and folder is not None:
+        path = path.removeprefix(f"{folder}{os.sep}")  # pathlib would take a fifth of the time of decoding
     return path or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
@@ -37,17 +38,22 @@ def find_idx_files(source: str, folder: Path) -> dict[tuple[str, str], Path]:
     A plain file is taken before a gzipped one; of files with the same bytes any. Raises `UserError` where two others claim the
     same place.
     """
-    within = sorted(folder.iterdir())
-    found = by_place(source, folder, within)
-    return found or by_place(source, folder, sorted(path for path in folder.rglob("*") if path not in within))
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=False)
+        for name in names
+        if NAME.fullmatch(name) and not name.startswith(".") and "__MACOSX" not in place
+    ]
+    within = [path for path in found if path.parent == folder]
+    return by_place(source, folder, within) or by_place(source, folder, found)
 
 
 def by_place(source: str, folder: Path, paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
     """Those of the paths that are IDX files, by split and content."""
     found: dict[tuple[str, str], Path] = {}
-    for path in sorted(paths, key=lambda path: path.suffix == ".gz"):  # plain files first
+    for path in sorted(paths, key=lambda path: (path.suffix == ".gz", path)):  # plain files first
         match = NAME.fullmatch(path.name)
-        if match is None or not path.is_file() or "__MACOSX" in path.parts or path.name.startswith("."):
+        if match is None or not path.is_file():
             continue
         split = match["split"].lower()
         place = ("test" if split == "t10k" else WORDS[split], match["content"].lower())

@@ -13,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from ffrecur.data.classes import listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import TensorLoader
-from ffrecur.data.mapped import join
 from ffrecur.data.sources import read_source
-from ffrecur.errors import UserError, check_setting
+from ffrecur.data.validation import split_off, whole
+from ffrecur.errors import check_setting
 
 
 class ImageDataModule(LightningDataModule):
@@ -126,7 +126,7 @@ class ImageDataModule(LightningDataModule):
     def setup_training(self) -> None:
         """Make the images to train with, to validate with and to test with."""
         source = self.read(require_labels=True)
-        train, validation, how = self.split(source)
+        train, validation, how = split_off(source, self.validation_size, self.split_seed)
         self.train_set = self.prepare_set(train, 0)
         self.validation_set = self.prepare_set(validation, 1)
         test = "no test split: the validation images test too, so test figures are validation figures"
@@ -191,28 +191,6 @@ class ImageDataModule(LightningDataModule):
         if names is not None or not same:
             self.class_names, self.num_classes = tuple(names or plain_names(count)), count
 
-    def split(self, source: ImageSource) -> tuple[ImageSet, ImageSet, str]:
-        """Training images, validation images, and a phrase for the log that says which they are."""
-        own_split = source.validation is not None
-        if source.validation is not None and self.validation_size is None and self.split_seed is None:
-            return source.train, source.validation, "the source's own validation split"
-        count = len(source.train.images)
-        size = self.validation_size if self.validation_size is not None else max(1, min(count // 6, 10_000))
-        if size >= count:
-            raise UserError(
-                f"data.validation_size is {size}, but must be at least 1 and less than the number of training images, {count}"
-            )
-        if self.split_seed is None:
-            train, validation = source.train.take(slice(-size)), source.train.take(slice(-size, None))
-            how = "the last training images"
-        else:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
-            train, validation = source.train.take(order[:-size]), source.train.take(order[-size:])
-            how = f"training images drawn with split_seed {self.split_seed}"
-        if own_split:
-            how += ", not the source's own validation split"
-        return train, validation, how
-
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
         """What a subclass makes of a split before training; `number` (0 train, 1 validation, 2 test) tells them apart."""
         return images
@@ -252,14 +230,3 @@ class ImageDataModule(LightningDataModule):
         tensors = [images.images] if images.labels is None else [images.images, images.labels]
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         return TensorLoader(tensors, batch_size, shuffle, self.seed, replicas, rank, batches_done)
-
-
-def whole(source: ImageSource) -> ImageSet:
-    """All images of a source without a test split: training, then validation."""
-    train, validation = source.train, source.validation
-    if validation is None:
-        return train
-    labels = None
-    if train.labels is not None and validation.labels is not None:
-        labels = torch.cat([train.labels, validation.labels])
-    return ImageSet(join(train.images, validation.images), labels)

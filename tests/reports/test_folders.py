@@ -190,6 +190,12 @@ def test_kaggles_layout_trains_and_predicts_the_flat_test_images(tmp_path: Path)
     assert data.predict_files == ["test/11.png", "test/3.png"]
 
 
+def test_a_folder_without_training_images_is_predicted(tmp_path: Path) -> None:
+    data = ImageDataModule(str(make(tmp_path, ["val/a/0.png", "test/b/1.png", "test/2.png"])))
+    data.setup("predict")
+    assert data.predict_files == ["test/2.png", "test/b/1.png"]
+
+
 def test_a_mixed_folder_is_predicted_whole(tmp_path: Path) -> None:
     data = ImageDataModule(str(make(tmp_path, [*CLASSES, "z.png"])))
     data.setup("predict")
