@@ -73,7 +73,8 @@ def label_competition(
             axis.plot(ticks, np.asarray(support_TBC[:, row, c]), color=color, lw=2 if c in (label, rival) else 0.8)
         for c, color in ((label, TRUE), (rival, WRONG)):
             place = (ticks[-1], float(support_TBC[-1, row, c]))
-            axis.annotate(f" {name_of(c, class_names)}", place, color=color, fontweight="bold", va="center")
+            name = f" {name_of(c, class_names)}"
+            axis.annotate(name, place, color=color, fontweight="bold", va="center", parse_math=False)
         axis.set(xticks=ticks, ylabel="score")
     for unused in axes[len(images_BD) :].ravel():
         unused.remove()

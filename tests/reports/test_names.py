@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import only_run, run
+from matplotlib.figure import Figure
 from PIL import Image
 from test_data_idx import idx_bytes
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffrecur
+from ffrecur import plots
 from ffrecur.checkpoint import NET_KEY, describe
 from ffrecur.data import ImageDataModule
 from ffrecur.data.classes import match, number_labels
@@ -265,6 +268,12 @@ def test_matching_twice_is_matching_once(tmp_path: Path) -> None:
         assert (data.class_names, data.num_classes) == (PETS, 3)
 
 
+def drawn(figure: Figure) -> Figure:
+    """The figure, after it was drawn."""
+    figure.savefig(io.BytesIO())
+    return figure
+
+
 SPOILT = {
     "no list": "cat, dog, eel",
     "too few": ["cat", "dog"],
@@ -284,4 +293,12 @@ def test_a_checkpoint_with_other_names_than_classes_is_refused(trained: None, na
 
 
 def test_names_in_pictures() -> None:
+    names = ("a $x_{ b", "dog", "eel")  # no formula
+    titles = [axis.get_title() for axis in drawn(plots.imagination(torch.randn(3, 4), (2, 2), names)).axes]
+    assert titles == list(names)
+    goodness_TLBC = torch.zeros(2, 1, 1, 3).index_fill_(-1, torch.tensor([1]), 1.0)
+    figure = plots.label_competition(
+        torch.rand(1, 4), (2, 2), goodness_TLBC, torch.tensor([0]), (1, 2), 1, class_names=names
+    )
+    assert [text.get_text() for text in drawn(figure).axes[1].texts] == [" a $x_{ b", " dog"]
     assert [name_of(1, names) for names in (None, PETS, ("a", "an_endless_name"))] == ["1", "dog", "an_endless_n…"]
