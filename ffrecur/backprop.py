@@ -34,6 +34,7 @@ class BackpropNet(nn.Module):
     """
 
     hidden: Sequence[nn.Linear]
+    class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
 
     def __init__(self, in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
         super().__init__()

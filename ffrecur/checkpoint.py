@@ -16,15 +16,31 @@ from ffrecur.errors import UserError, one_line
 from ffrecur.exported import is_exported, read_exported, write_exported
 from ffrecur.recurrent import RecurrentNet
 
-NET_KEY = "ffrecur_net"  # entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}
+# Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
+# some: "class_names": [...].
+NET_KEY = "ffrecur_net"
 Net = RecurrentNet | BackpropNet | CharNet
 KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet, "CharNet": CharNet}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of weights; all of a net have the same
 
 
 def describe(net: Net) -> dict[str, Any]:
-    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: its kind and settings."""
-    return {"kind": type(net).__name__, "settings": net.settings()}
+    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: kind, settings, names of the classes."""
+    names = getattr(net, "class_names", None)
+    named = {} if names is None else {"class_names": list(names)}
+    return {"kind": type(net).__name__, "settings": net.settings(), **named}
+
+
+def stored_names(entry: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the classes in such an entry, None without. Raises `ValueError` for what are no names."""
+    names = entry.get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its class_names are not a list of text")
+    if len(names) != entry["settings"].get("num_classes") or len(set(names)) != len(names):
+        raise ValueError("its class_names are not one for each class")
+    return tuple(names)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -51,6 +67,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, str) or found not in KINDS:
         allowed = " or ".join(KINDS)
         raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
+    try:
+        stored_names(entry)
+    except Exception as error:  # a description can hold anything
+        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({one_line(error)})") from error
     return checkpoint
 
 
@@ -121,6 +141,8 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
         # Copies, since the file may be mapped; they keep their type.
         copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
         net.load_state_dict(copies, assign=True)
+        if not isinstance(net, CharNet):
+            net.class_names = stored_names(entry)
     except Exception as error:  # as above: a description can hold anything
         raise UserError(f"checkpoint is '{path}', from which no net can be built ({one_line(error)})") from error
     return net.eval()

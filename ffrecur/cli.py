@@ -23,6 +23,7 @@ from ffrecur.errors import CommonError, UserError, check_setting, one_line
 from ffrecur.files import with_home
 from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.boundary import Named, as_user_error, failed, named_classes
+from ffrecur.lit.classifier import ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, check_written, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
@@ -268,6 +269,8 @@ class CommandLine(LightningCLI):
             asked, stored = model.hparams.get(name), settings.get(name)
             if None not in (asked, stored) and asked != stored:
                 raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
+        if isinstance(model, ClassifierModule):
+            model.adopt(self.stored_net)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 

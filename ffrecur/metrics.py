@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassCalibrationError
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from ffrecur.functional import window_score
 from ffrecur.recurrent import RecurrentNet
@@ -119,14 +119,26 @@ def split_by_truth(goodness_TLBC: Tensor, labels_B: Tensor) -> tuple[Tensor, Ten
     return true_TLB, (goodness_TLBC.sum(dim=-1) - true_TLB) / (goodness_TLBC.shape[-1] - 1)
 
 
+def confused(confusion_CC: Tensor) -> dict[str, Tensor]:
+    """How often label i (row) was predicted as label j (column), and the error of each class, NaN for one without images.
+
+    >>> confused(torch.tensor([[3, 1], [0, 0]]))["error_by_class"]
+    tensor([0.2500,    nan], dtype=torch.float64)
+    """
+    confusion_CC = confusion_CC.detach().cpu()
+    counts_C = confusion_CC.sum(dim=1)
+    wrong_C = (counts_C - confusion_CC.diagonal()).double()
+    return {"confusion": confusion_CC, "error_by_class": torch.where(counts_C > 0, wrong_C / counts_C, torch.nan)}
+
+
 class RecurrentEvaluation(nn.Module):
     """All that is measured when a `RecurrentNet` is evaluated on labelled images.
 
     `compute` returns `error` (of the class score, in which the head has a say where `head_weight` is above 0), the
     fractions of `GoodnessError` (goodness alone), `one_pass_error` (of the head after the bottom-up pass),
     `calibration_error` (expected calibration error with 15 bins, of the softmax over the label scores divided by the
-    temperature; Naeini et al. 2015), and the mean goodness `(T, L)` under the true label, `goodness_positive`, and
-    under the wrong labels, `goodness_negative`.
+    temperature; Naeini et al. 2015), `confusion` and `error_by_class` (see `confused`), and the mean goodness `(T, L)` under the
+    true label, `goodness_positive`, and under the wrong labels, `goodness_negative`.
     """
 
     def __init__(
@@ -145,6 +157,7 @@ class RecurrentEvaluation(nn.Module):
         self.errors = GoodnessError(iterations, layers, window, net.sign)
         self.one_pass_errors = ErrorRate()
         self.calibration_error = MulticlassCalibrationError(net.num_classes, n_bins=15, norm="l1")
+        self.confusion = MulticlassConfusionMatrix(net.num_classes)
         self.goodness_positive = MeanGoodness(iterations, layers)
         self.goodness_negative = MeanGoodness(iterations, layers)
 
@@ -156,6 +169,7 @@ class RecurrentEvaluation(nn.Module):
         if self.head_weight > 0:
             scores_BC += net.head_scores(images, self.head_weight)
         self.score_errors.update(scores_BC, labels_B)
+        self.confusion.update(scores_BC.argmax(dim=1), labels_B)
         self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
         self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
         positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
@@ -167,7 +181,7 @@ class RecurrentEvaluation(nn.Module):
         names = ("calibration_error", "goodness_positive", "goodness_negative")
         results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
         results |= {"error": self.score_errors.compute()["error"]}
-        results |= {"one_pass_error": self.one_pass_errors.compute()["error"]}
+        results |= {"one_pass_error": self.one_pass_errors.compute()["error"], **confused(self.confusion.compute())}
         # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
         curve_TL = self.goodness_positive.sum_TL.shape
         shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
@@ -176,19 +190,24 @@ class RecurrentEvaluation(nn.Module):
 
 
 class LogitEvaluation(nn.Module):
-    """What is measured of a net that answers with logits: `error`, `calibration_error` (as above), `num_examples`."""
+    """What is measured of a net that answers with logits: `error`, `num_examples`, and `calibration_error`, `confusion` and
+    `error_by_class` as above.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.errors = ErrorRate()
         self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
+        self.confusion = MulticlassConfusionMatrix(num_classes)
 
     def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch and add it."""
         logits_BC = net(images_BD).float()
         self.errors.update(logits_BC, labels_B)
+        self.confusion.update(logits_BC.argmax(dim=1), labels_B)
         self.calibration_error.update(torch.softmax(logits_BC, dim=1), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
         """Return every figure, on the CPU."""
-        return {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
+        figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
+        return {**figures, **confused(self.confusion.compute())}

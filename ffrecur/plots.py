@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 TRUE, WRONG, NEUTRAL = "#0072b2", "#d55e00", "#999999"  # distinct for colour-blind readers too
+
+LONGEST_NAME = 12  # characters
 
 
 def goodness_curves(positive_TL: Tensor, negative_TL: Tensor) -> Figure:
@@ -46,6 +50,7 @@ def label_competition(
     labels_B: Tensor,
     window: tuple[int, int],
     sign: int,
+    class_names: Sequence[str] | None = None,
 ) -> Figure:
     """Each image, beside it the goodness of each label over the iterations (sign times the sum over layers).
 
@@ -68,7 +73,8 @@ def label_competition(
             axis.plot(ticks, np.asarray(support_TBC[:, row, c]), color=color, lw=2 if c in (label, rival) else 0.8)
         for c, color in ((label, TRUE), (rival, WRONG)):
             place = (ticks[-1], float(support_TBC[-1, row, c]))
-            axis.annotate(f" {c}", place, color=color, fontweight="bold", va="center")
+            name = f" {name_of(c, class_names)}"
+            axis.annotate(name, place, color=color, fontweight="bold", va="center", parse_math=False)
         axis.set(xticks=ticks, ylabel="score")
     for unused in axes[len(images_BD) :].ravel():
         unused.remove()
@@ -92,7 +98,17 @@ def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int
     return figure
 
 
-def imagination(images_CD: Tensor, image_shape: tuple[int, ...]) -> Figure:
+def name_of(label: int, class_names: Sequence[str] | None) -> str:
+    """The name of a class, cut to what fits into a picture; its number where it has none.
+
+    >>> name_of(1, ("cat", "golden retriever")), name_of(1, None)
+    ('golden retri…', '1')
+    """
+    name = str(label) if class_names is None else class_names[label]
+    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
+
+
+def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str] | None = None) -> Figure:
     """What each label's top-down drive looks like at the image, `(C, D)`: red where it expects ink, blue where none."""
     count = len(images_CD)
     columns = min(5, count)
@@ -102,7 +118,7 @@ def imagination(images_CD: Tensor, image_shape: tuple[int, ...]) -> Figure:
     for label, axis in enumerate(axes):
         if label < count:
             _show_weights(axis, images_CD[label], image_shape)
-            axis.set_title(str(label), fontsize="medium")
+            axis.set_title(name_of(label, class_names), fontsize="medium", parse_math=False)
         else:
             axis.axis("off")
     return figure

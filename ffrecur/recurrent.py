@@ -50,6 +50,7 @@ class RecurrentNet(nn.Module):
 
     bottom_up: Sequence[nn.Linear]
     top_down: Sequence[nn.Linear]
+    class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
 
     def __init__(
         self,

@@ -120,7 +120,7 @@ def test_counts_that_differ_and_labels_out_of_range(workplace):
     path.write_bytes(idx_bytes(np.zeros(19)))
     check_refused(["fit", *TINY], "data.source", "20 test images", "19 labels")
     path.write_bytes(idx_bytes(np.full(20, 3)))
-    check_refused(["fit", *TINY], "data.source", "label 3", "0..2")
+    check_refused(["fit", *TINY], "data.source", "class '3'", "training: 0, 1, 2; test: 3")
 
 
 def test_images_of_different_sizes_and_folders_without_labels(workplace):
@@ -172,7 +172,9 @@ def test_data_that_does_not_fit_the_net(trained):
     make_digits(Path("larger"), size=(7, 7))
     make_digits(Path("richer"), classes=4)
     check_refused(["test", "--data.source=larger"], "in_features", "30", "49")
-    check_refused(["test", "--data.source=richer"], "num_classes", "3", "4")
+    unknown = ("images of the class '3', which the net does not know", "classes: 0, 1, 2; the data's: 0, 1, 2, 3")
+    check_refused(["test", "--data.source=richer"], *unknown)
+    check_refused(["fit", "--ckpt_path=last", "--data.source=richer"], *unknown)
     check_refused(["predict", "--data.source=larger"], "in_features", "30", "49")
     check_refused(["fit", "--ckpt_path=last", "--data.source=larger"], "in_features", "30", "49")
 

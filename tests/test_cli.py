@@ -203,7 +203,8 @@ def test_predict_writes_labels_scores_and_margins(trained):
     outcome = run("predict")
     assert outcome.code == 0, outcome.err
     rows = read_csv(only_run() / "predictions.csv")
-    assert list(rows[0]) == ["index", "predicted_label", "score_0", "score_1", "score_2", "margin"]
+    columns = ["index", "predicted_label", "predicted_class", "score_0", "score_1", "score_2", "margin"]
+    assert list(rows[0]) == columns
     scores = ffrecur.load(only_run()).score(images_of_the_test()[0]).numpy()
     assert [int(row["index"]) for row in rows] == list(range(20))
     for row, expected in zip(rows, scores, strict=True):

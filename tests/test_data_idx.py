@@ -151,8 +151,8 @@ def test_a_test_label_that_training_does_not_know(tmp_path: Path) -> None:
     write_idx_folder(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.array([0, 1, 2, 3, 0, 1])))
     text = message(tmp_path)
-    assert "test split has the label 3" in text
-    assert "0..2" in text
+    assert "test split has the class '3', which its training split does not have" in text
+    assert "training: 0, 1, 2; test: 0, 1, 2, 3" in text
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:

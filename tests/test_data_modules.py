@@ -50,7 +50,12 @@ def test_a_sixth_validates_by_default(folder: Path, messages: pytest.LogCaptureF
     assert rows(data.train_set) == list(range(25))
     assert rows(data.validation_set) == list(range(25, 30))
     assert rows(data.test_set) == list(range(6))
-    assert (data.image_shape, data.in_features, data.num_classes, data.class_names) == ((3, 4), 12, 3, None)
+    assert (data.image_shape, data.in_features, data.num_classes, data.class_names) == (
+        (3, 4),
+        12,
+        3,
+        ("0", "1", "2"),
+    )
     [line] = messages.messages
     assert line.startswith(f"IDX files in {folder}: 30 training + 6 test images of 3x4, 3 classes; ")
     assert "25 train, 5 validate (the last training images), 6 test" in line

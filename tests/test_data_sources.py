@@ -247,7 +247,7 @@ def test_several_columns_must_be_chosen_from(tmp_path: Path) -> None:
     assert "'picture'" in text
     assert "image, label, mask, fine, number" in text
     assert "must hold images" in message(source, "fine", setting="data.image_column")
-    assert "must hold whole numbers" in message(source, "image", "mask", setting="data.label_column")
+    assert "must hold whole numbers or text" in message(source, "image", "mask", setting="data.label_column")
     assert "'nothing'" in message(source, "image", "nothing", setting="data.label_column")
     assert read_source(source, "image", "nothing", require_labels=False).train.labels is None
 
@@ -279,7 +279,11 @@ def test_labels_out_of_range(tmp_path: Path, value: int | None) -> None:
 
 def test_splits_without_training(tmp_path: Path) -> None:
     assert "splits one, two" in message(saved(tmp_path / "1", one=table(), two=table()))
-    assert "test split has no column 'label'" in message(saved(tmp_path / "2", train=table(), test=table(label=None)))
+    unlabelled = read_source(saved(tmp_path / "3", train=table(), test=table(label=None)))
+    assert (unlabelled.test, unlabelled.notes) == (
+        None,
+        ("the test images have no labels: they are for prediction only",),
+    )
     with pytest.raises(UserError, match="test split has no images"):
         read_splits("somewhere", "kind", {"train": table(), "test": table(0)})
 

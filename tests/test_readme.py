@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TASKS, TINY, run
 from PIL import Image
@@ -49,6 +50,8 @@ def test_every_command_runs(command, workplace):
         Path(folder).mkdir(parents=True)
         for number in range(12):
             Image.new("L", (5, 6), color=20 * number).save(f"{folder}/{number}.png")
+    if "path/to/set.npz" in words:
+        np.savez("path/to/set.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 5, 4), labels=np.arange(12) % 2)
     if "path/to/saved" in words:
         import datasets
 

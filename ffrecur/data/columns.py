@@ -2,206 +2,206 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-import torch
 
-from ffrecur.data.huggingface import Splits, first_line
-from ffrecur.data.imageset import ImageSet, ImageSource, build_source
-from ffrecur.data.mapped import as_images, write_array
+from ffrecur.data.classes import check_known, check_range
+from ffrecur.data.decoding import decode_images, same_sizes, with_channels
+from ffrecur.data.huggingface import Splits
+from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
+from ffrecur.data.mapped import as_images
+from ffrecur.data.pixels import Seen
+from ffrecur.data.splits import choose_splits
 from ffrecur.errors import UserError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
+LABEL_COLUMNS = ("label", "labels", "class", "target")  # taken without being asked for, in any letter case
+
+TEXT = ("string", "large_string")
 
 
 def read_splits(
     source: str,
     kind: str,
     splits: Splits,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    require_labels: bool = True,
-    limit: float = math.inf,
+    how: Reading = PLAIN,
+    folder: Path | None = None,
+    notes: Sequence[str] = (),
 ) -> ImageSource:
     """Find the columns, decode every image once, and check the whole.
 
-    The splits `train`, `validation` (or `valid`, `val`) and `test` are used; a single split of any name is the training
-    split. Images are found by the type `Image`, labels by the type `ClassLabel`; a `label_column` that is given may hold
-    any whole numbers from 0. Grey images stay grey, all others become RGB; where a set has both, all become RGB.
-    Images that take more than `limit` bytes are decoded to the disk.
+    The splits are named as `splits.WORDS` says; a single split of any name is the training split. Images are found by the type
+    `Image`, or structs of `bytes` and `path`, or bytes; labels by the type `ClassLabel`, or a name of `LABEL_COLUMNS`; a column
+    that is named may hold any whole numbers or text. A column of text that is named for the images holds paths in `folder`.
+    Grey images stay grey, all others become RGB; where a set has both, all become RGB. Images that take more than `how.limit`
+    bytes are decoded to the disk. Validation and test splits without labels are left out where labels are required.
     Raises `UserError` for columns that are missing or ambiguous, images of different sizes, images that cannot be decoded
     or have more than 8 bits, missing labels and those outside 0..C-1.
     """
+    notes = list(notes)
     if len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
-    used = {SPLIT_NAMES[name]: split for name, split in splits.items() if name in SPLIT_NAMES}
-    if "train" not in used:
+    chosen, left_out = choose_splits(source, splits)
+    if "train" not in chosen and chosen and (how.testing or not how.require_labels):
+        chosen = {"train": chosen.get("test", next(iter(chosen.values())))}
+    if "train" not in chosen:
         raise UserError(
             f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
         )
+    if left_out:
+        notes.append(f"the splits {', '.join(left_out)} are left out")
+    used = {role: with_images(splits[name], how.image_column, folder) for role, name in chosen.items()}
 
     features = used["train"].features
-    image = choose_column(source, features, "image_column", image_column, datasets.Image)
-    label = (
-        choose_column(source, features, "label_column", label_column, datasets.ClassLabel) if require_labels else None
-    )
-
-    pixels = {}
-    labels = {}
+    image = choose_image_column(source, features, how.image_column)
+    label = choose_label_column(source, features, how.label_column) if how.require_labels else None
+    if label is not None and how.label_column is None and not isinstance(features[label], datasets.ClassLabel):
+        kind += f", labels in column {label!r}"
+    names, labels = (None, {}) if label is None else labels_of(source, used, label, how.testing)
+    pixels: dict[str, np.ndarray] = {}
+    files: dict[str, Sequence[str]] = {}
     for name, split in used.items():
-        missing = {image, label} - {None} - set(split.column_names)
-        if missing or len(split) == 0:
-            lacks = f"no column {missing.pop()!r}" if missing else "no images"
+        if image not in split.column_names or len(split) == 0:
+            lacks = "no images" if len(split) == 0 else f"no column {image!r}"
             raise UserError(f"data.source is {source!r}, whose {name} split has {lacks}, unlike what training needs")
-        pixels[name] = decode_images(source, name, split, image, limit)
-        labels[name] = None if label is None else read_labels(source, name, split, label)
+        if label is not None and name not in labels:
+            notes.append(f"the {SPLIT_WORDS[name]} images have no labels: they are for prediction only")
+            continue
+        seen = Seen()
+        pixels[name] = decode_images(source, name, split, image, how.limit, folder, seen)
+        notes += seen.notes(SPLIT_WORDS[name])
+        if len(seen.files) == len(split):
+            files[name] = seen.files
 
     height, width = same_sizes(source, pixels)
     channels = max(array.shape[-1] for array in pixels.values())
-    sets = {}
-    for name, array in pixels.items():
-        sets[name] = ImageSet(as_images(with_channels(array, channels)), labels[name])
+    rows = {name: as_images(with_channels(array, channels)) for name, array in pixels.items()}
     shape = (height, width) if channels == 1 else (height, width, channels)
-    names = features[label].names if label is not None and isinstance(features[label], datasets.ClassLabel) else None
-    return build_source(source, kind, sets, shape, names and len(names), names and tuple(names))
+    return build_source(source, kind, rows, shape, labels, names, files, notes, how.testing)
 
 
-def choose_column(source: str, features: datasets.Features, setting: str, chosen: str | None, kind: type) -> str:
-    """The column that the setting `data.image_column` or `data.label_column` names, or the only one of the type `kind`."""
+def with_images(split: datasets.Dataset, chosen: str | None, folder: Path | None) -> datasets.Dataset:
+    """The split with the type `Image` for what can be one: structs of bytes and path, or bytes, if there is no such column; and
+    paths, if their column is chosen or named file_name.
+    """
+    features = split.features
+    if not any(isinstance(feature, datasets.Image) for feature in features.values()):
+        for name, feature in features.items():
+            struct = isinstance(feature, dict) and "bytes" in feature and set(feature) <= {"bytes", "path"}
+            if struct or getattr(feature, "dtype", "") in ("binary", "large_binary"):
+                split = split.cast_column(name, datasets.Image())
+        named = [name for name in features if name.casefold() == "file_name"]
+        chosen = chosen or next(iter(named), None)
+    if chosen in features and folder is not None and getattr(features[chosen], "dtype", "") in TEXT:
+        paths = [None if path is None else str(folder / path) for path in split.with_format(None)[chosen]]
+        split = split.remove_columns(chosen).add_column(chosen, paths).cast_column(chosen, datasets.Image())
+    return split
+
+
+def choose_image_column(source: str, features: datasets.Features, chosen: str | None) -> str:
+    """The column that the setting `data.image_column` names, or the only one of images."""
     columns = ", ".join(features)
-    candidates = [name for name, feature in features.items() if isinstance(feature, kind)]
+    candidates = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     if chosen is not None:
-        if chosen not in features:
-            raise UserError(f"data.{setting} is {chosen!r}, but must be one of the columns of {source!r}: {columns}")
-        whole_numbers = getattr(features[chosen], "dtype", "").lstrip("u").startswith("int")
-        if chosen not in candidates and not (setting == "label_column" and whole_numbers):
-            needed = "images (type Image)" if setting == "image_column" else "whole numbers"
+        check_column(source, features, "image_column", chosen)
+        if chosen not in candidates:
             raise UserError(
-                f"data.{setting} is {chosen!r}, a column of {source!r} that must hold {needed}, but does not"
+                f"data.image_column is {chosen!r}, a column of {source!r} that must hold images (type Image), but does not"
             )
         return chosen
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
+    if len(candidates) > 1:
         raise UserError(
-            f"data.source is {source!r}, which has several columns of type {kind.__name__}: set data.{setting} to one of "
+            f"data.source is {source!r}, which has several columns of type Image: set data.image_column to one of "
             f"{', '.join(candidates)}"
         )
-    if setting == "image_column":
+    if not candidates:
         raise UserError(f"data.source is {source!r}, which has no image column (type Image); its columns are {columns}")
-    raise UserError(
-        f"data.source is {source!r}, which has no label column: give each class a sub-folder of images, or a column of type "
-        f"ClassLabel, or set data.label_column to a column of whole numbers; the columns are {columns}"
+    return candidates[0]
+
+
+def choose_label_column(source: str, features: datasets.Features, chosen: str | None) -> str:
+    """The column that the setting `data.label_column` names, or the only one of type `ClassLabel`, or one named label."""
+    columns = ", ".join(features)
+    labels = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    plain = [name for name, feature in features.items() if is_plain(feature)]
+    if chosen is not None:
+        check_column(source, features, "label_column", chosen)
+        if chosen not in [*labels, *plain]:
+            raise UserError(
+                f"data.label_column is {chosen!r}, a column of {source!r} that must hold whole numbers or text, but does not"
+            )
+        return chosen
+    candidates = labels or [name for name in plain if name.casefold() in LABEL_COLUMNS]
+    if len(candidates) > 1:
+        kind = "of type ClassLabel" if labels else "that could be labels"
+        raise UserError(
+            f"data.source is {source!r}, which has several columns {kind}: set data.label_column to one of "
+            f"{', '.join(candidates)}"
+        )
+    if not candidates:
+        raise UserError(
+            f"data.source is {source!r}, which has no label column: give each class a sub-folder of images, or a column of "
+            f"type ClassLabel or named label, or set data.label_column to a column of whole numbers or text; the columns are "
+            f"{columns}"
+        )
+    return candidates[0]
+
+
+def check_column(source: str, features: datasets.Features, setting: str, chosen: str) -> None:
+    """Raise `UserError` for a column that is not there."""
+    if chosen not in features:
+        raise UserError(
+            f"data.{setting} is {chosen!r}, but must be one of the columns of {source!r}: {', '.join(features)}"
+        )
+
+
+def is_plain(feature: Any) -> bool:
+    """Whether a column holds plain numbers or text; whether the numbers are whole ones is seen when they are read."""
+    kind = getattr(feature, "dtype", "")
+    return isinstance(feature, datasets.Value) and (
+        kind in (*TEXT, "bool") or kind.lstrip("u").startswith(("int", "float"))
     )
 
 
-def decode_images(source: str, split_name: str, split: datasets.Dataset, column: str, limit: float) -> np.ndarray:
-    """All images of a split as one uint8 array (N, H, W, 1) or (N, H, W, 3), on the disk if it has more than `limit` bytes."""
-    images = decode_each(source, split_name, split, column)
-    first = next(images)
-    images = chain([first], images)
-    if len(split) * first.nbytes > limit:
-        return write_images(images, first.shape)
-    pixels = np.empty((len(split), *first.shape), np.uint8)
-    for index, image in enumerate(images):
-        channels = max(pixels.shape[-1], image.shape[-1])
-        pixels = with_channels(pixels, channels)
-        pixels[index] = with_channels(image, channels)
-    return pixels
+def labels_of(
+    source: str, splits: Splits, column: str, testing: bool
+) -> tuple[Sequence[str] | None, dict[str, Sequence[Any]]]:
+    """The names that are declared for the classes, if they are, and the labels of the splits that have them.
 
-
-def write_images(images: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """The images as an array on the disk: as they are until the first in colour, which has those before it written anew."""
-    colourful: list[np.ndarray] = []
-
-    def grey() -> Iterator[np.ndarray]:
-        for image in images:
-            if image.shape[-1] > shape[-1]:
-                colourful.append(image)
-                return
-            yield with_channels(image, shape[-1])
-
-    pixels = write_array(grey(), (-1, *shape))
-    if not colourful:
-        return pixels
-    before = (with_channels(image, 3) for image in pixels)
-    after = (with_channels(image, 3) for image in chain(colourful, images))
-    return write_array(chain(before, after), (-1, *shape[:-1], 3))
-
-
-def decode_each(source: str, split_name: str, split: datasets.Dataset, column: str) -> Iterator[np.ndarray]:
-    """The images of a split as uint8 arrays (H, W, 1) or (H, W, 3), decoded one after the other.
-
-    Raises `UserError` for an image that is missing, cannot be decoded, has more than 8 bits a channel, or another size.
+    A split that declares other names than the training split is matched by name.
     """
-    decoder = datasets.Image(mode=split.features[column].mode)
-    # Decoded here rather than by `datasets`, so that an error can say which image it was.
-    rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
-    size = None
-    for index, row in enumerate(rows):
-        try:
-            image = image_to_array(decoder.decode_example(row[column]))
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
-            name = (row[column] or {}).get("path") or "no file name"
-            raise UserError(
-                f"data.source is {source!r}, whose {split_name} image {index} ({name}) cannot be decoded: {first_line(error)}"
-            ) from error
-        size = size or image.shape[:2]
-        if image.shape[:2] != size:
-            raise different_sizes(source, size, image.shape[:2], f"{split_name} image {index}")
-        yield image
+    found = {name: read_labels(source, name, split, column) for name, split in splits.items()}
+    labels = {name: values for name, values in found.items() if values is not None}
+    declared = {name: getattr(splits[name].features[column], "names", None) for name in labels}
+    names = declared["train"]
+    if all(own == names for own in declared.values()):
+        return names, labels
+    for name, own in declared.items():
+        if own is not None:
+            check_range(source, name, np.asarray(labels[name]), len(own))
+            labels[name] = [own[value] for value in labels[name]]
+    if names is not None and not testing:
+        for name, values in labels.items():
+            check_known(source, name, sorted({str(value) for value in values}), names)
+        labels = {name: [names.index(str(value)) for value in values] for name, values in labels.items()}
+        return names, labels
+    return None, labels
 
 
-def image_to_array(image: Any) -> np.ndarray:
-    """A Pillow image as (H, W, 1) uint8 if its mode is grey (1, L, LA), else as (H, W, 3); transparency is dropped.
+def read_labels(source: str, split_name: str, split: datasets.Dataset, column: str) -> Sequence[Any] | None:
+    """The labels of a split; None for a validation or test split without: no column, nothing in it, or -1 throughout.
 
-    Raises `ValueError` for 16-bit and floating-point pixels, which 8 bits would cut without a word.
+    Raises `UserError` for a label that is missing among others.
     """
-    if image.mode in ("F", "I") or image.mode.startswith("I;"):
-        raise ValueError(f"its mode is {image.mode}, with more than 8 bits a pixel; convert it to 8 bits first")
-    grey = image.mode in ("1", "L", "LA", "La")
-    return np.asarray(image.convert("L" if grey else "RGB")).reshape(image.height, image.width, -1)
-
-
-def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Grey pixels (..., 1) as colour (..., 3) where that is asked for, everything else as it is."""
-    if pixels.shape[-1] == channels:
-        return pixels
-    if isinstance(pixels, np.memmap) and pixels.ndim == 4:  # a whole split
-        return write_array((with_channels(image, channels) for image in pixels), (*pixels.shape[:-1], channels))
-    return np.repeat(pixels, channels, axis=-1)
-
-
-def read_labels(source: str, split_name: str, split: datasets.Dataset, column: str) -> torch.Tensor:
-    """The labels (N,) int64 of a split. Raises `UserError` for a missing one; their range is checked with the rest."""
-    labels = list(split.with_format(None)[column])
-    if None in labels:
+    labels = list(split.with_format(None)[column]) if column in split.column_names else [None]
+    missing = [index for index, label in enumerate(labels) if label is None or label != label or label == ""]
+    if split_name != "train" and (len(missing) == len(labels) or all(label == -1 for label in labels)):
+        return None
+    if missing:
         raise UserError(
-            f"data.source is {source!r}, whose {split_name} image {labels.index(None)} has no label in column {column!r}"
+            f"data.source is {source!r}, whose {split_name} image {missing[0]} has no label in column {column!r}"
         )
-    return torch.tensor(labels, dtype=torch.int64)
-
-
-def same_sizes(source: str, pixels: dict[str, np.ndarray]) -> tuple[int, int]:
-    """The common height and width of all splits. Raises `UserError` where they differ."""
-    _, height, width, _ = pixels["train"].shape
-    for name, array in pixels.items():
-        if array.shape[1:3] != (height, width):
-            raise different_sizes(source, (height, width), array.shape[1:3], f"those of the {name} split")
-    return height, width
-
-
-def different_sizes(source: str, first: tuple[int, ...], other: tuple[int, ...], where: str) -> UserError:
-    sizes = f"{first[0]}x{first[1]}, then {other[0]}x{other[1]} ({where})"
-    return UserError(f"data.source is {source!r}, whose images differ in size, but must be of one size: {sizes}")
+    return labels

@@ -11,7 +11,6 @@ from threading import Thread
 import datasets
 from huggingface_hub.utils import get_session
 
-from ffrecur.data.imagefolder import list_image_folder
 from ffrecur.errors import UserError
 
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
@@ -19,20 +18,15 @@ Splits = dict[str, datasets.Dataset]
 
 
 def load_folder(source: str, folder: Path, limit: float = math.inf) -> tuple[str, Splits]:
-    """What the folder was taken for (a phrase for the log) and its splits: `save_to_disk`, image files, or parquet etc.
+    """What the folder was taken for (a phrase for the log) and its splits: `save_to_disk`, or parquet etc.
 
     What a table of more than `limit` bytes holds stays on the disk.
     Raises `UserError` where `datasets` cannot read it.
     """
     folder = folder.resolve()
     try:
-        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        if is_saved(folder):
             return f"save_to_disk folder {folder}", as_splits(datasets.load_from_disk(str(folder)))
-        # Images whose labels are in a table (metadata.csv and the like) and images inside parquet are left to `datasets`.
-        if not any(folder.rglob("metadata.*")) and not any(folder.rglob("*.parquet")):
-            listing = list_image_folder(folder)
-            if listing is not None:
-                return f"image folder {folder}", listing
         # With a cache of its own, so that a file changed since the last run is read anew. Where it is too large for the
         # memory, the cache is mapped, and the system keeps the files until the last one is let go.
         small = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= limit
@@ -41,9 +35,13 @@ def load_folder(source: str, folder: Path, limit: float = math.inf) -> tuple[str
         return f"folder {folder} read by datasets", as_splits(splits)
     except Exception as error:  # the library raises some twenty kinds
         raise UserError(
-            f"data.source is {source!r}, a folder that holds neither IDX nor text files, and cannot be read as a data set "
-            f"either: {first_line(error)}"
+            f"data.source is {source!r}, a folder that cannot be read as a data set: {first_line(error)}"
         ) from error
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def load_file(source: str, file: Path) -> tuple[str, Splits]:
@@ -51,7 +49,7 @@ def load_file(source: str, file: Path) -> tuple[str, Splits]:
     try:
         with tempfile.TemporaryDirectory() as cache:
             splits = datasets.load_dataset(
-                BUILDERS[file.suffix], data_files=str(file), cache_dir=cache, keep_in_memory=True
+                BUILDERS[file.suffix.lower()], data_files=str(file), cache_dir=cache, keep_in_memory=True
             )
         return f"file {file.name} read by datasets", as_splits(splits)
     except Exception as error:  # as above
@@ -103,5 +101,7 @@ def as_splits(loaded: datasets.Dataset | datasets.DatasetDict) -> Splits:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or the name of its kind where it has none."""
+    """The first line of the message of what caused an error, or the name of its kind where it has none."""
+    while isinstance(error.__cause__, Exception):  # `datasets` says that an error occurred, and hides which
+        error = error.__cause__
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
@@ -11,37 +13,57 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from ffrecur.data.imageset import ImageSet, ImageSource, build_source
+from ffrecur.data.imageset import PLAIN, ImageSource, Reading, build_source
 from ffrecur.data.mapped import as_images, write_array
+from ffrecur.data.splits import WORDS
 from ffrecur.errors import UserError
 
 UINT8 = 0x08  # the type code of the header
 CHUNK = 1 << 20  # bytes that are read at a time
 
-NAME = re.compile(r".*(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
+# train-images-idx3-ubyte, fashion-train-images.idx3-ubyte.gz, t10k_labels.idx, Test-Images.ubyte, ...
+NAME = re.compile(
+    r".*(?P<split>train|t10k|test|validation|valid|val)[-_.](?P<content>images|labels)"
+    r"([-_.](idx[13]?|ubyte)){1,3}(?P<packed>\.gz)?",
+    re.IGNORECASE,
+)
 
 
 def find_idx_files(source: str, folder: Path) -> dict[tuple[str, str], Path]:
-    """The IDX files of `folder` by split (`train`, `test`) and content (`images`, `labels`).
+    """The IDX files of `folder`, or else below it, by split (`train`, `validation`, `test`) and content (`images`, `labels`).
 
-    Names are `*train-images-idx3-ubyte`, `*t10k-labels-idx1-ubyte`, `*test-...`, also with a dot before `idx`, and with
-    or without `.gz`; of a plain and a gzipped file of the same name the plain one is taken.
-    Raises `UserError` where two files claim the same place.
+    Names are `*train-images-idx3-ubyte`, `*t10k-labels-idx1-ubyte`, `*test-...`, in any letter case, with `.idx3-ubyte`, `.idx3`,
+    `.idx` or `.ubyte` at the end, and with or without `.gz`. Below it: torchvision's `MNIST/raw`, or what archives unpack to.
+    A plain file is taken before a gzipped one; of files with the same bytes any. Raises `UserError` where two others claim the
+    same place.
     """
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=False)
+        for name in names
+        if NAME.fullmatch(name) and not name.startswith(".") and "__MACOSX" not in place
+    ]
+    within = [path for path in found if path.parent == folder]
+    return by_place(source, folder, within) or by_place(source, folder, found)
+
+
+def by_place(source: str, folder: Path, paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
+    """Those of the paths that are IDX files, by split and content."""
     found: dict[tuple[str, str], Path] = {}
-    for path in sorted(folder.iterdir()):  # a plain file comes before its .gz
+    for path in sorted(paths, key=lambda path: (path.suffix == ".gz", path)):  # plain files first
         match = NAME.fullmatch(path.name)
         if match is None or not path.is_file():
             continue
-        place = ("train" if match[1] == "train" else "test", match[2])
-        if place not in found:
-            found[place] = path
-        elif path.name != found[place].name + ".gz":
+        split = match["split"].lower()
+        place = ("test" if split == "t10k" else WORDS[split], match["content"].lower())
+        first = found.setdefault(place, path)
+        if first == path or (match["packed"] and path.with_suffix("") == first):
+            continue
+        if not filecmp.cmp(first, path, shallow=False):
             raise UserError(
-                f"data.source is {source!r}, which holds two files of {place[0]} {place[1]}, {found[place].name} and "
-                f"{path.name}, but must hold one"
+                f"data.source is {source!r}, which holds two files of {place[0]} {place[1]}, {first.relative_to(folder)} and "
+                f"{path.relative_to(folder)}, but must hold one; give the folder of one set alone"
             )
     return found
 
@@ -101,43 +123,48 @@ def join_bytes(parts: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(data, np.uint8)
 
 
-def read_idx_folder(
-    source: str, folder: Path, require_labels: bool = True, limit: float = math.inf
-) -> ImageSource | None:
+def read_idx_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource | None:
     """The images of a folder with IDX files, or None where it holds no such images.
 
-    Without `require_labels` the labels are left unread, and a folder with nothing but test images will do.
-    Images that take more than `limit` bytes stay on the disk.
+    Without `how.require_labels` the labels are left unread, and a folder with nothing but test images will do. Validation and
+    test images without a file of labels are left out where labels are required.
     Raises `UserError` for what `read_idx` and `find_idx_files` refuse, for missing training images or labels, for counts
     of images and labels that differ, and for training and test images of different sizes.
     """
     files = find_idx_files(source, folder)
-    splits = [split for split in ("train", "test") if (split, "images") in files]
+    splits = [split for split in ("train", "validation", "test") if (split, "images") in files]
     if not splits:
         return None
-    if require_labels and "train" not in splits:
+    if how.require_labels and "train" not in splits and not how.testing:
         raise UserError(f"data.source is {source!r}, which has test images, but no file *train-images-idx3-ubyte")
 
-    sets = {}
-    shapes = {}
-    for split in splits:
-        images = read_idx(files[split, "images"], 3, limit)
-        shapes[split] = images.shape[1:]
-        labels = None
-        if require_labels:
-            if (split, "labels") not in files:
-                raise UserError(
-                    f"data.source is {source!r}, which has {split} images, but no file *-labels-idx1-ubyte for them"
-                )
-            labels = torch.from_numpy(read_idx(files[split, "labels"], 1).astype(np.int64))
-            if len(labels) != len(images):
-                raise UserError(
-                    f"data.source is {source!r}, which has {len(images):,} {split} images, but {len(labels):,} labels"
-                )
-        sets[split] = ImageSet(as_images(images), labels)
+    images = {split: read_idx(files[split, "images"], 3, how.limit) for split in splits}
+    labels = {}
+    for split in splits if how.require_labels else ():
+        if (split, "labels") not in files:
+            if split != "train" and "train" in splits:
+                continue
+            raise UserError(
+                f"data.source is {source!r}, which has {split} images, but no file *-labels-idx1-ubyte for them"
+            )
+        labels[split] = read_idx(files[split, "labels"], 1)
+        if len(labels[split]) != len(images[split]):
+            raise UserError(
+                f"data.source is {source!r}, which has {len(images[split]):,} {split} images, but {len(labels[split]):,} "
+                "labels"
+            )
+    shapes = {split: array.shape[1:] for split, array in images.items()}
     if len(set(shapes.values())) > 1:
-        sizes = " and ".join(f"{height}x{width}" for height, width in shapes.values())
+        sizes = " and ".join(f"{height}x{width}" for height, width in dict.fromkeys(shapes.values()))
         raise UserError(f"data.source is {source!r}, whose training and test images differ in size: {sizes}")
-    if splits == ["test"]:
-        sets = {"train": sets["test"]}
-    return build_source(source, f"IDX files in {folder}", sets, shapes[splits[0]])
+    if "train" not in splits:
+        images, labels = {"train": images[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
+        files["train", "images"] = files[splits[-1], "images"]
+    # A file that is too large for the memory and lies there plainly is used where it is, without reading it now.
+    mapped = {
+        split for split in images if isinstance(images[split], np.memmap) and files[split, "images"].suffix != ".gz"
+    }
+    rows = {split: as_images(array) for split, array in images.items()}
+    return build_source(
+        source, f"IDX files in {folder}", rows, shapes[splits[0]], labels, testing=how.testing, in_place=mapped
+    )

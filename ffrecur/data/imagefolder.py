@@ -1,4 +1,4 @@
-"""Folders of image files, listed as a `datasets` data set.
+"""Folders of image files: which are for training and which for test, and the class of each.
 
 `datasets` has such a reader of its own, but it takes file names such as cat/test_1.png for splits and drops the other
 files without a word, and it asks the network even for a folder on this machine.
@@ -6,53 +6,195 @@ files without a word, and it asks the network even for a folder on this machine.
 
 from __future__ import annotations
 
-import glob
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import datasets
-from PIL import Image
+from ffrecur.data.classes import check_known
+from ffrecur.data.pixels import extensions
+from ffrecur.data.splits import choose_splits, exact_role, role_within
+from ffrecur.errors import UserError
 
-SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
+UNPACKED = ("__MACOSX",)  # what archives bring along
+BY_PRODUCTS = ("thumbs.db", "desktop.ini")
+UNNAMED = (
+    "images",
+    "unknown",
+    "unlabeled",
+    "unlabelled",
+    "all",
+)  # sub-folders that are no class where they stand alone
 
 
-def list_image_folder(folder: Path) -> dict[str, datasets.Dataset] | None:
-    """The image files under `folder` by split, in the order of their paths, or None where it holds no image files.
+@dataclass
+class Listing:
+    """The image files of a folder by split, relative to it and in the order of their paths."""
 
-    Where there is a sub-folder `train` or `test`, sub-folders `train`, `test` and `validation` (or `valid`, `val`) are
-    the splits and other files are left out; otherwise all files are the one split `train`. If every file lies in a
-    sub-folder directly under its split, the sorted names of these sub-folders are the classes, the same for all splits;
-    otherwise there are no labels. Hidden files are left out. Nothing is decoded yet.
+    splits: dict[str, list[Path]]
+    classes: dict[str, list[str]] = field(default_factory=dict)  # of each file of the splits that have classes
+    names: tuple[str, ...] = ()  # the classes
+    notes: list[str] = field(default_factory=list)
+
+    def leave_out(self, files: Sequence[Path], what: str) -> None:
+        """Note files that are not used, if there are any."""
+        if len(files) == 1:
+            self.notes.append(f"1 file is left out ({what}): {files[0].as_posix()}")
+        elif files:
+            self.notes.append(f"{len(files):,} files are left out ({what}), such as {files[0].as_posix()}")
+
+
+def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
+    """All files and all folders below `folder`, relative to it, in the order of their paths as text; links are followed.
+
+    Hidden ones, and what archives and file managers leave, are left out. Raises `UserError` for a folder that cannot be read
+    and for an image that is a link to nothing.
     """
-    Image.init()
-    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    names = glob.glob("**/*", root_dir=folder, recursive=True)  # noqa: PTH207 - Path.glob does not follow links
-    paths = [
-        path for path in map(Path, sorted(names)) if path.suffix.lower() in extensions and (folder / path).is_file()
-    ]
-    if not paths:
+    files, folders, visited = [], [], set()
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"data.source is {source!r}, whose folder {error.filename} cannot be read: {error.strerror}")
+
+    for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:  # a link to a folder above
+            inner.clear()
+            continue
+        visited.add(real)
+        inner[:] = [name for name in inner if not name.startswith(".") and name not in UNPACKED]
+        here = Path(place).relative_to(folder)
+        folders += [here / name for name in inner]
+        files += [here / n for n in names if not n.startswith(".") and n.lower() not in BY_PRODUCTS]
+    for file in files:
+        if not (folder / file).exists() and file.suffix.lower() in extensions():
+            raise UserError(f"data.source is {source!r}, whose file {file.as_posix()} is a link to nothing")
+        if not is_unicode(file):
+            raise UserError(
+                f"data.source is {source!r}, whose file {str(file)!a} has a name that is not Unicode; rename it"
+            )
+    return sorted(files, key=Path.as_posix), sorted(folders, key=Path.as_posix)
+
+
+def has_images(source: str, folder: Path) -> bool:
+    """Whether there are image files below a folder."""
+    return any(file.suffix.lower() in extensions() for file in list_files(source, folder)[0])
+
+
+def is_unicode(file: Path) -> bool:
+    """Whether the name of a file is text: Linux allows any bytes."""
+    try:
+        file.as_posix().encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def list_images(
+    source: str, folder: Path, labelled: bool, testing: bool = False, taken: Collection[Path] = ()
+) -> Listing | None:
+    """The image files below `folder` and, if they are to be `labelled`, the class of each; None where it holds no image files.
+
+    A folder that holds nothing but another is entered. Sub-folders named train, test, validation and the like (`splits.WORDS`,
+    in any letter case) are the splits, unless only a class can be meant: images lie directly in `train`, beside folders of
+    other names. Without splits all images are the split `train`. The sub-folders of a split are the classes, whatever lies
+    deeper in them; those of the training split (for `testing` of all) are the classes of the whole, in the order of text.
+    Images beside the sub-folders are left out where labels are wanted; a validation or test split without sub-folders has no
+    labels. Nothing is decoded yet. Notes tell what is left out, but for the files `taken` by others.
+    Raises `UserError` for training images without sub-folders, and for a class that the training split does not have.
+    """
+    files, folders = list_files(source, folder)
+    readable = extensions()
+    images = [file for file in files if file.suffix.lower() in readable]
+    if not images:
         return None
-
-    splits: dict[str, list[Path]] = {}  # paths relative to the folder of the split
-    roots: dict[str, Path] = {}
-    if any(path.parts[0] in ("train", "test") for path in paths):
-        for path in paths:
-            if path.parts[0] in SPLITS:
-                split = SPLITS[path.parts[0]]
-                roots[split] = folder / path.parts[0]
-                splits.setdefault(split, []).append(path.relative_to(path.parts[0]))
+    root = wrapper(images, Path())
+    inside = [file for file in images if file.is_relative_to(root)]
+    chosen = find_splits(source, [file.relative_to(root) for file in inside])
+    listing = Listing({})
+    if chosen:
+        roots = {split: root / name for split, name in chosen.items()}
+        listing.splits = {split: [f for f in inside if f.is_relative_to(place)] for split, place in roots.items()}
+        used = {file for split in listing.splits.values() for file in split}
+        outside = f"outside the folders {', '.join(sorted(chosen.values()))}"
+        listing.leave_out([file for file in images if file not in used], outside)
     else:
-        roots, splits = {"train": folder}, {"train": paths}
-
-    features = {"image": datasets.Image()}
-    labelled = all(len(path.parts) == 2 for split in splits.values() for path in split)
-    if labelled:
-        classes = sorted({path.parts[0] for split in splits.values() for path in split})
-        features["label"] = datasets.ClassLabel(names=classes)
-
-    def listing(split: str) -> datasets.Dataset:
-        columns = {"image": [str(roots[split] / path) for path in splits[split]]}
+        roots, listing.splits = {"train": root}, {"train": images if not labelled else inside}
         if labelled:
-            columns["label"] = [path.parts[0] for path in splits[split]]
-        return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+            listing.leave_out(
+                [file for file in images if not file.is_relative_to(root)], f"beside the folder {root.as_posix()}"
+            )
+    listing.leave_out(
+        [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images"
+    )
+    if labelled:
+        for split, place in roots.items():
+            roots[split] = wrapper(listing.splits[split], place)
+        label(source, listing, roots, testing)
+        found = {roots["train" if "train" in roots else split] / name for split in roots for name in listing.names}
+        empty = [place for place in folders if place.parent in roots.values() and place not in found]
+        empty = [place for place in empty if not any(file.is_relative_to(place) for file in images)]
+        if empty:
+            listing.notes.append(f"the folder {empty[0].as_posix()} has no images, and so makes no class")
+    return listing
 
-    return {split: listing(split) for split in splits}
+
+def wrapper(files: Sequence[Path], root: Path) -> Path:
+    """The folder below `root` that holds all sub-folders with images: `root`, or one that alone is in it, as archives unpack."""
+    while True:
+        inner = [file.relative_to(root).parts for file in files if file.is_relative_to(root)]
+        deep = [parts for parts in inner if len(parts) > 1]
+        names = {parts[0] for parts in deep}
+        if len(names) != 1 or min(map(len, deep)) < 3 or (exact_role(*names) is not None and root == Path()):
+            return root
+        root = root / names.pop()
+
+
+def find_splits(source: str, files: Sequence[Path]) -> dict[str, str]:
+    """Which sub-folders are the splits, none where they are classes."""
+    deep = [file.parts for file in files if len(file.parts) > 1]
+    names = sorted({parts[0] for parts in deep})
+    exact = {name: exact_role(name) for name in names if exact_role(name)}
+    nested = {parts[0] for parts in deep if len(parts) > 2}
+    if exact and all(exact_role(name) or role_within(name) for name in names):
+        meant = True
+    elif exact:
+        # Beside other folders: `train` and `test` both, or one that has sub-folders; else it is a class, such as the vehicle.
+        main = {name for name, role in exact.items() if role in ("train", "test")}
+        meant = {"train", "test"} <= set(exact.values()) or bool(main & nested)
+    else:  # training_set, test_set
+        roles = [role_within(name) for name in names]
+        meant = None not in roles and "train" in roles and len(set(roles)) == len(names) > 1
+    return choose_splits(source, names, within=not exact or len(exact) < len(names))[0] if meant else {}
+
+
+def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) -> None:
+    """Set the classes of a listing: the first folder below the root of each split."""
+    for split, files in listing.splits.items():
+        root = roots[split]
+        below = {file: file.relative_to(root).parts for file in files if file.is_relative_to(root)}
+        inner = [file for file, parts in below.items() if len(parts) > 1]
+        own = {below[file][0] for file in inner}
+        if split != "train" and len(own) == 1 and {name.casefold() for name in own} <= {*UNNAMED, root.name.casefold()}:
+            own = set()
+        if not own and split == "train":
+            raise UserError(
+                f"data.source is {source!r}, which has no label column and no sub-folder for each class: its image "
+                f"{files[0].as_posix()} lies directly in it; give each class a sub-folder of images, or name the class of each "
+                "file in a metadata.csv with the columns file_name and label (data.label_column names another)"
+            )
+        if not own:
+            continue
+        listing.splits[split] = inner
+        listing.classes[split] = [below[file][0] for file in inner]
+        chosen = set(inner)
+        listing.leave_out([file for file in files if file not in chosen], "beside the folders of the classes")
+        deeper = [file for file in inner if len(below[file]) > 2]
+        if deeper:
+            first = deeper[0]
+            what = "1 image lies" if len(deeper) == 1 else f"{len(deeper):,} images lie"
+            listing.notes.append(f"{what} deeper, such as {first.as_posix()}, whose class is {below[first][0]!r}")
+    every = {split: sorted(set(own)) for split, own in listing.classes.items()}
+    known = [name for split, names in every.items() if split == "train" or testing for name in names]
+    listing.names = tuple(sorted(set(known)))
+    for split, names in every.items():
+        check_known(source, split, names, listing.names)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
+from ffrecur.data.classes import listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import TensorLoader
-from ffrecur.data.mapped import MappedImages, join
 from ffrecur.data.sources import read_source
-from ffrecur.errors import UserError, check_setting
+from ffrecur.data.validation import split_off, whole
+from ffrecur.errors import check_setting
 
 
 class ImageDataModule(LightningDataModule):
@@ -24,18 +24,19 @@ class ImageDataModule(LightningDataModule):
     Without a test split the validation images test too, and the log says so. Prediction takes the test images, or all
     images of a source without a test split, and needs no labels. After `setup` there are `description`, `image_shape`
     ((H, W), or (H, W, 3)), `in_features`, `num_classes` and `class_names` (the latter two None where an unlabelled
-    source leaves them unknown).
+    source leaves them unknown); labels are indexes into `class_names`.
 
     Args:
-        source: "bundled" (5,000 MNIST digits); a folder with IDX files, one that `save_to_disk` wrote, one of parquet
-            files or of images; or a hub id such as ylecun/mnist. Tried in this order.
+        source: "bundled" (5,000 MNIST digits); a folder with IDX files, arrays, images or parquet files, or one that
+            `save_to_disk` wrote; a file of arrays (.npz) or a table (.parquet, .csv, .jsonl); or a hub id such as ylecun/mnist.
         batch_size: images a training batch, of all processes together.
         evaluation_batch_size: images a batch in validation, test and prediction.
         validation_size: the last so many training images validate. By default the source's own validation split; where
             it has none, a sixth of the training images, at most 10,000.
         split_seed: draw the validation images at random with this seed instead, so many of the training images.
         image_column: column with the images, where the source has several.
-        label_column: column with the labels, where the source has several or holds them as plain whole numbers.
+        label_column: column with the labels, whole numbers or text, where the source has several or none of type ClassLabel
+            or named label.
         memory_limit: MiB that the images of a split may take in memory; those that take more stay on the disk and are
             read batch by batch, with the same batches and weights.
         seed: seed of the order of the training images; the command line sets it to `seed_everything`.
@@ -52,6 +53,9 @@ class ImageDataModule(LightningDataModule):
     validation_set: ImageSet | None = None
     test_set: ImageSet | None = None
     predict_set: ImageSet | None = None
+    predict_files: Sequence[str] | None = None  # of the images to predict, relative to the source, where it knows them
+    other_source: bool = False  # whether the net that is validated or tested was trained on another source
+    training_settings: dict[str, Any] | None = None  # then: the settings of the data that it was trained on
 
     def __init__(
         self,
@@ -101,56 +105,91 @@ class ImageDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the source for `fit`, `validate` and `test`, or without labels for `predict`; once each."""
-        if stage == "predict" and self.predict_set is None:
-            source = self.read(require_labels=False)
-            images = whole(source) if source.test is None else source.test.images
-            self.predict_set = self.prepare_set(ImageSet(images, None), 2)
-            rank_zero_info(f"{source.description}; predicting {len(images):,}")
-        if stage != "predict" and self.train_set is None:
-            source = self.read(require_labels=True)
-            train, validation, how = self.split(source)
-            self.train_set = self.prepare_set(train, 0)
-            self.validation_set = self.prepare_set(validation, 1)
-            test = "no test split: the validation images test too, so test figures are validation figures"
-            if source.test is None:
-                self.test_set = self.validation_set
-            else:
-                self.test_set = self.prepare_set(source.test, 2)
-                test = f"{len(source.test.images):,} test"
-            counts = f"{len(train.images):,} train, {len(validation.images):,} validate ({how}), {test}"
-            rank_zero_info(f"{source.description}; {counts}")
+        if stage == "predict":
+            if self.predict_set is None:
+                self.setup_prediction()
+        elif self.other_source and stage in ("validate", "test"):
+            self.setup_other(stage)
+        elif self.train_set is None:
+            self.setup_training()
 
-    def read(self, require_labels: bool) -> ImageSource:
+    def setup_prediction(self) -> None:
+        """Make the images to predict: the test images, or all where there is no test split."""
+        source = self.read(require_labels=False)
+        images = whole(source).images if source.test is None else source.test.images
+        names = ("train", "validation") if source.test is None else ("test",)
+        files = [file for name in names for file in source.files.get(name, ())]
+        self.predict_files = files if len(files) == len(images) else None
+        self.predict_set = self.prepare_set(ImageSet(images, None), 2)
+        self.tell(source, f"predicting {len(images):,}")
+
+    def setup_training(self) -> None:
+        """Make the images to train with, to validate with and to test with."""
+        source = self.read(require_labels=True)
+        train, validation, how = split_off(source, self.validation_size, self.split_seed)
+        self.train_set = self.prepare_set(train, 0)
+        self.validation_set = self.prepare_set(validation, 1)
+        test = "no test split: the validation images test too, so test figures are validation figures"
+        if source.test is None:
+            self.test_set = self.validation_set
+        else:
+            self.test_set = self.prepare_set(source.test, 2)
+            test = f"{len(source.test.images):,} test"
+        self.tell(source, f"{len(train.images):,} train, {len(validation.images):,} validate ({how}), {test}")
+
+    def setup_other(self, stage: str) -> None:
+        """Make the images on which a net from another source is validated or tested: that split, or all without it."""
+        if (self.validation_set if stage == "validate" else self.test_set) is not None:
+            return
+        source = self.read(require_labels=True, testing=True)
+        own = source.validation if stage == "validate" else source.test
+        images, name = whole(source) if own is None else own, {"validate": "validation", "test": "test"}[stage]
+        how = f"the source's own {name} split" if own is not None else f"all of them, for there is no {name} split"
+        if own is None and source.test is not None:  # asked to validate
+            images, how = source.train, how.replace("all of them", "its training images")
+        if stage == "validate":
+            self.validation_set = self.prepare_set(images, 1)
+        else:
+            self.test_set = self.prepare_set(images, 2)
+        self.tell(source, f"another source than the training's: {len(images.images):,} {name} images ({how})")
+
+    def read(self, require_labels: bool, testing: bool = False) -> ImageSource:
         """The source, whose shape and classes are kept."""
         source = read_source(
-            self.source, self.image_column, self.label_column, require_labels, self.memory_limit * 2**20
+            self.source, self.image_column, self.label_column, require_labels, self.memory_limit * 2**20, testing
         )
         self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None:
             self.num_classes, self.class_names = source.num_classes, source.class_names
         return source
 
-    def split(self, source: ImageSource) -> tuple[ImageSet, ImageSet, str]:
-        """Training images, validation images, and a phrase for the log that says which they are."""
-        own_split = source.validation is not None
-        if source.validation is not None and self.validation_size is None and self.split_seed is None:
-            return source.train, source.validation, "the source's own validation split"
-        count = len(source.train.images)
-        size = self.validation_size if self.validation_size is not None else max(1, min(count // 6, 10_000))
-        if size >= count:
-            raise UserError(
-                f"data.validation_size is {size}, but must be at least 1 and less than the number of training images, {count}"
-            )
-        if self.split_seed is None:
-            train, validation = source.train.take(slice(-size)), source.train.take(slice(-size, None))
-            how = "the last training images"
-        else:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
-            train, validation = source.train.take(order[:-size]), source.train.take(order[-size:])
-            how = f"training images drawn with split_seed {self.split_seed}"
-        if own_split:
-            how += ", not the source's own validation split"
-        return train, validation, how
+    def tell(self, source: ImageSource, what: str) -> None:
+        """Log what was read, what becomes of it, and what a user should know."""
+        rank_zero_info(f"{source.description}; {what}")
+        for note in source.notes:
+            rank_zero_info(f"warning: data.source is {self.source!r}: {note}")
+
+    def match_classes(self, names: Sequence[str] | None, count: int) -> None:
+        """Turn the labels into those of a net with `count` classes called `names`, None for one that keeps no names.
+
+        By name, see `classes.match`; then `class_names` and `num_classes` are the net's. Without labels nothing is done. Raises
+        `UserError`, with both lists, for images of a class that the net does not know.
+        """
+        sets = {name: getattr(self, name) for name in ("train_set", "validation_set", "test_set")}
+        sets = {name: images for name, images in sets.items() if images is not None}
+        if not sets or self.class_names is None:
+            return
+        occurring = {self.class_names[label] for part in sets.values() for label in part.labels.unique().tolist()}
+        index_C = match(self.source, self.class_names, occurring, names, count)
+        same = torch.equal(index_C, torch.arange(count))
+        if same and names is not None and tuple(names) != self.class_names:
+            pairs = listed([f"{own} is {of_net}" for own, of_net in zip(self.class_names, names, strict=True)])
+            rank_zero_info(f"warning: the classes of data.source are matched with the net's by position: {pairs}")
+        if not same:
+            for name, images in sets.items():
+                setattr(self, name, images._replace(labels=index_C[images.labels]))
+        if names is not None or not same:
+            self.class_names, self.num_classes = tuple(names or plain_names(count)), count
 
     def prepare_set(self, images: ImageSet, number: int) -> ImageSet:
         """What a subclass makes of a split before training; `number` (0 train, 1 validation, 2 test) tells them apart."""
@@ -191,8 +230,3 @@ class ImageDataModule(LightningDataModule):
         tensors = [images.images] if images.labels is None else [images.images, images.labels]
         replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
         return TensorLoader(tensors, batch_size, shuffle, self.seed, replicas, rank, batches_done)
-
-
-def whole(source: ImageSource) -> Tensor | MappedImages:
-    """All images of a source without a test split: training, then validation."""
-    return source.train.images if source.validation is None else join(source.train.images, source.validation.images)

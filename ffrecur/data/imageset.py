@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ffrecur.data.classes import number_labels
+from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import UserError
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+PART = 1 << 20  # bytes that are looked at at a time
 
 
 class ImageSet(NamedTuple):
@@ -35,63 +39,109 @@ class ImageSource:
     test: ImageSet | None
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3) for colour
     num_classes: int | None  # None only where labels were not required and the source does not say
-    class_names: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None  # with labels always: names, or the values that stand for them
     description: str  # one line for the log: what the source was taken for
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by split, where known: relative to the source
+    notes: tuple[str, ...] = ()  # what a user should know: images left out, of one colour, ...
+
+
+class Reading(NamedTuple):
+    """How a source is to be read."""
+
+    image_column: str | None = None
+    label_column: str | None = None
+    require_labels: bool = True
+    limit: float = float("inf")  # bytes of the images of a split that may be in memory
+    testing: bool = False  # to test a net that was trained on another source: one class is enough
+
+
+PLAIN = Reading()
 
 
 def build_source(
     source: str,
     kind: str,
-    sets: dict[str, ImageSet],
+    images: Mapping[str, Any],
     image_shape: tuple[int, ...],
-    num_classes: int | None = None,
-    class_names: tuple[str, ...] | None = None,
+    labels: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
+    files: Mapping[str, Sequence[str]] | None = None,
+    notes: Iterable[str] = (),
+    testing: bool = False,
+    in_place: Container[str] = (),
 ) -> ImageSource:
-    """Check the splits `train`, `validation` and `test` (the first is needed) and describe them in one line.
+    """Check the splits `train`, `validation` and `test` (the first is needed), number the classes, describe all in one line.
 
-    Without `num_classes` it is the largest training label plus one. Training images that come sorted by class (as an
-    image folder does) are interleaved: otherwise the last of them, which validate, would all be of the last class.
-    Raises `UserError` for labels outside 0..num_classes-1 and for fewer than two classes.
+    `labels` are those of `number_labels`; splits that lack them while others have them are left out. Training images that come
+    sorted by class (as an image folder does) are interleaved: otherwise the last of them, which validate, would all be of the
+    last class. Splits that are mapped `in_place` are not looked through for images of one colour.
+    Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
     """
-    labels = sets["train"].labels
-    if num_classes is None and labels is not None:
-        num_classes = int(labels.max()) + 1
-    if num_classes is not None:
-        check_labels(source, sets, num_classes)
+    notes, files = list(notes), dict(files or {})
+    numbers: dict[str, Tensor] = {}
+    if labels:
+        names, numbers = number_labels(source, labels, names, testing)
+        if len(names) < 2 and not testing:
+            raise UserError(
+                f"data.source is {source!r}, which has one class only, {names[0]!r}, but must have two or more"
+            )
+        for split in images.keys() - numbers.keys():
+            notes.append(f"the {SPLIT_WORDS[split]} images have no labels: they are for prediction only")
+        images = {split: images[split] for split in images if split in numbers}
+    sets = {split: ImageSet(rows, numbers.get(split)) for split, rows in images.items()}
+    for split, rows in images.items():
+        if split in in_place:
+            continue
+        notes += of_one_colour(SPLIT_WORDS[split], rows, image_shape, files.get(split))
 
     note = ""
-    if labels is not None and (labels.diff() >= 0).all():
-        order = interleave_classes(labels)
-        sets = sets | {"train": sets["train"].take(order)}
+    train = sets["train"].labels
+    if train is not None and (train.diff() >= 0).all() and not testing:
+        order = interleave_classes(train)
+        sets["train"] = sets["train"].take(order)
+        if "train" in files:
+            files["train"] = [files["train"][index] for index in order.tolist()]
         note = "; the training images came sorted by class and are interleaved"
 
     counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]
     size = f"{image_shape[0]}x{image_shape[1]}{' in colour' if len(image_shape) == 3 else ''}"
-    classes = "" if num_classes is None else f", {num_classes} classes"
     return ImageSource(
         train=sets["train"],
         validation=sets.get("validation"),
         test=sets.get("test"),
         image_shape=image_shape,
-        num_classes=num_classes,
-        class_names=class_names,
-        description=f"{kind}: {' + '.join(counts)} images of {size}{classes}{note}",
+        num_classes=None if names is None else len(names),
+        class_names=None if names is None else tuple(names),
+        description=f"{kind}: {' + '.join(counts)} images of {size}"
+        f"{'' if names is None else f', {len(names)} classes'}{note}",
+        files=files,
+        notes=tuple(notes),
     )
 
 
-def check_labels(source: str, sets: dict[str, ImageSet], num_classes: int) -> None:
-    """Raise `UserError` unless there are two classes or more and every label lies in 0..num_classes-1."""
-    for name, (_, labels) in sets.items():
-        if labels is None:
-            continue
-        for value in (int(labels.min()), int(labels.max())):
-            if not 0 <= value < num_classes:
-                raise UserError(
-                    f"data.source is {source!r}, whose {name} split has the label {value}, "
-                    f"but labels must lie in 0..{num_classes - 1}"
-                )
-    if num_classes < 2:
-        raise UserError(f"data.source is {source!r}, which has one class only, but must have two or more")
+def of_one_colour(word: str, images: Any, image_shape: tuple[int, ...], files: Sequence[str] | None) -> list[str]:
+    """A note on images whose pixels are all the same, which a net learns nothing from: how many, and which is the first."""
+    places = image_shape[0] * image_shape[1]
+    if places < 2:
+        return []
+    count, first, start = 0, 0, 0
+    for part in parts_of(images):
+        channels = part.shape[1] // places
+        same = (part[:, channels:] == part[:, :-channels]).all(dim=1)  # each pixel as the one before
+        if count == 0 and same.any():
+            first = start + int(same.nonzero()[0])
+        count, start = count + int(same.sum()), start + len(part)
+    if count == 0:
+        return []
+    example = f"number {first}" if files is None else files[first]
+    return [f"{count:,} of {start:,} {word} images have one colour all over, such as {example}"]
+
+
+def parts_of(images: Tensor | MappedImages) -> Iterator[Tensor]:
+    """The rows, a small part after the other, so that those on the disk do not fill the memory."""
+    size = max(1, PART // max(1, images[:1].shape[1]))
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def interleave_classes(labels_N: Tensor) -> Tensor:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
+from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
 from ffrecur.data.documents import existing
 from ffrecur.data.idx import read_idx_folder
-from ffrecur.data.imageset import ImageSource
+from ffrecur.data.imagefolder import has_images
+from ffrecur.data.imageset import ImageSource, Reading
 from ffrecur.errors import UserError
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+FILES = (".npz", ".parquet", ".csv", ".json", ".jsonl", ".arrow")
 
 
 def read_source(
@@ -20,38 +24,64 @@ def read_source(
     label_column: str | None = None,
     require_labels: bool = True,
     limit: float = math.inf,
+    testing: bool = False,
 ) -> ImageSource:
-    """Read `source`, which is tried as: `bundled`; a folder with IDX files; a folder that `datasets` reads; a hub id.
+    """Read `source`: `bundled`; a file of arrays (`.npz`) or a table; a folder, tried for IDX files, arrays, images, tables; a
+    hub id.
 
-    A folder that exists always wins over a hub id of the same name. `image_column` and `label_column` choose among the
-    columns where `datasets` reads the source. Without `require_labels` (for prediction) no labels are read: those of the
+    What exists always wins over a hub id of the same name. `image_column` and `label_column` choose among the
+    columns where the source has some. Without `require_labels` (for prediction) no labels are read: those of the
     result are None, and so is `num_classes` unless the source tells it without them. The images of a split that take more than
-    `limit` bytes stay on the disk.
+    `limit` bytes stay on the disk. For `testing` a net that was trained on another source, one class is enough, and the classes
+    are those of all splits.
     Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
     """
+    how = Reading(image_column, label_column, require_labels, limit, testing)
     if source == "bundled":
         return read_bundled()
-    folder = existing(source)
-    if folder is not None and folder.is_dir():
-        try:
-            empty = not any(folder.iterdir())
-        except PermissionError:
-            raise UserError(f"data.source is {source!r}, a folder that may not be read") from None
-        if empty:
-            raise UserError(f"data.source is {source!r}, which is an empty folder")
-        idx_source = read_idx_folder(source, folder, require_labels, limit)
-        if idx_source is not None:
-            return idx_source
-    elif folder is not None or not HUB_ID.fullmatch(source):
-        found = "is not" if folder is None else "is a file, not"
+    path = existing(source)
+    if path is not None and path.is_dir():
+        return read_any_folder(source, path, how)
+    if path is not None and path.suffix.lower() in FILES:
+        return read_file(source, path, how)
+    if path is not None or not HUB_ID.fullmatch(source):
+        found = "is not" if path is None else "is a file, not"
         raise UserError(
-            f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, parquet "
-            f"files or images, a folder written by `save_to_disk`, or a hub id such as 'ylecun/mnist'"
+            f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, arrays, tables "
+            f"or images, a folder written by `save_to_disk`, a file ({', '.join(FILES)}), or a hub id such as 'ylecun/mnist'"
         )
-
-    # Imported here, because `datasets` takes a second to import and the sources above do not need it.
     from ffrecur.data.columns import read_splits
-    from ffrecur.data.huggingface import load_folder, load_hub
+    from ffrecur.data.huggingface import load_hub
 
-    kind, splits = load_hub(source) if folder is None else load_folder(source, folder, limit)
-    return read_splits(source, kind, splits, image_column, label_column, require_labels, limit)
+    return read_splits(source, *load_hub(source), how)
+
+
+def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
+    """Read a folder, whatever it holds."""
+    try:
+        empty = not any(folder.iterdir())
+    except PermissionError:
+        raise UserError(f"data.source is {source!r}, a folder that may not be read") from None
+    if empty:
+        raise UserError(f"data.source is {source!r}, which is an empty folder")
+    found = read_idx_folder(source, folder, how)
+    if found is None and any(folder.glob("*.np[yz]")) and not has_images(source, folder):
+        found = read_arrays(source, folder, how)
+    if found is not None:
+        return found
+    # Imported here, because `datasets` takes a second to import and the sources above do not need it.
+    from ffrecur.data.folders import read_folder
+
+    return read_folder(source, folder, how)
+
+
+def read_file(source: str, file: Path, how: Reading) -> ImageSource:
+    """Read a single file: arrays, a table with images, or one that names the files of images (column file_name)."""
+    if file.suffix.lower() == ".npz":
+        found = read_arrays(source, file, how)
+        assert found is not None
+        return found
+    from ffrecur.data.columns import read_splits
+    from ffrecur.data.huggingface import load_file
+
+    return read_splits(source, *load_file(source, file), how, file.parent)

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from ffrecur.checkpoint import NET_KEY, stored_names
+from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.optim import Interval
@@ -25,6 +27,8 @@ class ClassifierModule(NetModule):
     target = "val/error"
     structure = ("in_features", "hidden_features", "num_classes")
     evaluation: Any
+    class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
+    trained = False  # whether the net comes from a checkpoint; an older one has no names
 
     def __init__(
         self,
@@ -65,7 +69,10 @@ class ClassifierModule(NetModule):
 
     def build(self) -> nn.Module:
         """Return a new net of the sizes learned."""
-        return self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
+        net: Any = self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
+        net.class_names = self.class_names
+        built: nn.Module = net
+        return built
 
     def check_net_settings(self) -> None:
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
@@ -78,10 +85,22 @@ class ClassifierModule(NetModule):
     def match_data(self, data: Any) -> None:
         """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
 
-        Raises `UserError` for data of other sizes, and for text.
+        Of a net that has names for its classes, or comes from a checkpoint, the data's labels are matched with them: see
+        `ImageDataModule.match_classes`. Raises `UserError` for data of other sizes, classes that the net does not know, and text.
         """
         if hasattr(data, "alphabet"):
             raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads images: ImageDataModule")
+        # A net that is new has as many classes as the data, or else what was set is a mistake.
+        if (self.trained or self.class_names is not None) and hasattr(data, "match_classes"):
+            data.match_classes(self.class_names, self.hparams["num_classes"])
+        elif self.class_names is not None and tuple(getattr(data, "class_names", None) or ()) not in (
+            (),
+            self.class_names,
+        ):
+            raise UserError(
+                f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
+                f"{listed(self.class_names)}"
+            )
         for name in ("in_features", "num_classes"):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:
@@ -91,6 +110,36 @@ class ClassifierModule(NetModule):
                 raise UserError(
                     f"{name} of the net is {known}, but the data has {found}; train a net on this data first"
                 )
+        self.take_names(getattr(data, "class_names", None))
+
+    def take_names(self, names: Any) -> None:
+        """Give names to the net's classes, unless they have some."""
+        if self.class_names is None and names is not None and len(names) == self.hparams["num_classes"]:
+            self.class_names = tuple(names)
+        if self.net is not None:
+            self.net.class_names = self.class_names
+
+    def adopt(self, entry: dict[str, Any]) -> None:
+        """Take number and names of the classes of a stored net, which the data's labels are matched with from now on.
+
+        `entry` is that of a checkpoint, see `ffrecur.checkpoint.describe`.
+        """
+        names, count = stored_names(entry), entry["settings"]["num_classes"]
+        if self.hparams["num_classes"] != count:  # learned from data that has other classes than the net
+            self.hparams["num_classes"], self.net = count, None
+        self.class_names, self.trained = names, True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Match the data, which was there before the checkpoint, with the classes of its net."""
+        before = self.class_names
+        self.adopt(checkpoint[NET_KEY])
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if data is not None and before != self.class_names:
+            self.match_data(data)
+        self.take_names(None)
+        if None not in (self.hparams["in_features"], self.hparams["num_classes"]):
+            self.configure_model()
+        super().on_load_checkpoint(checkpoint)
 
     # --- training -----------------------------------------------------------------------------------------------------
 

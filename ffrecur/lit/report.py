@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from torch import Tensor
 
 from ffrecur import plots
+from ffrecur.data.classes import plain_names
 from ffrecur.files import replacing
 from ffrecur.lit.classifier import ClassifierModule, prepare
 from ffrecur.lit.figures import save_figures
@@ -73,7 +75,7 @@ class Minutes(Callback):
 
 
 class Report(Callback):
-    """Print the results of an evaluation; write `<stage>_results.json`, `<stage>_goodness.csv` and the plots."""
+    """Print the results of an evaluation; write `<stage>_results.json`, tables and plots."""
 
     def __init__(self, folder: Path, checkpoint: Path | None) -> None:
         self.folder, self.checkpoint = folder, checkpoint
@@ -97,12 +99,13 @@ class Report(Callback):
             results, written, shown = report_text(self.folder, stage, module, trainer)
         else:
             assert isinstance(module, ClassifierModule)
-            results, written = summarize(module, computed), []
+            results, written = summarize(module, computed), [f"{stage}_confusion.csv"]
+            write_confusion(self.folder / written[0], computed["confusion"], names_of(module.net))
             shown = table(results, stage)
             if isinstance(module, RecurrentModule):
                 write_goodness(self.folder / f"{stage}_goodness.csv", computed)
                 write_plots(self.folder / f"{stage}_plots", module, computed, trainer)
-                written = [f"{stage}_goodness.csv", f"{stage}_plots/"]
+                written += [f"{stage}_goodness.csv", f"{stage}_plots/"]
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
         with replacing(self.folder / f"{stage}_results.json") as temporary:
@@ -119,6 +122,7 @@ FIGURES = (
     "one_pass_error",
     "calibration_error",
     "num_examples",
+    "error_by_class",
 )
 
 
@@ -140,7 +144,21 @@ def summarize(module: ClassifierModule, computed: dict[str, Tensor]) -> dict[str
     figures: dict[str, Any] = {name: computed[name].tolist() for name in FIGURES if name in computed}
     if isinstance(module, RecurrentModule):
         figures |= {"window": list(module.window), "head_weight": module.head_weight}
-    return {**figures, "seed": module.seed, "net": module.net.settings()}
+    names = list(names_of(module.net))
+    return {**figures, "class_names": names, "seed": module.seed, "net": module.net.settings()}
+
+
+def names_of(net: Any) -> tuple[str, ...]:
+    """Return the names of a net's classes, their numbers where it has none."""
+    return plain_names(net.num_classes) if net.class_names is None else net.class_names
+
+
+def write_confusion(path: Path, confusion_CC: Tensor, names: Sequence[str]) -> None:
+    """Write how many images of each class, a row, were taken for which, a column."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true", *names])
+        writer.writerows([name, *row] for name, row in zip(names, confusion_CC.tolist(), strict=True))
 
 
 def table(results: dict[str, Any], stage: str) -> str:
@@ -187,9 +205,10 @@ def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tenso
             examples.labels[shown],
             module.window,
             net.sign,
+            net.class_names,
         ),
         "receptive_fields": plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape),
-        "imagination": plots.imagination(net.imagine().cpu(), shape),
+        "imagination": plots.imagination(net.imagine().cpu(), shape, net.class_names),
     }
     save_figures(folder, figures, trainer)
 
@@ -204,7 +223,9 @@ def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write `predictions.csv`: index, predicted label, score of each label, and margin over the second-best label."""
+    """Write `predictions.csv`: index, file (where the source knows it), predicted label and the name of that class, score of each
+    label, and margin over the second-best label.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(write_interval="epoch")
@@ -221,17 +242,24 @@ class PredictionWriter(BasePredictionWriter):
         scores_NC = torch.cat([scores_BC for parts in zip(*of_ranks, strict=True) for scores_BC in parts])
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "predictions.csv"
-        write_predictions(path, scores_NC)
+        files = getattr(trainer.datamodule, "predict_files", None)  # type: ignore[attr-defined]
+        write_predictions(path, scores_NC, names_of(pl_module.net), files)
         print(f"{len(scores_NC)} predictions written to {path}")
 
 
-def write_predictions(path: Path, scores_NC: Tensor) -> None:
-    """Write one row an image, in the order of the data; margin is the best score minus the second best."""
+def write_predictions(path: Path, scores_NC: Tensor, names: Sequence[str], files: Sequence[str] | None = None) -> None:
+    """Write one row an image, in the order of the data; margin is the best score minus the second best.
+
+    `files` may be longer than there are scores: where only some batches were predicted.
+    """
     best_N2 = scores_NC.topk(2, dim=1).values
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    labels, margins = scores_NC.argmax(dim=1).tolist(), (best_N2[:, 0] - best_N2[:, 1]).tolist()
+    scores = [f"score_{label}" for label in range(scores_NC.shape[1])]
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        scores = [f"score_{label}" for label in range(scores_NC.shape[1])]
-        writer.writerow(["index", "predicted_label", *scores, "margin"])
-        labels, margins = scores_NC.argmax(dim=1).tolist(), (best_N2[:, 0] - best_N2[:, 1]).tolist()
+        writer.writerow(
+            ["index", *(["file"] if files else []), "predicted_label", "predicted_class", *scores, "margin"]
+        )
         for index, (label, margin) in enumerate(zip(labels, margins, strict=True)):
-            writer.writerow([index, label, *scores_NC[index].tolist(), margin])
+            known = [files[index]] if files else []
+            writer.writerow([index, *known, label, names[label], *scores_NC[index].tolist(), margin])

@@ -52,7 +52,12 @@ def test_images(trained_on_digits, source, command, images):
 def test_text(tales, source, known):
     """`known`: whether the training's text is still there, for what is measured against it."""
     Path("other.txt").write_text("A single text of another kind, which no net has ever seen before.")
-    options = ["--model=CharModule", "--model.hidden_features=[4]", "--data=CorpusDataModule", "--data.source=tales.txt"]
+    options = [
+        "--model=CharModule",
+        "--model.hidden_features=[4]",
+        "--data=CorpusDataModule",
+        "--data.source=tales.txt",
+    ]
     options += ["--data.document_separator=\\n\\n", "--data.validation_size=2", "--trainer.max_epochs=1"]
     assert run("fit", *options).code == 0
     if not known:

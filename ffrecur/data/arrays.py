@@ -1,0 +1,236 @@
+"""Images in NumPy files: an `.npz` archive, or a folder of `.npy` files, with arrays of images and of labels."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
+from ffrecur.data.mapped import CHUNK, as_images, write_array
+from ffrecur.data.splits import WORDS
+from ffrecur.errors import UserError
+
+CONTENTS = {
+    **dict.fromkeys(("images", "image", "imgs", "x"), "images"),
+    **dict.fromkeys(("labels", "label", "targets", "y"), "labels"),
+}
+Open = Callable[[], IO[bytes]]
+
+
+def find_arrays(source: str, names: Mapping[str, Open]) -> dict[tuple[str, str], tuple[str, Open]]:
+    """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels."""
+    found: dict[tuple[str, str], tuple[str, Open]] = {}
+    for name, opened in names.items():
+        words = re.findall("[a-z]+", name.lower())
+        contents = {CONTENTS[word] for word in words if word in CONTENTS}
+        splits = {WORDS[word] for word in words if word in WORDS}
+        if len(contents) != 1 or len(splits) > 1:
+            continue
+        place = (splits.pop() if splits else "train", contents.pop())
+        if place in found:
+            raise UserError(
+                f"data.source is {source!r}, which has two arrays of {place[0]} {place[1]}, {found[place][0]} and {name}, but "
+                "must have one"
+            )
+        found[place] = name, opened
+    return found
+
+
+def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | None:
+    """Read an `.npz` file, or a folder with `.npy` files or one `.npz` file; None for a folder that holds neither.
+
+    Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), or with the channels first where only that can be meant; bytes, or
+    numbers from 0 to 1, or whole numbers from 0 to 255. Labels are (N,) or (N, 1), whole numbers or text. Nothing in the files
+    runs as code. What takes more than `how.limit` bytes is written to the disk. Raises `UserError` for anything else.
+    """
+    kind = f"arrays of {path}"
+    if path.is_dir():
+        archives = sorted(path.glob("*.npz"))
+        names: dict[str, Open] = {file.stem: opener(file) for file in sorted(path.glob("*.npy"))}
+        if (names and archives) or len(archives) > 1:
+            raise UserError(
+                f"data.source is {source!r}, which holds several sets of arrays, {archives[0].name} among them; give one file"
+            )
+        if archives:
+            return read_arrays(source, archives[0], how)
+        if not names:
+            return None
+    else:
+        with told(source, path.name), zipfile.ZipFile(path) as archive:
+            names = {
+                member.removesuffix(".npy"): member_opener(path, member)
+                for member in archive.namelist()
+                if member.endswith(".npy")
+            }
+    found = find_arrays(source, names)
+    splits = [split for split in SPLIT_WORDS if (split, "images") in found]
+    if not splits or ("train" not in splits and how.require_labels and not how.testing):
+        lacks = "training images" if splits else "images"
+        raise UserError(
+            f"data.source is {source!r}, which has no array of {lacks}; it must have images and labels, or train_images, "
+            f"train_labels, test_images and so on, but has {', '.join(names) or 'nothing'}"
+        )
+    arrays = {split: Images(source, *found[split, "images"]) for split in splits}
+    scale = common_scale(source, list(arrays.values()))
+    labels, notes = {}, []
+    for split in splits if how.require_labels else ():
+        if (split, "labels") in found:
+            labels[split] = read_labels(source, *found[split, "labels"], arrays[split])
+        elif split == "train" or "train" not in splits:
+            raise UserError(
+                f"data.source is {source!r}, which has images, but no array of labels for them; it has {', '.join(names)}"
+            )
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) > 1:
+        sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+        raise UserError(f"data.source is {source!r}, whose images differ in size between the splits: {sizes}")
+    notes = [f"{array.name} has its channels first, and is read so" for array in arrays.values() if array.turned]
+    rows: dict[str, Any] = {split: as_images(array.pixels(scale, how.limit)) for split, array in arrays.items()}
+    if "train" not in rows:
+        rows, labels = {"train": rows[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
+    return build_source(source, kind, rows, shapes.pop(), labels, notes=notes, testing=how.testing)
+
+
+class Images:
+    """An array of images in a file, read a part at a time."""
+
+    def __init__(self, source: str, name: str, opened: Open) -> None:
+        self.source, self.name, self.opened = source, name, opened
+        with told(source, name), opened() as file:
+            self.full, self.fortran, self.dtype = read_header(file)
+        wanted = "(N, height, width), (N, height, width, 1) or (N, height, width, 3)"
+        colours = self.full[-1] if len(self.full) == 4 else 1
+        self.turned = len(self.full) == 4 and colours not in (1, 3) and self.full[1] in (1, 3)
+        if self.turned:
+            colours = self.full[1]
+        if len(self.full) not in (3, 4) or 0 in self.full or colours not in (1, 3):
+            self.refuse(f"the shape {self.full}", f"{wanted}; `reshape` or `transpose(0, 2, 3, 1)` may turn it round")
+        if self.dtype.kind not in "bufi":
+            self.refuse(f"values of the type {self.dtype}", "numbers")
+        places = self.full[2:] if self.turned else self.full[1:3]
+        self.shape = places if colours == 1 else (*places, colours)
+
+    def refuse(self, what: str, wanted: str) -> None:
+        """Raise `UserError` for what the array has."""
+        raise UserError(f"data.source is {self.source!r}, whose array {self.name} has {what}, but must have {wanted}")
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The images, some at a time, `(n, height, width)` or with the channels last."""
+        size = self.dtype.itemsize * int(np.prod(self.full[1:], dtype=object))
+        with told(self.source, self.name), self.opened() as file:
+            if self.fortran:
+                whole = np.lib.format.read_array(file, allow_pickle=False)
+                check_end(file)
+                yield self.turn(whole)
+                return
+            read_header(file)
+            step = max(1, CHUNK // size)
+            for start in range(0, self.full[0], step):
+                count = min(step, self.full[0] - start)
+                raw = file.read(count * size)
+                if len(raw) < count * size:
+                    raise ValueError("it is truncated")
+                yield self.turn(np.frombuffer(raw, self.dtype).reshape(count, *self.full[1:]))
+            check_end(file)
+
+    def turn(self, part: np.ndarray) -> np.ndarray:
+        """The channels last."""
+        return np.moveaxis(part, 1, -1) if self.turned else part
+
+    def pixels(self, scale: int, limit: float) -> np.ndarray:
+        """The images times `scale` as bytes, on the disk if they take more than `limit` bytes."""
+        parts = (np.ascontiguousarray(np.rint(part * scale) if scale > 1 else part, np.uint8) for part in self.parts())
+        shape = (self.full[0], *self.shape)
+        if int(np.prod(shape, dtype=object)) > limit:
+            return write_array(parts, (-1, *shape[1:]))
+        return np.concatenate(list(parts)).reshape(shape)
+
+
+def common_scale(source: str, arrays: list[Images]) -> int:
+    """The factor from the values of all arrays to bytes: 1 for bytes and whole numbers from 0 to 255, 255 for those from 0 to 1.
+
+    Raises `UserError` for values that are neither.
+    """
+    if all(array.dtype == np.uint8 for array in arrays):
+        return 1
+    low, high, whole = np.inf, -np.inf, True
+    for array in arrays:
+        for part in array.parts():
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+            whole = whole and bool((np.floor(part) == part).all()) if part.dtype.kind == "f" else whole
+            if not np.isfinite([low, high]).all():
+                array.refuse("values that are not finite", "numbers")
+    floats = any(array.dtype.kind == "f" for array in arrays)
+    flags = all(array.dtype.kind == "b" for array in arrays)
+    if low >= 0 and high <= 1 and (floats or flags):
+        return 255
+    if low < 0 or high > 255 or not whole:
+        arrays[0].refuse(
+            f"values from {low:g} to {high:g}",
+            "bytes, numbers from 0 to 1, or whole numbers from 0 to 255: undo a normalisation first",
+        )
+    return 1
+
+
+def read_labels(source: str, name: str, opened: Open, images: Images) -> np.ndarray:
+    """The labels (N,) of an array (N,) or (N, 1)."""
+    with told(source, name), opened() as file:
+        labels = np.lib.format.read_array(file, allow_pickle=False)
+        check_end(file)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != images.full[:1]:
+        raise UserError(
+            f"data.source is {source!r}, whose array {name} has the shape {labels.shape}, but must have one label for each of "
+            f"the {images.full[0]:,} images of {images.name}: ({images.full[0]},)"
+        )
+    return labels
+
+
+def opener(file: Path) -> Open:
+    """What opens a file."""
+    return lambda: file.open("rb")
+
+
+def member_opener(archive: Path, member: str) -> Open:
+    """What opens a member of an archive, which is unpacked as it is read."""
+
+    def opened() -> IO[bytes]:
+        with zipfile.ZipFile(archive) as whole:
+            return whole.open(member)
+
+    return opened
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of an array, of which nothing is made yet. Raises `ValueError` for objects."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which could run code")
+    return shape, fortran, dtype
+
+
+def check_end(file: IO[bytes]) -> None:
+    """Raise `ValueError` where something follows; at its end a member of an archive compares its checksum."""
+    if file.read(1):
+        raise ValueError("it has more bytes than its header promises")
+
+
+@contextmanager
+def told(source: str, name: str) -> Iterator[None]:
+    """Raise `UserError` for what cannot be read in the block."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and the system have their own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"data.source is {source!r}, whose {name} cannot be read ({reason})") from error

@@ -1,0 +1,143 @@
+"""What a folder of images, or of tables with images, holds, and which of its readers takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from ffrecur.data.columns import LABEL_COLUMNS, read_splits
+from ffrecur.data.huggingface import BUILDERS, is_saved, load_folder
+from ffrecur.data.imagefolder import Listing, list_files, list_images
+from ffrecur.data.imageset import PLAIN, ImageSource, Reading
+from ffrecur.data.metadata import is_metadata, read_rows, rows_by_file
+from ffrecur.data.pixels import extensions
+from ffrecur.errors import UserError, check_setting
+
+IMAGE, LABEL = "image", "label"
+
+
+def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
+    """Read a folder: what `save_to_disk` wrote; image files, whose classes are sub-folders or in metadata files; or tables.
+
+    Image files win over tables beside them, which are left out with a note, unless a parquet file holds images itself.
+    Raises `UserError` for a folder with none of them, or both.
+    """
+    if is_saved(folder):
+        return read_splits(source, *load_folder(source, folder, how.limit), how)
+    files, _ = list_files(source, folder)
+    images = [file for file in files if file.suffix.lower() in extensions()]
+    tables = [file for file in files if file.suffix.lower() in BUILDERS]
+    if not images:
+        return read_splits(source, *load_tables(source, folder, how, files, tables), how, folder)
+    if any(holds_images(folder / table) for table in tables):
+        listing = labels_or_none(source, folder, how) if how.require_labels else None
+        if listing is not None and len(listing.names) > 1:
+            raise UserError(
+                f"data.source is {source!r}, which holds images both in files, such as {images[0].as_posix()}, and in tables, "
+                f"such as {tables[0].as_posix()}; give a folder with one of them"
+            )
+        notes = [f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}"]
+        return read_splits(source, *load_folder(source, folder, how.limit), how, folder, notes)
+    return read_files(source, folder, [table for table in tables if is_metadata(table)], how)
+
+
+def load_tables(
+    source: str, folder: Path, how: Reading, files: list[Path], tables: list[Path]
+) -> tuple[str, dict[str, datasets.Dataset]]:
+    """What `datasets` makes of a folder without image files, which may know more kinds of tables and archives than we do."""
+    try:
+        return load_folder(source, folder, how.limit)
+    except UserError as error:
+        if tables:
+            raise
+        found = f"it holds {files[0].as_posix()}" if files else "it holds empty folders"
+        raise UserError(
+            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
+            f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
+        ) from error
+
+
+def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
+    """Read image files; where labels are wanted, from the metadata tables if these have any, else from the sub-folders."""
+    kind = f"image folder {folder}"
+    rows = {}
+    if how.require_labels:
+        named = [table for table in tables if read_rows(source, folder, table) is not None]
+        rows = rows_by_file(source, folder, named)
+    label = label_in(rows, how.label_column)
+    listing = list_images(source, folder, how.require_labels and label is None, how.testing, tables if rows else ())
+    assert listing is not None
+    if label is not None:
+        kind += f", labels from {', '.join(table.as_posix() for table in named)}"
+        return read_splits(source, kind, labelled(listing, folder, rows, label), how, folder, listing.notes)
+    if rows:
+        listing.notes.append(f"{named[0].as_posix()} has no column of labels: the sub-folders are the classes")
+    own = Reading(None, None, *how[2:])  # the columns are ours
+    splits = {split: table_of(folder, listing, split) for split in listing.splits}
+    return read_splits(source, kind, splits, own, folder, listing.notes)
+
+
+def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
+    """The files of a split with their classes, if it has any, as columns."""
+    features: dict[str, Any] = {IMAGE: datasets.Image()}
+    columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in listing.splits[split]]}
+    if split in listing.classes:
+        features[LABEL] = datasets.ClassLabel(names=list(listing.names))
+        columns[LABEL] = listing.classes[split]
+    return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def labelled(
+    listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]], label: str
+) -> dict[str, datasets.Dataset]:
+    """The files of each split with the labels of the rows that name them; files that none names are left out."""
+    every = {file for files in listing.splits.values() for file in files}
+    listing.leave_out([file for file in rows if file not in every], "named in the metadata, but no images of a split")
+    splits = {}
+    for split, files in listing.splits.items():
+        named = [file for file in files if file in rows]
+        listing.leave_out([file for file in files if named and file not in rows], "in no row of the metadata")
+        columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named or files]}
+        if named:  # else a split without labels
+            values = [rows[file].get(label) for file in named]
+            mixed = len({type(value) for value in values} - {type(None)}) > 1
+            columns[label] = [None if value is None else str(value) for value in values] if mixed else values
+        splits[split] = datasets.Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
+    return splits
+
+
+def label_in(rows: dict[Path, dict[str, Any]], chosen: str | None) -> str | None:
+    """The column of labels of the rows: the one that is named, or or one of `LABEL_COLUMNS`; None without.
+
+    Raises `UserError` for one that is not there.
+    """
+    columns = list({name: None for row in rows.values() for name in row})
+    usual = [name for name in columns if name.casefold() in LABEL_COLUMNS]
+    if chosen is None or not rows:
+        return next(iter(usual), None)
+    check_setting(chosen in columns, "data.label_column", chosen, f"a column of the metadata: {', '.join(columns)}")
+    return chosen
+
+
+def holds_images(table: Path) -> bool:
+    """Whether a parquet file has a column of images: by `datasets`, structs of bytes and path, or bytes."""
+    if table.suffix.lower() != ".parquet":
+        return False
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(table)
+    except Exception:  # no parquet file: it is told what is wrong if nothing but it is there
+        return False
+    kinds = [str(kind) for kind in schema.types]
+    return any(kind in ("binary", "large_binary") or kind.startswith("struct<bytes: ") for kind in kinds)
+
+
+def labels_or_none(source: str, folder: Path, how: Reading) -> Listing | None:
+    """The image files with their classes, None where they have none."""
+    try:
+        return list_images(source, folder, True, how.testing)
+    except UserError:
+        return None

@@ -1,0 +1,82 @@
+"""Tables that name image files: metadata.csv, .jsonl and .parquet, with a column `file_name`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffrecur.errors import UserError
+
+FILE = "file_name"
+ENDINGS = (".csv", ".jsonl", ".parquet")
+Row = dict[str, Any]
+
+
+def is_metadata(file: Path) -> bool:
+    """Whether a file has the name of such a table."""
+    return file.stem.casefold() == "metadata" and file.suffix.lower() in ENDINGS
+
+
+def read_rows(source: str, folder: Path, table: Path) -> list[Row] | None:
+    """The rows of a table (its path relative to `folder`), None for one without a column `file_name`.
+
+    The values of a CSV file are text. Raises `UserError`, with the line, for a file that cannot be read.
+    """
+    try:
+        if table.suffix.lower() == ".parquet":
+            import pyarrow.parquet
+
+            rows = pyarrow.parquet.read_table(folder / table).to_pylist()
+        elif table.suffix.lower() == ".csv":
+            rows = read_csv(folder / table)
+        else:
+            rows = read_json_lines(folder / table)
+    except Exception as error:  # csv.Error, json's, pyarrow's, UnicodeDecodeError, OSError
+        reason = " ".join(str(error).split())
+        raise UserError(f"data.source is {source!r}, whose file {table.as_posix()} cannot be read: {reason}") from error
+    return rows if rows and all(isinstance(row, dict) and isinstance(row.get(FILE), str) for row in rows) else None
+
+
+def read_csv(file: Path) -> list[Row]:
+    """Rows of text, one for each line."""
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num} has not as many values as the first line has names")
+            rows.append(row)
+    return rows
+
+
+def read_json_lines(file: Path) -> list[Row]:
+    """An object for each line."""
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"line {number} is not JSON ({error})") from error
+    return rows
+
+
+def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path, Row]:
+    """The row of each image file (relative to `folder`) that the tables name, which lie beside or above their images.
+
+    Raises `UserError` for a file that is not there.
+    """
+    found: dict[Path, Row] = {}
+    for table in tables:
+        for row in read_rows(source, folder, table) or []:
+            file = Path(os.path.normpath(table.parent / row[FILE].replace("\\", "/")))
+            if not (folder / file).is_file():
+                raise UserError(
+                    f"data.source is {source!r}, whose {table.as_posix()} names the file {row[FILE]}, which is not there"
+                )
+            found[file] = {name: value for name, value in row.items() if name != FILE}
+    return found
