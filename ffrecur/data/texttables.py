@@ -1,0 +1,251 @@
+"""Text in tables, which `datasets` reads: the text column of each split, and which file and line is wrong."""
+
+from __future__ import annotations
+
+import glob
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from ffrecur.data.huggingface import Splits, as_splits
+from ffrecur.data.textfiles import blocks, encoding_of, read_text
+from ffrecur.data.textfolder import SPLITS, ending
+from ffrecur.errors import UserError, one_line
+
+WRITTEN_AS_TEXT = ("csv", "json")  # kinds of table
+NO_ROWS = "corresponds to no data"  # what `datasets` says of a table without rows
+STRINGS = ("string", "large_string")
+
+
+def load_tables(
+    source: str, builder: str, files_of: Mapping[str, Sequence[Path]], encoding: str
+) -> tuple[Splits, dict[str, list[str]]]:
+    """Return the splits of tables, and the names of those without rows; raises `UserError` with the file that is wrong."""
+    splits: Splits = {}
+    empty: list[str] = []
+    for name, files in files_of.items():
+        parts = []
+        for group, options in by_options(builder, files, encoding):
+            try:
+                parts.append(load(builder, group, options))
+            except Exception:  # one of some twenty kinds; which file it was is found by reading each on its own
+                for file in group:
+                    alone = load_one(source, builder, file, options, encoding)
+                    parts += [] if alone is None else [alone]
+                    empty += [file.name] if alone is None else []
+        if parts:
+            splits[name] = joined(source, name, parts)
+    return splits, {"without rows": empty}
+
+
+def by_options(builder: str, files: Sequence[Path], encoding: str) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+    """Yield files that are read with the same options, one after the other, and these."""
+    group: list[Path] = []
+    options: dict[str, Any] = {}
+    for file in files:
+        own: dict[str, Any] = {}
+        if builder in WRITTEN_AS_TEXT:
+            own = {"encoding": encoding_of(beginning(file), encoding)}
+        if builder == "csv":
+            # Words such as NA and null are text; an empty field is none.
+            own |= {"sep": "\t" if ending(file.name) == ".tsv" else ",", "keep_default_na": False, "na_values": [""]}
+        if group and own != options:
+            yield group, options
+            group = []
+        group, options = [*group, file], own
+    yield group, options
+
+
+def beginning(file: Path) -> bytes:
+    """Return the first bytes of a file, unpacked; none of one that cannot be read."""
+    try:
+        return next(blocks(file), b"")[:4]
+    except (OSError, EOFError):
+        return b""
+
+
+def load(builder: str, files: Sequence[Path], options: Mapping[str, Any]) -> datasets.Dataset:
+    """Read files as one table, with a cache of its own, so that a file changed since the last run is read anew."""
+    names = [glob.escape(str(file)) for file in files]
+    with quiet(), tempfile.TemporaryDirectory() as cache:
+        loaded = datasets.load_dataset(builder, data_files=names, cache_dir=cache, keep_in_memory=True, **options)
+    return loaded["train"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep `datasets` from logging an error that is told in a sentence."""
+    logger = logging.getLogger("datasets")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def load_one(
+    source: str, builder: str, file: Path, options: Mapping[str, Any], encoding: str
+) -> datasets.Dataset | None:
+    """Read one table; None if it has no rows. Raises `UserError` that says what is wrong, with the line where it is known."""
+    text = read_text(source, file, file.name, encoding) if builder in WRITTEN_AS_TEXT else None
+    if text is not None and not text.strip():
+        return None
+    try:
+        return load(builder, [file], options)
+    except Exception as error:
+        cause = error.__cause__ or error
+        if NO_ROWS in str(cause):
+            return None
+        what = f"data.source is {source!r}, whose file {file.name} cannot be read as a table"
+        reason = (bad_json_line(text) if builder == "json" and text else None) or in_lines(
+            one_line(as_exception(cause))
+        )
+        raise UserError(f"{what}: {reason}") from error
+
+
+def as_exception(cause: BaseException) -> Exception:
+    """Return what mypy wants: `__cause__` may be of any kind."""
+    return cause if isinstance(cause, Exception) else RuntimeError(str(cause))
+
+
+def bad_json_line(text: str) -> str | None:
+    """Return what is wrong with the first line that is no JSON, or with a text that is one list of JSON."""
+    lines = enumerate(text.split("\n"), start=1)
+    one_value = text.lstrip().startswith("[")
+    for number, line in [(0, text)] if one_value else lines:
+        try:
+            json.loads(line or "0")
+        except json.JSONDecodeError as error:
+            if line.strip():
+                return (
+                    f"line {error.lineno if one_value else number} is no JSON, {error.msg} at character {error.colno}"
+                )
+        except (RecursionError, ValueError) as error:
+            return f"line {number} is no JSON that can be read, {one_line(error)}"
+    return None
+
+
+def in_lines(message: str) -> str:
+    """Return a message of pandas with the number of the line where it counts rows from 0.
+
+    >>> in_lines("Error tokenizing data. C error: EOF inside string starting at row 1")
+    'a quote that is opened in line 2 is not closed'
+    """
+    quote = re.search(r"EOF inside string starting at row (\d+)", message)
+    if quote:
+        return f"a quote that is opened in line {int(quote[1]) + 1} is not closed"
+    return message.removeprefix("Error tokenizing data. C error: ")
+
+
+def joined(source: str, name: str, parts: Sequence[datasets.Dataset]) -> datasets.Dataset:
+    """Return tables one after the other; raises `UserError` for those whose columns differ."""
+    try:
+        return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(list(parts))
+    except Exception as error:
+        raise UserError(
+            f"data.source is {source!r}, whose {name} files have different columns: {one_line(error)}"
+        ) from error
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder says itself how it is to be read: by `save_to_disk`, or in the README.md of a data set of the hub."""
+    if is_saved(folder):
+        return True
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:10_000]
+    except OSError:
+        return False
+    return head.startswith("---") and "data_files:" in head.split("\n---")[0]
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def load_data_set(source: str, folder: Path) -> tuple[str, Splits]:
+    """Return what such a folder is and its splits; raises `UserError` for one that cannot be read."""
+    try:
+        if is_saved(folder):
+            return f"save_to_disk folder {folder}", as_splits(datasets.load_from_disk(str(folder)))
+        with quiet(), tempfile.TemporaryDirectory() as cache:
+            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=True)
+        return f"folder {folder} read by datasets", as_splits(splits)
+    except Exception as error:
+        raise UserError(
+            f"data.source is {source!r}, a folder that cannot be read as a data set: "
+            f"{one_line(as_exception(error.__cause__ or error))}"
+        ) from error
+
+
+def rows_of(
+    source: str, splits: Splits, text_column: str | None
+) -> tuple[dict[str, Iterator[tuple[int, str | None]]], str]:
+    """Return for each split that we use its rows with their number, None where there is no text, and the column's name.
+
+    Splits are named train, validation or test, or as people call them (`SPLITS`); a single one of another name trains.
+    Raises `UserError` for no such split, and for a text column that is missing or not clear.
+    """
+    if len(splits) == 1 and next(iter(splits)).lower() not in SPLITS:
+        splits = {"train": next(iter(splits.values()))}
+    used = {SPLITS[name.lower()]: split for name, split in splits.items() if name.lower() in SPLITS}
+    if not used:
+        raise UserError(
+            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
+        )
+    column = choose_text_column(source, next(iter(used.values())).features, text_column)
+    for name, split in used.items():
+        if column not in split.column_names or not is_text(split.features[column]):
+            columns = with_kinds(split.features)
+            raise UserError(
+                f"data.source is {source!r}, whose {name} split has no column {column!r} of text; its columns are {columns}"
+            )
+    return {name: enumerate(split[column], start=1) for name, split in used.items()}, column
+
+
+def is_text(feature: object) -> bool:
+    """Whether a column's type is text."""
+    return getattr(feature, "dtype", "") in STRINGS
+
+
+def with_kinds(features: Mapping[str, object]) -> str:
+    """Return the columns' names, with the types of those that hold no text."""
+
+    def kind(feature: object) -> str:
+        return str(getattr(feature, "dtype", None) or type(feature).__name__)
+
+    return ", ".join(name if is_text(own) else f"{name} ({kind(own)})" for name, own in features.items())
+
+
+def choose_text_column(source: str, features: Mapping[str, object], chosen: str | None) -> str:
+    """Return the column that `data.text_column` names, or the one named text in any case, or the only one of strings."""
+    strings = [name for name, feature in features.items() if is_text(feature)]
+    if chosen is not None:
+        if chosen in strings:
+            return chosen
+        near = [name for name in strings if name.lower() == chosen.lower()] or get_close_matches(chosen, strings, 1)
+        raise UserError(
+            f"data.text_column is {chosen!r}, but must be a column of text: {', '.join(strings) or 'none'}"
+            + (f"; did you mean {near[0]!r}?" if near else f"; the columns are {with_kinds(features)}")
+        )
+    named = [name for name in strings if name == "text"] or [name for name in strings if name.lower() == "text"]
+    if len(named) == 1:
+        return named[0]
+    if len(strings) != 1:
+        found = f"several text columns, {', '.join(strings)}: set data.text_column" if strings else "no text column"
+        raise UserError(f"data.source is {source!r}, which has {found}; its columns are {with_kinds(features)}")
+    if len(features) == 1 and re.search("[;\t|]", strings[0]):
+        raise UserError(
+            f"data.source is {source!r}, whose only column is {strings[0]!r}: columns must be separated by commas, or by tabs "
+            "in a file that ends in .tsv"
+        )
+    return strings[0]
