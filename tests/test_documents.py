@@ -7,7 +7,8 @@ import pytest
 
 from ffrecur import UserError
 from ffrecur.data import CorpusDataModule
-from ffrecur.data.documents import cut, read_documents
+from ffrecur.data.cutting import cut
+from ffrecur.data.documents import read_documents
 from ffrecur.data.textsplits import split_documents
 from ffrecur.text import places, windows_at
 

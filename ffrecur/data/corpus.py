@@ -11,7 +11,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
-from ffrecur.data.documents import DOES, Documents, compile_separator, read_documents
+from ffrecur.data.cutting import compile_separator
+from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.textfiles import check_encoding

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
 from ffrecur.data.textfolder import TABLES, ending, list_folder, shortened, told
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
-PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
-WHITE_SPACE = re.compile(r"\s")
-CARRIAGE_RETURN = re.compile(r"\r|(?<!\\)(\\\\)*\\r")  # in an expression
 DOES = {"train": "train", "validation": "validate", "test": "test"}
 
 
@@ -70,53 +67,6 @@ def existing(source: str) -> Path | None:
         return path if path.exists() else None
     except OSError:  # a name that no file can have
         return None
-
-
-def compile_separator(separator: str | None) -> re.Pattern[str] | None:
-    """Return the compiled expression; raises `UserError` for an invalid one, or one that matches nothing at all."""
-    if separator is None:
-        return None
-    try:
-        pattern = re.compile(separator, re.MULTILINE)
-    except (re.error, OverflowError) as error:
-        raise UserError(f"data.document_separator is {separator!r}, which is no regular expression: {error}") from error
-    check_setting(
-        pattern.match("") is None,
-        "data.document_separator",
-        separator,
-        "an expression that matches at least one character",
-    )
-    return pattern
-
-
-def sees_line_ends(separator: re.Pattern[str] | None) -> bool:
-    r"""Return whether an expression names `\r`, so that line ends stay as they are for it."""
-    return separator is not None and CARRIAGE_RETURN.search(separator.pattern) is not None
-
-
-def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
-    r"""Return the documents of a text, without those that are white space alone.
-
-    >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
-    ['one line', 'two']
-    """
-    documents, start = [], 0
-    for match in () if separator is None else separator.finditer(text):
-        documents.append(with_single_spaces(text, start, match.start()))
-        start = match.end()
-    documents.append(with_single_spaces(text, start, len(text)))
-    return [document for document in documents if document]
-
-
-def with_single_spaces(text: str, start: int, stop: int) -> str:
-    """Return a part of a text, white space of any kind and length as a space, without any at either end."""
-    pieces = []
-    while start < stop:
-        space = WHITE_SPACE.search(text, start + PIECE, stop)  # not amid a word
-        end = space.start() if space else stop
-        pieces.append(" ".join(text[start:end].split()))
-        start = end
-    return " ".join(piece for piece in pieces if piece)
 
 
 # --- files and folders of text ----------------------------------------------------------------------------------------
@@ -215,9 +165,14 @@ def read_tables(
     splits, empty = load_tables(source, builder, files_of, encoding)
     if not splits:
         raise UserError(f"data.source is {source!r}, which has no rows of text")
-    return from_splits(
-        source, f"{description} read by datasets", splits, separator, text_column, {**(left_out or {}), **empty}
-    )
+    description, left_out = f"{description} read by datasets", {**(left_out or {}), **empty}
+    try:
+        return from_splits(source, description, splits, separator, text_column, left_out)
+    except UnicodeDecodeError as error:  # of JSON and parquet `datasets` looks at the bytes when they are asked for
+        for file in (file for files in files_of.values() for file in files):
+            if builder == "json":
+                read_text(source, file, file.name, encoding)  # says where
+        raise UserError(f"data.source is {source!r}, which has text that is not UTF-8: {error}") from error
 
 
 def read_hub(source: str, separator: re.Pattern[str] | None, text_column: str | None) -> Documents:
@@ -246,7 +201,7 @@ def from_splits(
 
     rows, column = rows_of(source, splits, text_column)
     documents: dict[str, list[str]] = {}
-    without: dict[str, list[str]] = defaultdict(list)
+    without: list[str] = []
     separated = separator is None
     unify = not sees_line_ends(separator)
     for split, numbered in rows.items():
@@ -261,5 +216,5 @@ def from_splits(
             separated = separated or len(found) > 1 or bool(text and separator and separator.search(text))
             documents[split] += found
             if not found:
-                without["rows without text"].append(f"{split} row {number}")
-    return gathered(description, documents, [told({**(left_out or {}), **without})], separated)
+                without.append(f"{split} row {number}" if len(without) < 4 else "")  # as many as are told
+    return gathered(description, documents, [told({**(left_out or {}), "rows without text": without})], separated)
