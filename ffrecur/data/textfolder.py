@@ -71,7 +71,7 @@ def list_folder(source: str, folder: Path) -> Listing:
     builder = max((kind for kind in TABLES.values() if kind in kinds), key=kinds.count, default=None)
     used = [file for file, kind in zip(chosen, kinds, strict=True) if kind == builder]
     splits, unnamed = assign_splits(used)
-    rest = [file for file in visible if file not in set(used)]
+    rest = sorted(set(visible) - set(used))
     left_out: dict[str, Sequence[PurePath]] = {
         "beside the files that are named for a split": unnamed,
         "other kinds of file": rest,

@@ -33,7 +33,8 @@ def load_tables(
     empty: list[str] = []
     for name, files in files_of.items():
         parts = []
-        for group, options in by_options(builder, files, encoding):
+        empty += [file.name for file in files if file.stat().st_size == 0]
+        for group, options in by_options(builder, [file for file in files if file.stat().st_size], encoding):
             try:
                 parts.append(load(builder, group, options))
             except Exception:  # one of some twenty kinds; which file it was is found by reading each on its own
@@ -61,7 +62,8 @@ def by_options(builder: str, files: Sequence[Path], encoding: str) -> Iterator[t
             yield group, options
             group = []
         group, options = [*group, file], own
-    yield group, options
+    if group:
+        yield group, options
 
 
 def beginning(file: Path) -> bytes:

@@ -30,9 +30,8 @@ def report_text(
 ) -> tuple[dict[str, Any], list[str], str]:
     """Return the figures, the names of the files written into the folder, and the figures as text."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    text, documents = data.validation_text, data.validation_documents
-    if stage == "test":
-        text, documents = data.test_text, data.test_documents
+    split = "test" if stage == "test" else "validation"
+    text, documents = getattr(data, f"{split}_text"), getattr(data, f"{split}_documents")
     net, temperature = module.net, module.sample_temperature
     goodness = goodness_of_kinds(net, text, PAPER_DREAM, module.seed)
     documents = [document[: net.window + LONGEST] for document in documents[:MOST]]
