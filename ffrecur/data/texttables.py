@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -34,7 +35,7 @@ def load_tables(
     for name, files in files_of.items():
         parts = []
         empty += [file.name for file in files if file.stat().st_size == 0]
-        for group, options in by_options(builder, [file for file in files if file.stat().st_size], encoding):
+        for group, options in by_options(source, builder, [file for file in files if file.stat().st_size], encoding):
             try:
                 parts.append(load(builder, group, options))
             except Exception:  # one of some twenty kinds; which file it was is found by reading each on its own
@@ -47,14 +48,19 @@ def load_tables(
     return splits, {"without rows": empty}
 
 
-def by_options(builder: str, files: Sequence[Path], encoding: str) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+def by_options(
+    source: str, builder: str, files: Sequence[Path], encoding: str
+) -> Iterator[tuple[list[Path], dict[str, Any]]]:
     """Yield files that are read with the same options, one after the other, and these."""
     group: list[Path] = []
     options: dict[str, Any] = {}
     for file in files:
         own: dict[str, Any] = {}
         if builder in WRITTEN_AS_TEXT:
-            own = {"encoding": encoding_of(beginning(file), encoding)}
+            head = beginning(file)
+            if b"\0" in head:  # no text, which must not be unpacked first, or in an encoding such as UTF-16
+                read_text(source, file, file.name, encoding)
+            own = {"encoding": encoding_of(head, encoding)}
         if builder == "csv":
             # Words such as NA and null are text; an empty field is none.
             own |= {"sep": "\t" if ending(file.name) == ".tsv" else ",", "keep_default_na": False, "na_values": [""]}
@@ -67,10 +73,10 @@ def by_options(builder: str, files: Sequence[Path], encoding: str) -> Iterator[t
 
 
 def beginning(file: Path) -> bytes:
-    """Return the first bytes of a file, unpacked; none of one that cannot be read."""
+    """Return the first part of a file, unpacked; nothing of one that cannot be read."""
     try:
-        return next(blocks(file), b"")[:4]
-    except (OSError, EOFError):
+        return next(blocks(file), b"")
+    except (OSError, EOFError, zlib.error):
         return b""
 
 

@@ -263,7 +263,7 @@ REFUSED = {
     ),
     "CSV in Latin-1": ({"a.csv": b"text\nx\nF\xfcchse\n"}, ["file a.csv is not UTF-8: byte 8 is 0xfc, in line 3"]),
     "JSON in Latin-1": ({"a.jsonl": b'{"text": "F\xfcchse"}\n'}, ["file a.jsonl is not UTF-8: byte 11 is 0xfc"]),
-    "NUL in CSV": ({"a.csv": b"text\na\nb\0c\n"}, ["NUL character in its column 'text'", "train row 2"]),
+    "NUL in CSV": ({"a.csv": b"text\na\nb\0c\n"}, ["file a.csv has a NUL character in line 3"]),
     "half a gzipped table": ({"a.csv.gz": zipped(CSV * 99)[:-9]}, ["file a.csv.gz is a damaged gzip file"]),
     "damaged parquet": ({"a.parquet": b"PAR1 ... PAR1"}, ["file a.parquet cannot be read as a table: "]),
     "no text column": ({"a.csv": "number,x\n1,2.5\n"}, ["no text column; its columns are number (int64), x (float64)"]),

@@ -260,6 +260,7 @@ SAVED = {
         {"text_column": "label"},
         "the columns are text, label (int64)",
     ),
+    "a NUL character": ({"train": rows("a", "b\0")}, {}, "whose train row 2 has a NUL character in its column 'text'"),
     "lists": ({"train": rows(["a", "b"])}, {}, "no text column; its columns are text (List)"),
     "no such splits": (
         {"x": rows("a"), "y": rows("b")},
