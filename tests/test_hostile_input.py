@@ -218,6 +218,6 @@ def test_text_that_unpacks_to_more_than_it_should(tmp_path):
         zeros.rename(tmp_path / name)
         zeros = tmp_path / name
         assert memory_for(lambda path=zeros: read_documents(str(path))) < 20
-    assert memory_for(lambda: read_documents(str(letters))) < 210
+    assert memory_for(lambda: read_documents(str(letters))) < 400  # where it would take 800
     (tmp_path / "zero").symlink_to("/dev/zero")
     assert memory_for(lambda: read_documents(str(tmp_path / "zero"))) < 20
