@@ -152,10 +152,10 @@ class CorpusDataModule(LightningDataModule):
         """Make training, validation and test text."""
         own, source = self.hparams, self.read_source()
         if not source.train and (source.validation or source.test):
-            held_out = {"validation": source.validation, "test": source.test}
+            held_out = " and ".join(n for n, own in (("validation", source.validation), ("test", source.test)) if own)
             raise UserError(
-                f"data.source is {self.source!r}, which has text for {' and '.join(n for n in held_out if held_out[n])} only, "
-                "but must have some to train on: files, folders or splits that are named train"
+                f"data.source is {self.source!r}, which has text for {held_out} only, but must have some to train on: files, "
+                f"folders or splits that are named train ({'; '.join(source.notes)})"
             )
         given = {"training": source.train, "validation": source.validation, "test": source.test}
         splits = {name: self.usable(name, split) for name, split in given.items() if split is not None}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
-from ffrecur.data.textfolder import TABLES, ending, list_folder, shortened, told
+from ffrecur.data.textfolder import TABLES, ending, list_folder, plural, shortened, told
 from ffrecur.errors import UserError
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
@@ -117,9 +117,9 @@ def read_folder(
     listing = list_folder(source, folder)
     count = sum(map(len, listing.splits.values()))
     if listing.builder is None:
-        what = f"folder {folder.name} of {count} text files"
+        what = f"folder {folder.name} of {plural(count, 'text file')}"
         return read_files(source, what, folder, listing.splits, separator, encoding, listing.left_out)
-    what = f"folder {folder.name} of {count} tables"
+    what = f"folder {folder.name} of {plural(count, 'table')}"
     found = read_tables(
         source, what, listing.builder, listing.splits, separator, text_column, encoding, listing.left_out
     )
@@ -217,4 +217,4 @@ def from_splits(
             documents[split] += found
             if not found:
                 without.append(f"{split} row {number}" if len(without) < 4 else "")  # as many as are told
-    return gathered(description, documents, [told({**(left_out or {}), "rows without text": without})], separated)
+    return gathered(description, documents, [told({**(left_out or {}), "without text": without})], separated)

@@ -30,7 +30,7 @@ JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "devel", "development"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "heldout", "holdout"), "test"),
 }
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(sorted(SPLITS, reverse=True))})(?![^\W\d_])", re.IGNORECASE)
 SHARD = re.compile(r"\d+-of-\d+")
@@ -54,14 +54,14 @@ def ending(name: str) -> str:
 
 
 def list_folder(source: str, folder: Path) -> Listing:
-    """Return the files of a folder that hold its text: tables where it has some, else text files, else Markdown.
+    """Return the files of a folder that hold its text: tables where it has some, else text files, Markdown, or no ending.
 
     Raises `UserError` for a folder without any.
     """
     found: list[PurePath] = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     visible = [path for path in found if not any(part.startswith(".") or part in JUNK for part in path.parts)]
     plain, markdown, tables = ([p for p in visible if ending(p.name) in kind] for kind in (PLAIN, MARKDOWN, TABLES))
-    text = own(plain) or own(markdown)
+    text = own(plain) or own(markdown) or own(p for p in visible if not ending(p.name) and not tables)
     # JSON describes as a rule, and so does a table called metadata or index, beside text.
     chosen = [p for p in (own(tables) if text else tables) if ending(p.name) != ".json"]
     chosen = chosen or text or tables or plain or markdown
@@ -73,15 +73,15 @@ def list_folder(source: str, folder: Path) -> Listing:
     splits, unnamed = assign_splits(used)
     rest = sorted(set(visible) - set(used))
     left_out: dict[str, Sequence[PurePath]] = {
-        "beside the files that are named for a split": unnamed,
-        "other kinds of file": rest,
+        "named for no split": unnamed,
+        "of other kinds": rest,
         "hidden": sorted(set(found) - set(visible)),
     }
     listed = {why: [file.as_posix() for file in files] for why, files in left_out.items() if files}
     return Listing(builder, {name: [folder / file for file in files] for name, files in splits.items()}, listed)
 
 
-def own(files: Sequence[PurePath]) -> list[PurePath]:
+def own(files: Iterable[PurePath]) -> list[PurePath]:
     """Return the files but for those that, by their names, describe the others."""
     return [file for file in files if not ABOUT.fullmatch(file.name)]
 
@@ -89,7 +89,7 @@ def own(files: Sequence[PurePath]) -> list[PurePath]:
 def no_text(source: str, visible: Sequence[PurePath], hidden: int) -> UserError:
     """Return the error for a folder without text."""
     endings = sorted({ending(file.name) or "no ending" for file in visible})
-    held = f"whose {len(visible)} files have other endings ({', '.join(endings[:8])})" if visible else "which is empty"
+    held = f"whose files have other endings ({', '.join(endings[:8])})" if visible else "which is empty"
     held = "which holds hidden files only" if hidden and not visible else held
     looked_for = ", ".join([*PLAIN, *MARKDOWN, *TABLES])
     return UserError(
@@ -122,7 +122,7 @@ def assign_splits(files: Sequence[PurePath]) -> tuple[dict[str, list[PurePath]],
     """Return which files are which split, and those that are none where others are; all train where none is named for one.
 
     `train.txt` and `test.txt`, or folders of these names, are splits. So are `wiki.train.raw` and `wiki.test.raw`, whose
-    names are otherwise alike, but not `night_train.txt` and `blood_test.txt`.
+    names are otherwise alike, but not `night_train.txt` and `blood_test.txt`, nor `train_labels.txt` beside `train.txt`.
     """
     named = {file: named_split(file) for file in files}
     splits_of = defaultdict(set)
@@ -130,6 +130,7 @@ def assign_splits(files: Sequence[PurePath]) -> tuple[dict[str, list[PurePath]],
         splits_of[others].add(split)
     held_out = {others for others, splits in splits_of.items() if splits & {"validation", "test"}}
     counted = {others for others in held_out if others == "" or "train" in splits_of[others]}
+    counted = {""} if "train" in splits_of[""] and "" in counted else counted
     if not counted:
         return {"train": list(files)}, []
     found: dict[str, list[PurePath]] = defaultdict(list)
@@ -150,6 +151,15 @@ def told(left_out: Mapping[str, Sequence[str]]) -> str | None:
     """
     phrases = [f"{len(names):,} {why} ({shortened(names)})" for why, names in left_out.items() if names]
     return f"left out: {', '.join(phrases)}" if phrases else None
+
+
+def plural(count: int, name: str) -> str:
+    """Return how many there are of what.
+
+    >>> plural(1, "table"), plural(2000, "table")
+    ('1 table', '2,000 tables')
+    """
+    return f"{count:,} {name}" + "s" * (count != 1)
 
 
 def shortened(names: Iterable[object], most: int = 3) -> str:

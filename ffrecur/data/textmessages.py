@@ -29,8 +29,8 @@ def what_is_unknown(alphabet: Alphabet, splits: Mapping[str, Counter[str]]) -> s
 def all_short(source: str, window: int, name: str, documents: Sequence[str], longest: int) -> UserError:
     """Return the error for the documents of a split of which none has more characters than the window."""
     return UserError(
-        f"data.source is {source!r}, whose {name} split has {len(documents):,} documents (the first is {documents[0][:30]!r}) of "
-        f"{longest} characters of the alphabet at most, but must have some with more than the window's {window}"
+        f"data.source is {source!r}, whose {name} split has no document with more characters of the alphabet than the window's "
+        f"{window}: the longest of {len(documents):,} has {longest}, the first is {documents[0][:30]!r}"
     )
 
 

@@ -56,6 +56,8 @@ READ = {
     "Markdown": ({"a.md": "one fish", "b.MD": "two fish"}, None, {"train": [*ONE, *TWO]}),
     "Markdown beside text": ({"a.txt": "one fish", "notes.md": "two fish"}, None, {"train": ONE}),
     "other files beside text": ({"a.txt": "one fish", "b.pdf": b"%PDF", "c.png": b"\x89"}, None, {"train": ONE}),
+    "20 newsgroups": ({"alt.atheism/49960": "one fish", "sci.space/60151": "two fish"}, None, {"train": [*ONE, *TWO]}),
+    "no ending beside text": ({"a.txt": "one fish", "Makefile": "x"}, None, {"train": ONE}),
     # --- what describes the text is none
     "README and LICENSE": ({"a.txt": "one fish", "README.txt": "x", "LICENSE": "y"}, None, {"train": ONE}),
     "README.md of Markdown": ({"a.md": "one fish", "README.md": "x"}, None, {"train": ONE}),
@@ -104,6 +106,11 @@ READ = {
     ),
     "other files beside splits": (
         {"train.txt": "one fish", "test.txt": "red fish", "notes.txt": "x", "README.md": "y"},
+        None,
+        {"train": ONE, "test": THREE},
+    ),
+    "labels beside splits": (
+        {"train.txt": "one fish", "test.txt": "red fish", "train_labels.txt": "0", "test_labels.txt": "1"},
         None,
         {"train": ONE, "test": THREE},
     ),
@@ -231,7 +238,7 @@ def test_encodings(tmp_path, encoding, files):
 REFUSED = {
     "empty": ({}, ["a folder which is empty"]),
     "hidden files alone": ({".a.txt": "x"}, ["a folder which holds hidden files only"]),
-    "other endings": ({"a.pdf": "x", "b.rst": "y"}, ["whose 2 files have other endings (.pdf, .rst)", ".txt, .text"]),
+    "other endings": ({"a.pdf": "x", "b.rst": "y"}, ["whose files have other endings (.pdf, .rst)", ".txt, .text"]),
     "all empty": ({"a.txt": "", "b.txt": "\n"}, ["whose 2 text files are all empty"]),
     "not UTF-8": (
         {"a.txt": "ok", "x/b.txt": b"eins\r\nzw\xf6lf"},

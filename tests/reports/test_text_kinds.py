@@ -76,8 +76,11 @@ def test_short_documents_are_left_out_and_counted(tmp_path, caplog, documents, o
 @pytest.mark.parametrize(
     ("documents", "pieces"),
     [
-        (["ah", "oh"], ["whose training split has 2 documents (the first is 'ah') of 2 characters", "the window's 4"]),
-        (["1234567", "7654321"], ["whose training split has 1 documents (the first is '1234567') of 0 characters"]),
+        (
+            ["ah", "oh"],
+            ["training split has no document with more", "the window's 4: the longest of 2 has 2, the first is 'ah'"],
+        ),
+        (["1234567", "7654321"], ["training split has no document", "the longest of 1 has 0, the first is '1234567'"]),
     ],
     ids=["short", "no characters of the alphabet"],
 )
@@ -91,7 +94,9 @@ def test_a_split_of_which_nothing_is_left(tmp_path, documents, pieces):
 def test_the_split_that_has_nothing_left_is_named(tmp_path):
     (tmp_path / "train.txt").write_text("\n\n".join(TALES))
     (tmp_path / "test.txt").write_text("moo\n\nbaa")
-    with pytest.raises(UserError, match="whose test split has 2 documents"):
+    with pytest.raises(
+        UserError, match="whose test split has no document with .*: the longest of 2 has 3, the first is 'moo'"
+    ):
         CorpusDataModule(str(tmp_path), r"\n\n", window=4).setup("fit")
 
 
@@ -198,20 +203,20 @@ TOLD = {
         {"train.txt": "a", "test.txt": "b", "notes.txt": "c", "README.md": "d"},
         [
             "splits by name: train.txt trains; test.txt tests",
-            "left out: 1 beside the files that are named for a split (notes.txt), 1 other kinds of file (README.md)",
+            "left out: 1 named for no split (notes.txt), 1 of other kinds (README.md)",
         ],
     ),
     "beside a text": (
         {"a.txt": "a", "LICENSE": "b", ".DS_Store": "c", "d.txt": " "},
-        ["left out: 1 other kinds of file (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
+        ["left out: 1 of other kinds (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
     ),
     "text beside tables": (
         {"a.csv": "text\na\n", "b.txt": "b", "c.jsonl": "{}", "d.csv": "text\nd\n"},
-        ["left out: 2 other kinds of file (b.txt, c.jsonl)"],
+        ["left out: 2 of other kinds (b.txt, c.jsonl)"],
     ),
     "rows": (
         {"a.jsonl": '{"text": "a"}\n{"text": null}\n{"text": ""}\n', "b.jsonl": ""},
-        ["left out: 1 without rows (b.jsonl), 2 rows without text (train row 2, train row 3)"],
+        ["left out: 1 without rows (b.jsonl), 2 without text (train row 2, train row 3)"],
     ),
     "a separator that matches nowhere": (
         {"a.txt": "a", "b.txt": "b"},
