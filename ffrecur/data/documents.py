@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
-from ffrecur.data.textfolder import TABLES, ending, list_folder, plural, shortened, told
+from ffrecur.data.textfolder import MARKDOWN, PLAIN, TABLES, ending, list_folder, plural, shortened, told
 from ffrecur.errors import UserError
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
@@ -180,10 +180,10 @@ def read_hub(source: str, separator: re.Pattern[str] | None, text_column: str | 
     from ffrecur.data.huggingface import load_hub  # as above
     from ffrecur.data.sources import HUB_ID
 
-    if not HUB_ID.fullmatch(source):
+    if not HUB_ID.fullmatch(source) or ending(source) in (*PLAIN, *MARKDOWN, *TABLES):
         raise UserError(
-            f"data.source is {source!r}, which is not there; it must be 'bundled', a text file, a folder of them or of "
-            "a data set, or a hub id"
+            f"data.source is {source!r}, which is not there, neither a file nor a folder here; it must be 'bundled', a text "
+            "file, a folder of them or of a data set, or a hub id"
         )
     return from_splits(source, *load_hub(source), separator, text_column)
 
@@ -197,19 +197,19 @@ def from_splits(
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> Documents:
     """Return the documents of the rows; those without text are left out."""
-    from ffrecur.data.texttables import rows_of
+    from ffrecur.data.textcolumns import rows_of  # as above
 
-    rows, column = rows_of(source, splits, text_column)
+    rows = rows_of(source, splits, text_column)
     documents: dict[str, list[str]] = {}
     without: list[str] = []
     separated = separator is None
     unify = not sees_line_ends(separator)
-    for split, numbered in rows.items():
+    for split, numbered in rows.of_split.items():
         documents[split] = []
         for number, text in numbered:
             if text is not None and "\0" in text:
                 raise UserError(
-                    f"data.source is {source!r}, whose {split} row {number} has a NUL character in its column {column!r}: "
+                    f"data.source is {source!r}, whose {split} row {number} has a NUL character in its column {rows.column!r}: "
                     "it is no text"
                 )
             found = cut(with_line_feeds(text) if unify else text, separator) if text else []
@@ -217,4 +217,9 @@ def from_splits(
             documents[split] += found
             if not found:
                 without.append(f"{split} row {number}" if len(without) < 4 else "")  # as many as are told
-    return gathered(description, documents, [told({**(left_out or {}), "without text": without})], separated)
+    return gathered(
+        description,
+        documents,
+        [told({**(left_out or {}), "splits of other names": rows.unused, "without text": without})],
+        separated,
+    )

@@ -29,7 +29,7 @@ ABOUT = re.compile(  # names of files that describe the others
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "devel", "development"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation", "heldout", "holdout"), "test"),
 }
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(sorted(SPLITS, reverse=True))})(?![^\W\d_])", re.IGNORECASE)

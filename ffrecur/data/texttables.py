@@ -10,7 +10,6 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ import datasets
 
 from ffrecur.data.huggingface import Splits, as_splits
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
-from ffrecur.data.textfolder import SPLITS, ending
+from ffrecur.data.textfolder import ending
 from ffrecur.errors import UserError, one_line
 
 WRITTEN_AS_TEXT = ("csv", "json")  # kinds of table
 NO_ROWS = "corresponds to no data"  # what `datasets` says of a table without rows
-STRINGS = ("string", "large_string")
 
 
 def load_tables(
@@ -193,67 +191,3 @@ def load_data_set(source: str, folder: Path) -> tuple[str, Splits]:
             f"data.source is {source!r}, a folder that cannot be read as a data set: "
             f"{one_line(as_exception(error.__cause__ or error))}"
         ) from error
-
-
-def rows_of(
-    source: str, splits: Splits, text_column: str | None
-) -> tuple[dict[str, Iterator[tuple[int, str | None]]], str]:
-    """Return for each split that we use its rows with their number, None where there is no text, and the column's name.
-
-    Splits are named train, validation or test, or as people call them (`SPLITS`); a single one of another name trains.
-    Raises `UserError` for no such split, and for a text column that is missing or not clear.
-    """
-    if len(splits) == 1 and next(iter(splits)).lower() not in SPLITS:
-        splits = {"train": next(iter(splits.values()))}
-    used = {SPLITS[name.lower()]: split for name, split in splits.items() if name.lower() in SPLITS}
-    if not used:
-        raise UserError(
-            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
-        )
-    column = choose_text_column(source, next(iter(used.values())).features, text_column)
-    for name, split in used.items():
-        if column not in split.column_names or not is_text(split.features[column]):
-            columns = with_kinds(split.features)
-            raise UserError(
-                f"data.source is {source!r}, whose {name} split has no column {column!r} of text; its columns are {columns}"
-            )
-    return {name: enumerate(split[column], start=1) for name, split in used.items()}, column
-
-
-def is_text(feature: object) -> bool:
-    """Whether a column's type is text."""
-    return getattr(feature, "dtype", "") in STRINGS
-
-
-def with_kinds(features: Mapping[str, object]) -> str:
-    """Return the columns' names, with the types of those that hold no text."""
-
-    def kind(feature: object) -> str:
-        return str(getattr(feature, "dtype", None) or type(feature).__name__)
-
-    return ", ".join(name if is_text(own) else f"{name} ({kind(own)})" for name, own in features.items())
-
-
-def choose_text_column(source: str, features: Mapping[str, object], chosen: str | None) -> str:
-    """Return the column that `data.text_column` names, or the one named text in any case, or the only one of strings."""
-    strings = [name for name, feature in features.items() if is_text(feature)]
-    if chosen is not None:
-        if chosen in strings:
-            return chosen
-        near = [name for name in strings if name.lower() == chosen.lower()] or get_close_matches(chosen, strings, 1)
-        raise UserError(
-            f"data.text_column is {chosen!r}, but must be a column of text: {', '.join(strings) or 'none'}"
-            + (f"; did you mean {near[0]!r}?" if near else f"; the columns are {with_kinds(features)}")
-        )
-    named = [name for name in strings if name == "text"] or [name for name in strings if name.lower() == "text"]
-    if len(named) == 1:
-        return named[0]
-    if len(strings) != 1:
-        found = f"several text columns, {', '.join(strings)}: set data.text_column" if strings else "no text column"
-        raise UserError(f"data.source is {source!r}, which has {found}; its columns are {with_kinds(features)}")
-    if len(features) == 1 and re.search("[;\t|]", strings[0]):
-        raise UserError(
-            f"data.source is {source!r}, whose only column is {strings[0]!r}: columns must be separated by commas, or by tabs "
-            "in a file that ends in .tsv"
-        )
-    return strings[0]

@@ -267,6 +267,11 @@ SAVED = {
     ),
     "a NUL character": ({"train": rows("a", "b\0")}, {}, "whose train row 2 has a NUL character in its column 'text'"),
     "lists": ({"train": rows(["a", "b"])}, {}, "no text column; its columns are text (List)"),
+    "two of a kind": (
+        {"train": rows("a"), "dev": rows("b"), "valid": rows("c")},
+        {},
+        "has two validation splits, dev and valid",
+    ),
     "no such splits": (
         {"x": rows("a"), "y": rows("b")},
         {},
@@ -290,6 +295,15 @@ def test_data_sets_that_save_to_disk_wrote(tmp_path, splits, options, expected):
     found = read_documents(str(tmp_path / "saved"), **options)
     named = {"train": found.train, "validation": found.validation, "test": found.test}
     assert {name: documents for name, documents in named.items() if documents is not None} == expected
+
+
+def test_splits_that_are_not_used_are_told(tmp_path):
+    datasets.DatasetDict({"test": rows("c"), "train": rows("a"), "unsupervised": rows("b")}).save_to_disk(
+        str(tmp_path / "saved")
+    )
+    found = read_documents(str(tmp_path / "saved"))
+    assert (found.train, found.test) == (["a"], ["c"])
+    assert found.notes == ("left out: 1 splits of other names (unsupervised)",)
 
 
 def test_a_damaged_folder_of_save_to_disk(tmp_path):
