@@ -199,6 +199,35 @@ def test_text_files_of_anything(tmp_path_factory, raw):
     check_text(tmp_path_factory.getbasetemp() / "anything.txt", raw)
 
 
+TABLES = {
+    "tales.csv": b'text,number\r\n"Der Fuchs, alt",1\r\n,2\r\nA hen,\r\n' * 3,
+    "tales.jsonl": b'{"text": "Der Fuchs", "number": 1}\n\n{"text": null}\n{"text": "A \\u00e9 hen"}\n' * 3,
+    "tales.json": b'[{"text": "Der Fuchs"}, {"text": "A hen"}]',
+    "tales.csv.gz": gzip.compress(b"text,number\nDer Fuchs,1\nA hen,2\n" * 5),
+    "tales.txt.gz": gzip.compress(b"Der Fuchs\n\nA hen\n" * 5),
+}
+
+
+def check_table(path, raw):
+    """Documents, or one sentence that names the file, or the source's columns or rows, but no message of a library alone."""
+    path.write_bytes(raw)
+    found = answer(lambda: read_documents(str(path), "\\n\\n"))
+    if isinstance(found, ffrecur.UserError):
+        assert str(found).startswith(f"data.source is '{path}', w"), str(found)
+        assert "An error occurred" not in str(found)
+        return "refused"
+    assert all(isinstance(document, str) and "\0" not in document for document in found.train)
+    return "read"
+
+
+@amounts(15, 150)
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_and_packed_text(tmp_path, name, examples):
+    assert check_table(tmp_path / name, TABLES[name]) == "read"
+    counts = fuzz(name, TABLES[name], examples, lambda changed: check_table(tmp_path / name, changed))
+    assert counts["refused"]
+
+
 # --- nets -------------------------------------------------------------------------------------------------------------
 
 

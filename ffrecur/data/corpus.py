@@ -16,7 +16,7 @@ from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.textfiles import check_encoding
-from ffrecur.data.textmessages import all_short, refuse_unknown, sizes, what_is_unknown
+from ffrecur.data.textmessages import all_short, no_training_text, refuse_unknown, sizes, what_is_unknown
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
 from ffrecur.errors import UserError, check_setting
 from ffrecur.text import Places, Text, windows_at
@@ -151,15 +151,12 @@ class CorpusDataModule(LightningDataModule):
     def read_all(self) -> None:
         """Make training, validation and test text."""
         own, source = self.hparams, self.read_source()
+        self.short = 0
         if not source.train and (source.validation or source.test):
-            held_out = " and ".join(n for n, own in (("validation", source.validation), ("test", source.test)) if own)
-            raise UserError(
-                f"data.source is {self.source!r}, which has text for {held_out} only, but must have some to train on: files, "
-                f"folders or splits that are named train ({'; '.join(source.notes)})"
-            )
+            raise no_training_text(self.source, source)
         given = {"training": source.train, "validation": source.validation, "test": source.test}
         splits = {name: self.usable(name, split) for name, split in given.items() if split is not None}
-        description, notes, separated = source.description, source.notes, source.separated
+        description, notes, separated = source.description, list(source.notes), source.separated
         del source, given  # so that a single text can be let go
         total = self.short + sum(map(len, splits.values()))
         by_place = ""
@@ -172,6 +169,8 @@ class CorpusDataModule(LightningDataModule):
             splits |= cut_by_place(self.source, splits["training"], self.window, own, "test" not in splits)
             by_place = "; it is one text, split by place: the end of it is held out"
         elif "validation" not in splits or own["validation_size"] is not None or own["split_seed"] is not None:
+            if "validation" in splits:
+                notes.append(f"left out: the validation split of the source ({len(splits['validation']):,} documents)")
             divided = split_documents(self.source, splits["training"], own["validation_size"], own["split_seed"])
             splits |= dict(zip(("training", "validation"), divided, strict=True))
         self.alphabet, self.description = self.make_alphabet(splits["training"]), description

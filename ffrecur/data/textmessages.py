@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from ffrecur.alphabet import Alphabet
+from ffrecur.data.documents import Documents
 from ffrecur.errors import UserError
 from ffrecur.text import Text
 
@@ -31,6 +32,16 @@ def all_short(source: str, window: int, name: str, documents: Sequence[str], lon
     return UserError(
         f"data.source is {source!r}, whose {name} split has no document with more characters of the alphabet than the window's "
         f"{window}: the longest of {len(documents):,} has {longest}, the first is {documents[0][:30]!r}"
+    )
+
+
+def no_training_text(source: str, found: Documents) -> UserError:
+    """Return the error for a source that has held-out splits only."""
+    held_out = " and ".join(name for name, split in (("validation", found.validation), ("test", found.test)) if split)
+    why = f" ({'; '.join(found.notes)})" if found.notes else ""
+    return UserError(
+        f"data.source is {source!r}, which has text for {held_out} only, but must have some to train on: files, folders or "
+        f"splits that are named train{why}"
     )
 
 

@@ -9,11 +9,14 @@ from types import SimpleNamespace
 import datasets
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning import Trainer
 
 from ffrecur import UserError
 from ffrecur.data import CorpusDataModule
 from ffrecur.data.documents import read_documents
+from ffrecur.data.textfolder import list_folder
 from ffrecur.data.textsplits import split_by_place, without_short
 from ffrecur.lit import CharBackpropModule, CharModule
 from ffrecur.lit.text_report import report_text, text_table
@@ -233,6 +236,41 @@ def test_the_log_says_what_became_of_the_files(tmp_path, files, notes):
         (tmp_path / name).write_text(content)
     separator = r"\n\n" if ("b.txt" in files and "a.txt" in files) or not notes else None
     assert list(read_documents(str(tmp_path), separator).notes) == notes
+
+
+def test_a_validation_split_that_is_not_used_is_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "train.txt").write_text("\n\n".join(TALES))
+    (tmp_path / "valid.txt").write_text("\n\n".join(reversed(TALES)))
+    data = CorpusDataModule(str(tmp_path), r"\n\n", window=4, validation_size=3)
+    data.setup("fit")
+    assert list(data.validation_documents) == TALES[-3:]
+    assert "left out: the validation split of the source (8 documents)" in lines_of(caplog)
+
+
+WORDS = ["train", "Test", "valid", "dev.1", "story", "night_train", "README", "x.train", "x.test", "notes"]
+ENDINGS = [".txt", ".TXT", ".md", ".csv", ".jsonl", ".tsv.gz", "", ".pdf"]
+FOLDERS = ["", "Train/", "TEST/", "a/", ".git/"]
+NAMES = st.tuples(*map(st.sampled_from, (FOLDERS, WORDS, ENDINGS))).map("".join)
+
+
+@given(st.sets(NAMES, min_size=1, max_size=8))
+def test_every_file_is_used_once_or_told(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("any")
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    try:
+        listing = list_folder("any", folder)
+    except UserError:
+        assert all(name.startswith(".git/") or name.endswith((".pdf", "README")) for name in names)
+        return
+    used = [file.relative_to(folder).as_posix() for files in listing.splits.values() for file in files]
+    left = [name for names in listing.left_out.values() for name in names]
+    assert sorted([*used, *left]) == sorted(names)
+    trains = [file.relative_to(folder).as_posix().lower() for file in listing.splits.get("train", [])]
+    others = len(listing.splits) > 1
+    assert not any(name.startswith("test/") or (name.startswith("test.") and others) for name in trains)
 
 
 # --- data sets ------------------------------------------------------------------------------------------------------
