@@ -37,7 +37,7 @@ cp1252, utf-16 or gb18030
     try:
         " ".encode(encoding)  # refuses those that are not of text, such as base64
         codecs.getincrementaldecoder(encoding)
-    except (LookupError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         known = "utf-8, latin-1, cp1252, utf-16 or gb18030"
         raise UserError(
             f"data.encoding is {encoding!r}, but must be an encoding that Python knows, such as {known}"

@@ -64,15 +64,17 @@ def cut_by_place(
         if settings[name] is not None:
             raise UserError(
                 f"data.{name} is {settings[name]}, which is about documents, but {source!r} has one document, whose end is "
-                "held out: leave it out, or cut the text with data.document_separator"
+                "held out: set it to null, or cut the text with data.document_separator"
             )
+    whole = len(documents[0])
     text = documents.pop()[: settings["document_length"]]
+    cut = f", the first of {whole:,} (data.document_length)" if len(text) < whole else ""
     names = ("training", "validation", "test") if with_test else ("training", "validation")
     parts = split_by_place(text, [18, 19] if with_test else [18])
     least = min(parts, key=len)
     if len(least) <= window:
         raise UserError(
-            f"data.source is {source!r}, which has one document, of {len(text):,} characters: split by place, its "
+            f"data.source is {source!r}, which has one document, of {len(text):,} characters{cut}: split by place, its "
             f"{names[parts.index(least)]} part has {len(least)}, but must have more than the window's {window}; "
             "data.document_separator cuts text into documents"
         )

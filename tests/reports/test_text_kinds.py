@@ -169,6 +169,11 @@ PLACE = {
         {},
         "which has one document, of 59 characters: split by place, its .* part has",
     ),
+    "cut too short": (
+        {"a.txt": TEXT},
+        {"document_length": 50},
+        r"of 50 characters, the first of 1,000 \(data.document_length\): split by place, its validation part has",
+    ),
     "a separator that finds nothing": (
         {"a.txt": TEXT},
         {"document_separator": "XX"},
@@ -377,7 +382,7 @@ def test_a_source_with_held_out_text_alone_does_not_train(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "encoding", ["klingon", "", "base64", "rot13", "undefined", "utf-8\0", "x" * 5000, "ü"], ids=repr
+    "encoding", ["klingon", "", None, "base64", "rot13", "undefined", "utf-8\0", "x" * 5000, "ü"], ids=repr
 )
 def test_encodings_that_are_none(encoding):
     with pytest.raises(UserError) as error:
