@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
-from ffrecur.data.textfolder import MARKDOWN, PLAIN, TABLES, ending, list_folder, plural, shortened, told
+from ffrecur.data.textfolder import MARKDOWN, PLAIN, TABLES, ending, is_data_set, list_folder, plural, shortened, told
 from ffrecur.errors import UserError
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
@@ -50,7 +50,12 @@ def read_documents(
     if path is None:
         return read_hub(source, pattern, text_column)
     if path.is_dir():
-        return read_folder(source, path, pattern, text_column, encoding)
+        try:
+            next(path.iterdir(), None)  # which `rglob` takes for an empty one where it may not be read
+            return read_folder(source, path, pattern, text_column, encoding)
+        except PermissionError as error:
+            where = error.filename or path
+            raise UserError(f"data.source is {source!r}, a folder that may not be read, because of {where}") from error
     if ending(path.name) in TABLES:
         return read_tables(
             source, f"file {path.name}", TABLES[ending(path.name)], {"train": [path]}, pattern, text_column, encoding
@@ -109,9 +114,9 @@ def read_folder(
     source: str, folder: Path, separator: re.Pattern[str] | None, text_column: str | None, encoding: str
 ) -> Documents:
     """Read a folder of text files, of tables, or of a data set."""
-    from ffrecur.data.texttables import is_data_set, load_data_set  # as in `read_tables`
-
     if is_data_set(folder):
+        from ffrecur.data.texttables import load_data_set  # as in `read_tables`
+
         kind, splits = load_data_set(source, folder)
         return from_splits(source, kind, splits, separator, text_column)
     listing = list_folder(source, folder)

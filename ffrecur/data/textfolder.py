@@ -53,6 +53,22 @@ def ending(name: str) -> str:
     return PurePath(name.lower().removesuffix(".gz")).suffix
 
 
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder says itself how it is to be read: by `save_to_disk`, or in the README.md of a data set of the hub."""
+    if is_saved(folder):
+        return True
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:10_000]
+    except OSError:
+        return False
+    return head.startswith("---") and "data_files:" in head.split("\n---")[0]
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
 def list_folder(source: str, folder: Path) -> Listing:
     """Return the files of a folder that hold its text: tables where it has some, else text files, Markdown, or no ending.
 

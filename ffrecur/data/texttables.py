@@ -17,7 +17,7 @@ import datasets
 
 from ffrecur.data.huggingface import Splits, as_splits
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
-from ffrecur.data.textfolder import ending
+from ffrecur.data.textfolder import ending, is_saved
 from ffrecur.errors import UserError, one_line
 
 WRITTEN_AS_TEXT = ("csv", "json")  # kinds of table
@@ -160,22 +160,6 @@ def joined(source: str, name: str, parts: Sequence[datasets.Dataset]) -> dataset
         raise UserError(
             f"data.source is {source!r}, whose {name} files have different columns: {one_line(error)}"
         ) from error
-
-
-def is_data_set(folder: Path) -> bool:
-    """Whether a folder says itself how it is to be read: by `save_to_disk`, or in the README.md of a data set of the hub."""
-    if is_saved(folder):
-        return True
-    try:
-        head = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:10_000]
-    except OSError:
-        return False
-    return head.startswith("---") and "data_files:" in head.split("\n---")[0]
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote a folder."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def load_data_set(source: str, folder: Path) -> tuple[str, Splits]:

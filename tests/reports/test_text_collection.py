@@ -1,6 +1,10 @@
 """Criterion 3, text: files and folders as people have them, each with the documents that must come out, or the sentence."""
 
+import errno
 import gzip
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -297,3 +301,26 @@ def test_folders_that_are_refused(tmp_path, files, pieces):
     assert "An error occurred" not in sentence
     for piece in pieces:
         assert piece in sentence, sentence
+
+
+@pytest.mark.parametrize("method", ["iterdir", "rglob", "is_file"])
+def test_folders_that_may_not_be_read(tmp_path, monkeypatch, method):
+    """Tests may run as root, whom nothing is forbidden."""
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    folder = write(tmp_path / "data", {"a.txt": "one fish"})
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(UserError, match="data', a folder that may not be read, because of .*data"):
+        read_documents(folder)
+
+
+def test_text_files_need_no_data_sets(tmp_path):
+    """The library `datasets` takes a second to import."""
+    code = "from ffrecur.data.documents import read_documents; read_documents(sys.argv[1]); print('datasets' in sys.modules)"
+    folder = write(tmp_path / "data", {"train.txt": "one fish", "test.txt.gz": zipped("two fish"), "README.md": "x"})
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}", folder], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
