@@ -49,6 +49,10 @@ def test_every_command_runs(command, workplace):
         Path(folder).mkdir(parents=True)
         for number in range(12):
             Image.new("L", (5, 6), color=20 * number).save(f"{folder}/{number}.png")
+    Path("path/to/folder").mkdir()
+    Path("path/to/novel.txt").write_text("The fox went home at noon, and the hen too. " * 20)
+    for split in ("train", "valid", "test"):
+        Path(f"path/to/folder/{split}.txt").write_text(f"The fox went home at noon, to {split} the hen.")
     if "path/to/saved" in words:
         import datasets
 
