@@ -76,11 +76,14 @@ def variety(net: CharNet, documents: Sequence[str], temperature: float, generato
     return distinct_4gram_ratio(dreams) / distinct_4gram_ratio([document[net.window :] for document in begun])
 
 
-def judge(beginnings: Sequence[str], texts: Sequence[str], training_documents: Sequence[str]) -> dict[str, Any]:
-    """Return what texts that go on from beginnings are worth: known words, variety, the longest run that is copied."""
+def judge(beginnings: Sequence[str], texts: Sequence[str], training_documents: Sequence[str] | None) -> dict[str, Any]:
+    """Return what texts that go on from beginnings are worth: known words, variety, the longest run that is copied.
+
+    Without training documents, what is measured against them is None.
+    """
     whole = [without_begun_word(before, text) for before, text in zip(beginnings, texts, strict=True)]
-    return {
-        "known_word_share": known_word_share(whole, training_documents),
-        "distinct_4gram_ratio": distinct_4gram_ratio(texts),
-        "longest_copied": len(longest_copied(texts, training_documents)),
-    }
+    known, copied = None, None
+    if training_documents is not None:
+        known = known_word_share(whole, training_documents)
+        copied = len(longest_copied(texts, training_documents))
+    return {"known_word_share": known, "distinct_4gram_ratio": distinct_4gram_ratio(texts), "longest_copied": copied}

@@ -128,7 +128,7 @@ TABLE: list[tuple[list[str], str]] = [
     ([*TEXT, "--data.document_length=5"], "data.document_length is 5, but must be more than data.window, which is 10"),
     (
         [*TEXT, "--data.window=30"],
-        "data.source is 'tales.txt', whose training document 1 ('The fox ran home.') has 17 characters of the alphabet, but must have more than the window's 30",
+        "data.source is 'tales.txt', whose training split has no document with more characters of the alphabet than the window's 30: the longest of 3 has 17, the first is 'The fox ran home.'",
     ),
     (
         [*TEXT, "--model.negatives=hard"],

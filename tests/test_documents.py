@@ -7,7 +7,9 @@ import pytest
 
 from ffrecur import UserError
 from ffrecur.data import CorpusDataModule
-from ffrecur.data.documents import cut, read_documents, split_documents
+from ffrecur.data.cutting import cut
+from ffrecur.data.documents import read_documents
+from ffrecur.data.textsplits import split_documents
 from ffrecur.text import places, windows_at
 
 TITLES = r"^[^a-z\n]+\n\n"
@@ -88,10 +90,16 @@ def test_a_file_that_is_not_utf8(tmp_path):
     refused(r"whose file latin.txt is not UTF-8: byte 5 is 0xfc", str(tmp_path / "latin.txt"))
 
 
-@pytest.mark.parametrize("separator", ["CHAPTER", None])
-def test_a_separator_that_finds_one_document(book, separator):
+@pytest.mark.parametrize(
+    ("separator", "message"),
+    [
+        ("CHAPTER", "data.document_separator, 'CHAPTER', matches nowhere"),
+        (None, "62 .*: split by place, .* has 0, but"),
+    ],
+)
+def test_a_separator_that_finds_one_document(book, separator, message):
     data = CorpusDataModule(str(book), separator)
-    with pytest.raises(UserError, match="book.txt', which has one document, .*: data.document_separator cuts text"):
+    with pytest.raises(UserError, match=f"book.txt', which has one document, .*{message}"):
         data.setup("fit")
 
 
@@ -111,7 +119,7 @@ def test_a_single_file_of_a_data_set(tmp_path, form):
 
 def test_a_broken_file_of_a_data_set(tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"no table")
-    refused("a file that cannot be read as a data set: ", str(tmp_path / "broken.parquet"))
+    refused("whose file broken.parquet cannot be read as a table: ", str(tmp_path / "broken.parquet"))
 
 
 def test_a_licence_beside_a_data_set_is_no_text(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffrecur.alphabet import Alphabet, choose_symbols, count_characters, learn_alphabet
-from ffrecur.data.documents import cut
+from ffrecur.data.cutting import cut
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.loader import epoch_order
 from ffrecur.seeding import seeded_generator
@@ -77,7 +77,7 @@ def test_documents_are_decoded_when_they_are_asked_for():
 def test_long_documents_are_cut_as_short_ones_are(text, size, separator):
     expected = [" ".join(part.split()) for part in (text.split(separator) if separator else [text])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ffrecur.data.documents.PIECE", size)
+        patch.setattr("ffrecur.data.cutting.PIECE", size)
         found = cut(text, separator and re.compile(re.escape(separator)))
     assert found == [part for part in expected if part]
 

@@ -115,9 +115,9 @@ def test_idx_headers_that_lie(tmp_path_factory, sizes, data):
 TALES = "Der Fuchs saß im Wald; über ihm — ein Rabe 🐦.\n\nA hen\tand a cow,\r\nat noon.\n\n\u2028Żółw i zając.\n" * 3
 
 
-def slow_text(raw):
-    """The documents of a file, byte by byte, as RFC 3629 has it; None for what is not UTF-8, or white space alone."""
-    characters, place = [], 0
+def slow_utf8(raw):
+    """The code points of bytes, one by one, as RFC 3629 has it; None for what is not UTF-8."""
+    values, place = [], 0
     while place < len(raw):
         first = raw[place]
         length = 1 if first < 0x80 else 2 if 0xC2 <= first <= 0xDF else 3 if 0xE0 <= first <= 0xEF else 4
@@ -129,10 +129,41 @@ def slow_text(raw):
             value = value << 6 | byte & 0x3F
         if value < (0, 0, 0x80, 0x800, 0x10000)[length] or 0xD800 <= value <= 0xDFFF or value > 0x10FFFF:
             return None
-        characters.append(chr(value))
+        values.append(value)
         place += length
-    if characters[:1] == ["\ufeff"]:
-        del characters[0]
+    return values
+
+
+def slow_units(raw, size, order):
+    """The code points of units of 2 bytes, as RFC 2781 has UTF-16, or of 4; None where that is what they are not."""
+    if len(raw) % size:
+        return None
+    units, values = [int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw), size)], []
+    while units:
+        value = units.pop(0)
+        if size == 2 and 0xD800 <= value < 0xDC00 and units and 0xDC00 <= units[0] < 0xE000:
+            value = 0x10000 + ((value & 0x3FF) << 10 | units.pop(0) & 0x3FF)
+        if 0xD800 <= value <= 0xDFFF or value > 0x10FFFF:
+            return None
+        values.append(value)
+    return values
+
+
+def slow_text(raw):
+    """The documents of a file, byte by byte; None for what is not text, or white space alone."""
+    marks = [(b"\xff\xfe\0\0", 4, "little"), (b"\0\0\xfe\xff", 4, "big"), (b"\xff\xfe", 2, "little")]
+    for mark, size, order in [*marks, (b"\xfe\xff", 2, "big")]:
+        if raw.startswith(mark):
+            values = slow_units(raw[len(mark) :], size, order)
+            break
+    else:
+        values = slow_utf8(raw.removeprefix(b"\xef\xbb\xbf"))
+    if values is None or 0 in values or raw[:4] in (b"%PDF", b"PK\x03\x04"):
+        return None
+    characters = []
+    for number, value in enumerate(values):
+        if value != 10 or values[max(number - 1, 0)] != 13:  # a line feed after a carriage return is part of it
+            characters.append("\n" if value in (13, 0x85, 0x2028, 0x2029) else chr(value))
     documents, words, word, index = [], [], "", 0
     while index <= len(characters):
         end = index == len(characters)
@@ -166,6 +197,35 @@ def test_text_files(tmp_path, examples):
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))))
 def test_text_files_of_anything(tmp_path_factory, raw):
     check_text(tmp_path_factory.getbasetemp() / "anything.txt", raw)
+
+
+TABLES = {
+    "tales.csv": b'text,number\r\n"Der Fuchs, alt",1\r\n,2\r\nA hen,\r\n' * 3,
+    "tales.jsonl": b'{"text": "Der Fuchs", "number": 1}\n\n{"text": null}\n{"text": "A \\u00e9 hen"}\n' * 3,
+    "tales.json": b'[{"text": "Der Fuchs"}, {"text": "A hen"}]',
+    "tales.csv.gz": gzip.compress(b"text,number\nDer Fuchs,1\nA hen,2\n" * 5),
+    "tales.txt.gz": gzip.compress(b"Der Fuchs\n\nA hen\n" * 5),
+}
+
+
+def check_table(path, raw):
+    """Documents, or one sentence that names the file, or the source's columns or rows, but no message of a library alone."""
+    path.write_bytes(raw)
+    found = answer(lambda: read_documents(str(path), "\\n\\n"))
+    if isinstance(found, ffrecur.UserError):
+        assert str(found).startswith(f"data.source is '{path}', w"), str(found)
+        assert "An error occurred" not in str(found)
+        return "refused"
+    assert all(isinstance(document, str) and "\0" not in document for document in found.train)
+    return "read"
+
+
+@amounts(15, 150)
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_and_packed_text(tmp_path, name, examples):
+    assert check_table(tmp_path / name, TABLES[name]) == "read"
+    counts = fuzz(name, TABLES[name], examples, lambda changed: check_table(tmp_path / name, changed))
+    assert counts["refused"]
 
 
 # --- nets -------------------------------------------------------------------------------------------------------------

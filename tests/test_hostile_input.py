@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import importlib
 import inspect
 import os
 import resource
@@ -19,6 +20,7 @@ import ffrecur
 import ffrecur.data
 import ffrecur.lit
 from ffrecur.checkpoint import NET_KEY
+from ffrecur.data.documents import read_documents
 from ffrecur.data.idx import read_idx
 from ffrecur.generate import main as generate
 
@@ -203,3 +205,19 @@ def test_resuming_asks_for_weights_only(trained, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", noted)
     assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
     assert asked == [True]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_text_that_unpacks_to_more_than_it_should(tmp_path):
+    """Zeros are no text, which the first part tells; letters are, and as much as there is memory for."""
+    zeros, letters = tmp_path / "zeros.txt.gz", tmp_path / "letters.txt.gz"
+    zeros.write_bytes(gzip.compress(bytes(10**9), compresslevel=1))
+    letters.write_bytes(gzip.compress(b"a b " * 10**8, compresslevel=1))
+    importlib.import_module("ffrecur.data.texttables")  # and with it `datasets`, which takes 80 MB
+    for name in ("zeros.txt.gz", "zeros.csv.gz", "zeros.jsonl.gz"):
+        zeros.rename(tmp_path / name)
+        zeros = tmp_path / name
+        assert memory_for(lambda path=zeros: read_documents(str(path))) < 20
+    assert memory_for(lambda: read_documents(str(letters))) < 400  # where it would take 800
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    assert memory_for(lambda: read_documents(str(tmp_path / "zero"))) < 20

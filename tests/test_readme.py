@@ -52,6 +52,10 @@ def test_every_command_runs(command, workplace):
             Image.new("L", (5, 6), color=20 * number).save(f"{folder}/{number}.png")
     if "path/to/set.npz" in words:
         np.savez("path/to/set.npz", images=np.arange(240, dtype=np.uint8).reshape(12, 5, 4), labels=np.arange(12) % 2)
+    Path("path/to/folder").mkdir()
+    Path("path/to/novel.txt").write_text("The fox went home at noon, and the hen too. " * 20)
+    for split in ("train", "valid", "test"):
+        Path(f"path/to/folder/{split}.txt").write_text(f"The fox went home at noon, to {split} the hen.")
     if "path/to/saved" in words:
         import datasets
 

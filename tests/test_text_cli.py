@@ -254,7 +254,7 @@ def test_any_script(tales):
     outcome = run("test", "--data.source=other.txt", "--data.validation_size=1")
     assert outcome.code == 0, outcome.err
     assert f"alphabet of {len(net.alphabet)}: " in outcome.out
-    assert "in the validation documents ('е' 2, " in outcome.out  # noqa: RUF001
+    assert "documents ('е' 2, " in outcome.out  # noqa: RUF001
 
 
 @pytest.mark.parametrize("task", sorted((TASKS / "text").glob("*.yaml")), ids=lambda path: path.stem)
@@ -280,8 +280,9 @@ def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
         ("--data.source=nowhere.txt", ["data.source is 'nowhere.txt'", "neither a file nor a folder here"]),
         ("--data.source=numbers", ["data.source is 'numbers'", "no text column"]),
         ("--data.document_separator=(", ["data.document_separator is '('", "no regular expression"]),
-        ("--data.document_separator=CHAPTER", ["which has one document", "data.document_separator cuts text"]),
-        ("--data.window=60", ["training document 1", "must have more than the window's 60"]),
+        ("--data.document_separator=CHAPTER", ["which has one document", "'CHAPTER', matches nowhere"]),
+        ("--data.window=60", ["training split has no document with more characters", "than the window's 60"]),
+        ("--data.encoding=klingon", ["data.encoding is 'klingon'", "an encoding that Python knows"]),
         ("--data.window=0", ["data.window is 0", "at least 1"]),
         ("--data.alphabet=a", ["alphabet is 'a'", "at least two symbols"]),
         ("--data.alphabet=aba", ["alphabet is 'aba'", "without duplicates"]),

@@ -1,56 +1,66 @@
-"""From the setting `data.source` to documents of text, split into training, validation and test documents."""
+"""From the setting `data.source` to documents of text, in the splits that the source has itself."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
+from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
+from ffrecur.data.textfolder import MARKDOWN, PLAIN, TABLES, ending, is_data_set, list_folder, plural, shortened, told
+from ffrecur.errors import UserError
 
-from ffrecur.errors import UserError, check_setting
-
-TABLES = (".parquet", ".json", ".jsonl", ".csv", ".arrow")  # what `datasets` reads, by the ending of the name
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
-PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
-WHITE_SPACE = re.compile(r"\s")
-SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+DOES = {"train": "train", "validation": "validate", "test": "test"}
 
 
 class Documents(NamedTuple):
     """Documents of a source: strings without line breaks, and where they came from."""
 
     description: str
-    train: list[str]
+    train: list[str]  # empty where the source has held-out splits only
     validation: list[str] | None  # None where the source has no such split
     test: list[str] | None
+    notes: tuple[str, ...] = ()  # lines for the log: which file is which split, and what was left out
+    separated: bool = True  # whether the separator, if there is one, matches anywhere
 
 
-def read_documents(source: str, separator: str | None = None, text_column: str | None = None) -> Documents:
-    """Read `source`, which is tried as: `bundled`; a text file; a folder with `.txt` files; what `datasets` reads.
+def read_documents(
+    source: str, separator: str | None = None, text_column: str | None = None, encoding: str = "utf-8"
+) -> Documents:
+    r"""Read `source`: `bundled`; a text file or a table; a folder of either, or one of `save_to_disk`; a hub id.
 
-    A file is cut into documents where the regular expression `separator` matches (`^` and `$` match at every line); what
-    it matches is left out. Without one, each file and each row of a data set is a document. White space of any kind and
-    length becomes a space. Raises `UserError` for everything that is wrong with the source.
+    A file, or a row of a table, is cut into documents where the regular expression `separator` matches (`^` and `$` match at
+    every line); what it matches is left out. Without one, each file and each row is a document. Line ends of all kinds are
+    `\n` to the separator, unless it names `\r` itself. White space of any kind and length becomes a space.
+    Raises `UserError` for everything that is wrong with the source.
     """
     pattern = compile_separator(separator)
+    check_encoding(encoding)
     if source == "bundled":
         text = resources.files("ffrecur.data").joinpath("fables.txt").read_text(encoding="utf-8")
         fables = cut(text, re.compile(r"\n\n"))
         size = BUNDLED_TEST
         return Documents("300 fables of our own", fables[: -2 * size], fables[-2 * size : -size], fables[-size:])
     path = existing(source)
-    if path is None or path.suffix in TABLES or holds_tables(path):
-        return read_data_set(source, path, pattern, text_column)
-    files = [path] if path.is_file() else sorted(path.rglob("*.txt"))
-    if not files:
-        return read_data_set(source, path, pattern, text_column)
-    documents = [document for file in files for document in cut(read_text(source, file), pattern)]
-    what = f"text file {path.name}" if path.is_file() else f"folder {path.name} of {len(files)} text files"
-    return Documents(what, documents, None, None)
+    if path is None:
+        return read_hub(source, pattern, text_column)
+    if path.is_dir():
+        try:
+            next(path.iterdir(), None)  # which `rglob` takes for an empty one where it may not be read
+            return read_folder(source, path, pattern, text_column, encoding)
+        except PermissionError as error:
+            where = error.filename or path
+            raise UserError(f"data.source is {source!r}, a folder that may not be read, because of {where}") from error
+    if ending(path.name) in TABLES:
+        return read_tables(
+            source, f"file {path.name}", TABLES[ending(path.name)], {"train": [path]}, pattern, text_column, encoding
+        )
+    return read_files(source, f"text file {path.name}", path.parent, {"train": [path]}, pattern, encoding)
 
 
 def existing(source: str) -> Path | None:
@@ -64,138 +74,157 @@ def existing(source: str) -> Path | None:
         return None
 
 
-def holds_tables(path: Path) -> bool:
-    """Whether a folder holds a data set; a text file beside it is then its licence or description."""
-    return path.is_dir() and any(file.suffix in TABLES and file.suffix != ".json" for file in path.rglob("*"))
+# --- files and folders of text ----------------------------------------------------------------------------------------
 
 
-def compile_separator(separator: str | None) -> re.Pattern[str] | None:
-    """Return the compiled expression; raises `UserError` for an invalid one, or one that matches nothing at all."""
-    if separator is None:
-        return None
-    try:
-        pattern = re.compile(separator, re.MULTILINE)
-    except (re.error, OverflowError) as error:
-        raise UserError(f"data.document_separator is {separator!r}, which is no regular expression: {error}") from error
-    check_setting(
-        pattern.match("") is None,
-        "data.document_separator",
-        separator,
-        "an expression that matches at least one character",
-    )
-    return pattern
-
-
-def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
-    r"""Return the documents of a text, without those that are white space alone.
-
-    >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
-    ['one line', 'two']
-    """
-    documents, start = [], 0
-    for match in () if separator is None else separator.finditer(text):
-        documents.append(with_single_spaces(text, start, match.start()))
-        start = match.end()
-    documents.append(with_single_spaces(text, start, len(text)))
-    return [document for document in documents if document]
-
-
-def with_single_spaces(text: str, start: int, stop: int) -> str:
-    """Return a part of a text, white space of any kind and length as a space, without any at either end."""
-    pieces = []
-    while start < stop:
-        space = WHITE_SPACE.search(text, start + PIECE, stop)  # not amid a word
-        end = space.start() if space else stop
-        pieces.append(" ".join(text[start:end].split()))
-        start = end
-    return " ".join(piece for piece in pieces if piece)
-
-
-def read_text(source: str, file: Path) -> str:
-    """Return a file's text. Raises `UserError` for one that is empty, may not be read or is not UTF-8."""
-    try:
-        text = file.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"data.source is {source!r}, whose file {file.name} is not UTF-8: byte {error.start} is "
-            f"0x{error.object[error.start]:02x}"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"data.source is {source!r}, whose file {file.name} cannot be read: {error.strerror}"
-        ) from error
-    if not text or text.isspace():
-        raise UserError(f"data.source is {source!r}, whose file {file.name} is empty")
-    return text
-
-
-def read_data_set(
-    source: str, path: Path | None, separator: re.Pattern[str] | None, text_column: str | None
+def read_files(
+    source: str,
+    description: str,
+    folder: Path,
+    files_of: Mapping[str, Sequence[Path]],
+    separator: re.Pattern[str] | None,
+    encoding: str,
+    left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> Documents:
-    """Read what `datasets` knows: a file or folder (parquet, JSON lines, CSV, `save_to_disk`) or a hub id."""
+    """Read the text files of each split; those that are empty are left out, if not all of them are."""
+    documents: dict[str, list[str]] = {}
+    empty: list[str] = []
+    separated = separator is None
+    unify = not sees_line_ends(separator)
+    for split, files in files_of.items():
+        documents[split] = []
+        for file in files:
+            text = read_text(source, file, file.relative_to(folder).as_posix(), encoding, unify)
+            found = cut(text, separator)
+            separated = separated or len(found) > 1 or (separator is not None and separator.search(text) is not None)
+            del text  # before the next one is read
+            documents[split] += found
+            empty += [] if found else [file.relative_to(folder).as_posix()]
+    count = sum(map(len, files_of.values()))
+    if len(empty) == count:
+        which = f"file {empty[0]} is empty" if count == 1 else f"{count} text files are all empty"
+        raise UserError(f"data.source is {source!r}, whose {which}")
+    notes = [*splits_by_name(folder, files_of), told({**(left_out or {}), "empty": empty})]
+    if not separated and count > 1:
+        notes.append("data.document_separator matches nowhere: each file is a document")
+    return gathered(description, documents, notes, separated)
+
+
+def read_folder(
+    source: str, folder: Path, separator: re.Pattern[str] | None, text_column: str | None, encoding: str
+) -> Documents:
+    """Read a folder of text files, of tables, or of a data set."""
+    if is_data_set(folder):
+        from ffrecur.data.texttables import load_data_set  # as in `read_tables`
+
+        kind, splits = load_data_set(source, folder)
+        return from_splits(source, kind, splits, separator, text_column)
+    listing = list_folder(source, folder)
+    count = sum(map(len, listing.splits.values()))
+    if listing.builder is None:
+        what = f"folder {folder.name} of {plural(count, 'text file')}"
+        return read_files(source, what, folder, listing.splits, separator, encoding, listing.left_out)
+    what = f"folder {folder.name} of {plural(count, 'table')}"
+    found = read_tables(
+        source, what, listing.builder, listing.splits, separator, text_column, encoding, listing.left_out
+    )
+    return found._replace(notes=(*splits_by_name(folder, listing.splits), *found.notes))
+
+
+def splits_by_name(folder: Path, files_of: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Return a line for the log: which files are which split; none where all train."""
+    if list(files_of) == ["train"]:
+        return []
+    named = {
+        split: shortened(file.relative_to(folder).as_posix() for file in files) for split, files in files_of.items()
+    }
+    verb = {split: f"{DOES[split]}s" if len(files) == 1 else DOES[split] for split, files in files_of.items()}
+    return ["splits by name: " + "; ".join(f"{files} {verb[split]}" for split, files in named.items())]
+
+
+def gathered(
+    description: str, documents: Mapping[str, list[str]], notes: Iterable[str | None], separated: bool = True
+) -> Documents:
+    """Return the documents of the splits, with the notes that there are."""
+    held_out = documents.get("validation"), documents.get("test")
+    return Documents(description, documents.get("train", []), *held_out, tuple(filter(None, notes)), separated)
+
+
+# --- what `datasets` reads --------------------------------------------------------------------------------------------
+
+
+def read_tables(
+    source: str,
+    description: str,
+    builder: str,
+    files_of: Mapping[str, Sequence[Path]],
+    separator: re.Pattern[str] | None,
+    text_column: str | None,
+    encoding: str,
+    left_out: Mapping[str, Sequence[str]] | None = None,
+) -> Documents:
+    """Read the tables of each split."""
     # Imported here, because `datasets` takes a second to import and text files do not need it.
-    from ffrecur.data.huggingface import load_file, load_folder, load_hub
+    from ffrecur.data.texttables import load_tables
+
+    splits, empty = load_tables(source, builder, files_of, encoding)
+    if not splits:
+        raise UserError(f"data.source is {source!r}, which has no rows of text")
+    description, left_out = f"{description} read by datasets", {**(left_out or {}), **empty}
+    try:
+        return from_splits(source, description, splits, separator, text_column, left_out)
+    except UnicodeDecodeError as error:  # of JSON and parquet `datasets` looks at the bytes when they are asked for
+        for file in (file for files in files_of.values() for file in files):
+            if builder == "json":
+                read_text(source, file, file.name, encoding)  # says where
+        raise UserError(f"data.source is {source!r}, which has text that is not UTF-8: {error}") from error
+
+
+def read_hub(source: str, separator: re.Pattern[str] | None, text_column: str | None) -> Documents:
+    """Read a data set of the hub."""
+    from ffrecur.data.huggingface import load_hub  # as above
     from ffrecur.data.sources import HUB_ID
 
-    if path is None and not HUB_ID.fullmatch(source):
+    if not HUB_ID.fullmatch(source) or ending(source) in (*PLAIN, *MARKDOWN, *TABLES):
         raise UserError(
-            f"data.source is {source!r}, which is not there; it must be 'bundled', a text file, a folder of them or of "
-            "a data set, or a hub id"
+            f"data.source is {source!r}, which is not there, neither a file nor a folder here; it must be 'bundled', a text "
+            "file, a folder of them or of a data set, or a hub id"
         )
-    if path is None:
-        kind, splits = load_hub(source)
-    else:
-        kind, splits = load_file(source, path) if path.is_file() else load_folder(source, path)
-    if len(splits) == 1:
-        splits = {"train": next(iter(splits.values()))}
-    used = {SPLIT_NAMES[name]: split for name, split in splits.items() if name in SPLIT_NAMES}
-    if "train" not in used:
-        raise UserError(
-            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
-        )
-    column = choose_text_column(source, used["train"].features, text_column)
-    texts: dict[str, list[str]] = {}
-    for name, split in used.items():
-        if column not in split.column_names:
-            raise UserError(f"data.source is {source!r}, whose {name} split has no column {column!r}")
-        texts[name] = [part for text in split[column] for part in cut(text or "", separator)]
-    return Documents(kind, texts["train"], texts.get("validation"), texts.get("test"))
+    return from_splits(source, *load_hub(source), separator, text_column)
 
 
-def choose_text_column(source: str, features: dict[str, object], chosen: str | None) -> str:
-    """Return the column that `data.text_column` names, or the one named text, or the only one of strings."""
-    strings = [
-        name for name, feature in features.items() if getattr(feature, "dtype", "") in ("string", "large_string")
-    ]
-    if chosen is not None:
-        check_setting(
-            chosen in strings, "data.text_column", chosen, f"a column of text: {', '.join(strings) or 'none'}"
-        )
-        return chosen
-    if "text" in strings:
-        return "text"
-    if len(strings) != 1:
-        found = f"several text columns, {', '.join(strings)}: set data.text_column" if strings else "no text column"
-        raise UserError(f"data.source is {source!r}, which has {found}; its columns are {', '.join(features)}")
-    return strings[0]
+def from_splits(
+    source: str,
+    description: str,
+    splits: dict,
+    separator: re.Pattern[str] | None,
+    text_column: str | None,
+    left_out: Mapping[str, Sequence[str]] | None = None,
+) -> Documents:
+    """Return the documents of the rows; those without text are left out."""
+    from ffrecur.data.textcolumns import rows_of  # as above
 
-
-def split_documents(
-    source: str, documents: Sequence[str], validation_size: int | None, split_seed: int | None
-) -> tuple[list[str], list[str]]:
-    """Return training and validation documents: the last ones validate, or some drawn with `split_seed`.
-
-    By default a tenth of them, at least one. Raises `UserError` for fewer than two documents, or more than there are.
-    """
-    if len(documents) < 2:
-        found = "one document" if documents else "no document"
-        raise UserError(
-            f"data.source is {source!r}, which has {found}, but must have at least two, so that some can validate: "
-            "data.document_separator cuts text into documents"
-        )
-    size = validation_size if validation_size is not None else max(1, len(documents) // 10)
-    check_setting(size < len(documents), "data.validation_size", size, f"less than the {len(documents)} documents")
-    order = list(range(len(documents)))
-    if split_seed is not None:
-        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(split_seed)).tolist()
-    return [documents[i] for i in order[:-size]], [documents[i] for i in order[-size:]]
+    rows = rows_of(source, splits, text_column)
+    documents: dict[str, list[str]] = {}
+    without: list[str] = []
+    separated = separator is None
+    unify = not sees_line_ends(separator)
+    for split, numbered in rows.of_split.items():
+        documents[split] = []
+        for number, text in numbered:
+            if text is not None and "\0" in text:
+                raise UserError(
+                    f"data.source is {source!r}, whose {split} row {number} has a NUL character in its column {rows.column!r}: "
+                    "it is no text"
+                )
+            found = cut(with_line_feeds(text) if unify else text, separator) if text else []
+            separated = separated or len(found) > 1 or bool(text and separator and separator.search(text))
+            documents[split] += found
+            if not found:
+                without.append(f"{split} row {number}" if len(without) < 4 else "")  # as many as are told
+    return gathered(
+        description,
+        documents,
+        [told({**(left_out or {}), "splits of other names": rows.unused, "without text": without})],
+        separated,
+    )

@@ -18,7 +18,7 @@ CHUNK = 1 << 18  # characters that are encoded at a time, which takes some 30 by
 def chunks(documents: Iterable[str]) -> Iterator[str]:
     """Return the documents one after another, a line break between each and the next, cut into parts of any length.
 
-    Documents have no line breaks, see `documents.cut`. A part has `CHUNK` characters or some more.
+    Documents have no line breaks, see `cutting.cut`. A part has `CHUNK` characters or some more.
     """
     parts: list[str] = []
     size = 0

@@ -95,7 +95,7 @@ def repetition(variety: float) -> dict[str, str]:
     >>> repetition(0.25)
     {'repetition': 'the dreams repeat themselves: they have 0.25 of the different runs of 4 characters of as much real text'}
     """
-    if variety >= REPEATING:
+    if not variety < REPEATING:  # or not a number, of text too short for runs
         return {}
     what = f"they have {variety:.2f} of the different runs of 4 characters of as much real text"
     return {"repetition": f"the dreams repeat themselves: {what}"}

@@ -15,7 +15,10 @@ from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.lit.module import NetModule
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
+from ffrecur.text import fingerprint
 from ffrecur.text_metrics import NextCharacter
+
+TEXT_KEY = "ffrecur_training_text"  # entry of a checkpoint: the fingerprint of the text that the net was trained on
 
 
 class TextModule(NetModule):
@@ -27,6 +30,9 @@ class TextModule(NetModule):
     net: CharNet
     sample_temperature: float
     state_dropout: float
+    trained_on: str | None = (
+        None  # the fingerprint of the training text; None before training, and in older checkpoints
+    )
 
     def match_data(self, data: Any) -> None:
         """Take alphabet and window from a data module that has been set up, unless they are known already.
@@ -98,7 +104,25 @@ class TextModule(NetModule):
             self.figures[f"head_{name}"] = head[name]
             self.log(f"{stage}/head_{name}", head[name])
 
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the fingerprint of the training text, so that a report knows it again."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[TEXT_KEY] = self.trained_on
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        super().on_load_checkpoint(checkpoint)
+        self.trained_on = checkpoint.get(TEXT_KEY)
+
     # --- training -----------------------------------------------------------------------------------------------------
+
+    def on_train_start(self) -> None:
+        """Note which text the net is trained on."""
+        super().on_train_start()
+        text = getattr(self.trainer.datamodule, "train_text", None)  # type: ignore[attr-defined]
+        self.trained_on = None if text is None else fingerprint(text)
 
     def batch_source(self, batch_index: int) -> torch.Generator:
         """Return the generator of a batch's noise, which depends on (seed, epoch, batch) alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ffrecur import plots
+from ffrecur.errors import UserError, one_line
 from ffrecur.files import replacing
 from ffrecur.lit.character import PAPER_DREAM
 from ffrecur.lit.figures import save_figures
 from ffrecur.lit.text import TextModule
 from ffrecur.sampling import stream
 from ffrecur.seeding import seeded_generator
+from ffrecur.text import fingerprint
 from ffrecur.text_evaluation import goodness_of_kinds, judge, separations, write_on
 
 SAMPLES = "samples.txt"
@@ -27,9 +30,8 @@ def report_text(
 ) -> tuple[dict[str, Any], list[str], str]:
     """Return the figures, the names of the files written into the folder, and the figures as text."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    text, documents = data.validation_text, data.validation_documents
-    if stage == "test":
-        text, documents = data.test_text, data.test_documents
+    split = "test" if stage == "test" else "validation"
+    text, documents = getattr(data, f"{split}_text"), getattr(data, f"{split}_documents")
     net, temperature = module.net, module.sample_temperature
     goodness = goodness_of_kinds(net, text, PAPER_DREAM, module.seed)
     documents = [document[: net.window + LONGEST] for document in documents[:MOST]]
@@ -37,12 +39,14 @@ def report_text(
     beginnings, real = (
         list(parts) for parts in zip(*((d[: net.window], d[net.window :]) for d in documents), strict=True)
     )
+    training, missing = training_documents(module, data)
     results = {
         **module.figures,
         **separations(net, goodness),
         "sample_temperature": temperature,
-        **judge(beginnings, samples, data.train_documents),
-        "real_text": judge(beginnings, real, data.train_documents),
+        **judge(beginnings, samples, training),
+        "real_text": judge(beginnings, real, training),
+        "without_training_text": missing,
         "seed": module.seed,
         "net": net.settings(),
     }
@@ -51,6 +55,30 @@ def report_text(
         temporary.write_text(written + "\n", encoding="utf-8")
     save_figures(folder / f"{stage}_plots", {"goodness": plots.goodness_histograms(goodness)}, trainer)
     return results, [f"{stage}_{SAMPLES}", f"{stage}_plots/"], text_table(results, stage)
+
+
+def training_documents(module: TextModule, data: Any) -> tuple[Sequence[str] | None, str | None]:
+    """Return the documents that the net was trained on, or None and why they are not known.
+
+    They are those of the data, if these are what it was trained on, or are read anew as they were for the training. A
+    checkpoint without a fingerprint, of an earlier version, is believed to have been trained on what is there.
+    """
+    text = getattr(data, "train_text", None)
+    if text is not None and module.trained_on in (None, fingerprint(text)):
+        return data.train_documents, None
+    settings = getattr(data, "training_settings", None)
+    if settings is None:
+        known = "is not known here" if text is None else "was another one than that of this data"
+        return None, f"the training text {known}"
+    try:
+        again = type(data)(**settings)
+        again.quiet, again.stored_alphabet = True, module.net.alphabet.symbols
+        again.setup("fit")
+    except (UserError, TypeError) as error:  # TypeError: settings of another class
+        return None, f"the training text can no longer be read: {one_line(error)}"
+    if module.trained_on not in (None, fingerprint(again.train_text)):
+        return None, f"the training text has changed: data.source was {again.source!r}"
+    return again.train_documents, None
 
 
 def text_table(results: dict[str, Any], stage: str) -> str:
@@ -72,8 +100,14 @@ def text_table(results: dict[str, Any], stage: str) -> str:
     lines.append(f"{'samples, and real text of the same length':<52}")
     shares = {"words of the training text": "known_word_share", "different among all runs of 4": "distinct_4gram_ratio"}
     for name, figure in shares.items():
-        lines.append(f"  {name:<50}{results[figure]:>9.1%}{real[figure]:>9.1%}")
-    lines.append(f"  {'longest run copied, characters':<50}{results['longest_copied']:>9}{real['longest_copied']:>9}")
+        if results[figure] is not None:
+            lines.append(f"  {name:<50}{results[figure]:>9.1%}{real[figure]:>9.1%}")
+    if results["longest_copied"] is not None:
+        lines.append(
+            f"  {'longest run copied, characters':<50}{results['longest_copied']:>9}{real['longest_copied']:>9}"
+        )
+    if results["without_training_text"] is not None:
+        lines.append(f"  known words and copied runs are left out: {results['without_training_text']}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,56 @@
+"""What the data module for text tells: sizes and unknown characters in the log, and documents that cannot be used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from ffrecur.alphabet import Alphabet
+from ffrecur.data.documents import Documents
+from ffrecur.errors import UserError
+from ffrecur.text import Text
+
+
+def sizes(text: Text, does: str) -> str:
+    """Return how many documents, and characters, do what."""
+    return f"{len(text.begins) - 1:,} {does} ({len(text.symbols_N):,})"
+
+
+def what_is_unknown(alphabet: Alphabet, splits: Mapping[str, Counter[str]]) -> str:
+    """Return what becomes of the characters that are no symbols, and how many each split has, the most frequent five."""
+    phrases = []
+    for name, counts in splits.items():
+        most = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
+        phrases.append(f"{counts.total():,} in the {name} documents" + (f" ({most})" if most else ""))
+    policy = {"drop": "dropped", "replace": "replaced by spaces", "error": "refused"}[alphabet.unknown]
+    return f"other characters are {policy}: {', '.join(phrases)}"
+
+
+def all_short(source: str, window: int, name: str, documents: Sequence[str], longest: int) -> UserError:
+    """Return the error for the documents of a split of which none has more characters than the window."""
+    return UserError(
+        f"data.source is {source!r}, whose {name} split has no document with more characters of the alphabet than the window's "
+        f"{window}: the longest of {len(documents):,} has {longest}, the first is {documents[0][:30]!r}"
+    )
+
+
+def no_training_text(source: str, found: Documents) -> UserError:
+    """Return the error for a source that has held-out splits only."""
+    held_out = " and ".join(name for name, split in (("validation", found.validation), ("test", found.test)) if split)
+    why = f" ({'; '.join(found.notes)})" if found.notes else ""
+    return UserError(
+        f"data.source is {source!r}, which has text for {held_out} only, but must have some to train on: files, folders or "
+        f"splits that are named train{why}"
+    )
+
+
+def refuse_unknown(source: str, alphabet: Alphabet, name: str, documents: Sequence[str]) -> NoReturn:
+    """Raise `UserError` for the first document with a character that the alphabet refuses, of which there must be one."""
+    for number, document in enumerate(documents, start=1):
+        try:
+            alphabet.encode(document)
+        except UserError as error:
+            which = f"data.source is {source!r}, whose {name} document {number} ({document[:30]!r})"
+            raise UserError(f"{which}: {error}") from error
+    raise AssertionError("all documents can be used")
