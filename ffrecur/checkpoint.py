@@ -14,6 +14,7 @@ from ffrecur.backprop import BackpropNet
 from ffrecur.character import CharNet
 from ffrecur.errors import UserError, one_line
 from ffrecur.exported import is_exported, read_exported, write_exported
+from ffrecur.files import with_home
 from ffrecur.recurrent import RecurrentNet
 
 # Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
@@ -48,7 +49,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises `UserError` if the file is missing, corrupt, not one of ours, or holds a kind of net that we do not have.
     """
-    path = Path(path)
+    path = Path(with_home(str(path)))
     try:
         there = path.is_file()
     except OSError as error:  # a name that no file can have, or a folder that may not be searched
@@ -88,7 +89,7 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
 
     The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
     """
-    path = Path(path)
+    path = Path(with_home(str(path)))
     try:
         exported, folder = is_exported(path), path.is_dir()
     except OSError:
@@ -110,7 +111,7 @@ def save(net: Net, folder: str | Path) -> None:
     The folder appears whole or not at all; files of an earlier export in it are replaced. Raises `UserError` for a folder
     that cannot be written to.
     """
-    folder = Path(folder)
+    folder = Path(with_home(str(folder)))
     try:
         write_exported(describe(net), net.state_dict(), folder)
     except OSError as error:

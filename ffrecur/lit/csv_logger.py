@@ -36,7 +36,7 @@ class ContinuedWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = [
                 row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
             ]
@@ -48,7 +48,10 @@ class ContinuedWriter(ExperimentWriter):
             return
         if self._record_new_keys() or not self.opened:
             rows = self.rows()
-            with replacing(self.metrics_file_path) as temporary, temporary.open("w", newline="") as file:
+            with (
+                replacing(self.metrics_file_path) as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as file,
+            ):
                 writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
                 writer.writeheader()
                 writer.writerows([*rows, *self.metrics])
@@ -62,7 +65,7 @@ class ContinuedWriter(ExperimentWriter):
         path = Path(self.metrics_file_path)
         size = path.stat().st_size
         try:
-            with path.open("a", newline="") as file:
+            with path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, fieldnames=self.metrics_keys).writerows(self.metrics)
         except OSError:
             with path.open("r+") as file:

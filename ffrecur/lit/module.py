@@ -289,11 +289,11 @@ class NetModule(L.LightningModule, ABC):
             figures |= {f"train/{name}_layer_{layer}": mean for layer, mean in enumerate(layers, start=1)}
         if goodness and self.current_epoch > 0:
             self.warn_once(collapses(*goodness.values()))
+        self.ended = figures  # before what may fail: the checkpoint of this place has them
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau) and epoch_is_whole(self.trainer):
             known = {**self.trainer.callback_metrics, **figures}
             step_plateau(scheduler, getattr(scheduler, "monitor", self.target), known)
-        self.ended = figures
         return figures
 
     def warn_once(self, warnings: Mapping[str, str]) -> None:

@@ -109,7 +109,7 @@ class Report(Callback):
         results["source"] = getattr(trainer.datamodule, "description", None)  # type: ignore[attr-defined]
         results["checkpoint"] = None if self.checkpoint is None else self.checkpoint.name
         with replacing(self.folder / f"{stage}_results.json") as temporary:
-            temporary.write_text(json.dumps(without_nan(results), indent=2) + "\n")
+            temporary.write_text(json.dumps(without_nan(results), indent=2) + "\n", encoding="utf-8")
         print(shown)
         print(f"\nWritten to {self.folder}: {', '.join([f'{stage}_results.json', *written])}")
 
@@ -180,7 +180,7 @@ def table(results: dict[str, Any], stage: str) -> str:
 def write_goodness(path: Path, computed: dict[str, Tensor]) -> None:
     """Write mean goodness under the true label (positive) and the wrong labels (negative) by iteration and layer."""
     positive_TL, negative_TL = computed["goodness_positive"], computed["goodness_negative"]
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["iteration", "layer", "goodness_positive", "goodness_negative"])
         for t, (positive_L, negative_L) in enumerate(zip(positive_TL, negative_TL, strict=True), start=1):

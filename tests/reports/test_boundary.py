@@ -54,6 +54,15 @@ REFUSED: list[tuple[list[str], list[str]]] = [
     (["--trainer.gradient_clip_algorithm=foo", "--trainer.gradient_clip_val=1"], ["foo", "'value', 'norm'"]),
     (["--trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val is -1, but must be at least 0"]),
     (["--trainer.limit_val_batches=1.5"], ["--trainer.limit_val_batches=1.5:"]),
+    (["--trainer.log_every_n_steps=-1"], ["trainer.log_every_n_steps is -1, but must be at least 0"]),
+    (["--trainer.max_time=soon"], ["--trainer.max_time=soon:", "DD:HH:MM:SS"]),
+    # a class that cannot be used
+    (
+        [CALLBACK + "broken.X"],
+        ["trainer.callbacks is 'broken.X', which cannot be imported: ModuleNotFoundError", "nowhere"],
+    ),
+    ([CALLBACK + "faulty.Nothing"], ["trainer.callbacks is 'faulty.Nothing', but faulty has no 'Nothing'"]),
+    ([CALLBACK + "json.JSONDecoder"], ["trainer.callbacks is 'json.JSONDecoder', which is not of the kind"]),
     (["--trainer.max_steps=-5"], ["--trainer.max_steps=-5:"]),
     # classes that fail before the first step: in their constructor, in `setup`, in the first batch
     ([CALLBACK + "BackboneFinetuning"], [CALLBACK + "BackboneFinetuning: AttributeError:", "backbone"]),
@@ -102,6 +111,10 @@ class Later(Callback):
         if trainer.global_step == self.step:
             raise ValueError("later")
 
+class Full(Callback):
+    def on_train_epoch_end(self, trainer, module):
+        raise OSError(28, "No space left on device", "theirs")
+
 class Unwilling(Callback):
     def on_train_start(self, trainer, module):
         module.add_figure(None, None)
@@ -112,6 +125,7 @@ class Unwilling(Callback):
 def faulty(workplace, monkeypatch):
     """The little data set, and callbacks that fail in a module `faulty`."""
     (workplace / "faulty.py").write_text(FAULTY)
+    (workplace / "broken.py").write_text("import nowhere")
     monkeypatch.syspath_prepend(workplace)
     yield workplace
     sys.modules.pop("faulty", None)
@@ -153,6 +167,26 @@ def test_after_a_step_the_training_is_kept_and_named(faulty):
     assert torch.load(last, weights_only=True)["global_step"] == 4
     assert run("fit", "--ckpt_path=last", CALLBACK + "faulty.Later", "--trainer.callbacks.step=99").code == 0
     assert torch.load(last, weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        [CALLBACK + "EarlyStopping", "--trainer.callbacks.monitor=val_loss"],
+        ["--model.lr_scheduler=lightning.pytorch.cli.ReduceLROnPlateau", "--model.lr_scheduler.monitor=val_loss"],
+        ["--model.lr_scheduler=OneCycleLR", "--model.lr_scheduler.max_lr=0.1", "--model.lr_scheduler.total_steps=3"],
+        [CALLBACK + "faulty.Full"],
+    ],
+    ids=["early stopping", "plateau", "one cycle", "full disk"],
+)
+def test_what_is_wrong_later_names_the_checkpoint_too(faulty, typed):
+    outcome = run(*FIT, *typed)
+    last = only_run() / "last.ckpt"
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].endswith(
+        f"; the training so far is in {last}, and fit --ckpt_path last goes on"
+    )
+    assert torch.load(last, weights_only=True)["global_step"] >= 3
 
 
 def test_our_own_bugs_keep_their_traceback(faulty):

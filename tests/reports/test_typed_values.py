@@ -9,6 +9,7 @@ import torch
 import yaml
 from conftest import TINY, only_run, run
 
+import ffrecur
 from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.parser import NOT_WRITTEN, without_marks
 
@@ -29,6 +30,15 @@ def test_one_batch_is_one_batch(workplace, typed, steps, where):
     assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == steps
     limit = yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["limit_train_batches"]
     assert (limit, type(limit)) == (yaml.safe_load(typed), type(yaml.safe_load(typed)))
+
+
+@pytest.mark.parametrize(("typed", "kind"), [("1", int), ("1.0", float)])
+def test_one_epoch_of_a_callback_is_one_epoch(workplace, typed, kind):
+    """`swa_epoch_start` is an epoch or a share of them."""
+    given = ["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"]
+    assert run(*FIT, "--trainer.max_epochs=2", *given, f"--trainer.callbacks.swa_epoch_start={typed}").code == 0
+    (callback,) = yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["callbacks"]
+    assert type(callback["init_args"]["swa_epoch_start"]) is kind
 
 
 @pytest.mark.parametrize(
@@ -206,3 +216,10 @@ def test_options_before_the_subcommand_mean_what_they_mean_after_it(workplace):
     assert checkpoint["global_step"] == 2
     assert checkpoint["ffrecur_config"]["seed_everything"] == 3
     assert after_subcommand(["--help", "fit"], ["fit"]) == ["--help", "fit"]
+
+
+def test_the_home_folder_in_python(home):
+    net = ffrecur.RecurrentNet(4, (3,), 2)
+    ffrecur.save(net, "~/kept")
+    assert (home / "kept" / "config.json").is_file()
+    assert ffrecur.load("~/kept").in_features == 4
