@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, make_digits, only_run, run
-from test_data_idx import idx_bytes
 
 from ffrecur.lit.runs import same_source
 
@@ -87,6 +86,6 @@ def test_what_the_same_source_is(tmp_path, monkeypatch, one, other, same):
     monkeypatch.chdir(tmp_path)
     for name in ("digits", "copy"):
         Path(name).mkdir()
-        Path(name, "x").write_bytes(idx_bytes([1]))
+        Path(name, "x").write_bytes(b"x")
     Path("link").symlink_to("digits")
     assert same_source(one, other) is same

@@ -125,7 +125,8 @@ def test_a_schedule_that_has_come_to_its_end(workplace):
     outcome = run(*FIT, *ONE_CYCLE, "--trainer.max_epochs=3")
     assert outcome.code == 2
     assert outcome.err == (
-        "error: model.lr_scheduler: Tried to step 11 times. The specified number of total steps is 10\n"
+        "error: model.lr_scheduler: Tried to step 11 times. The specified number of total steps is 10; the training so far "
+        f"is in {only_run() / 'last.ckpt'}, and fit --ckpt_path last goes on\n"
     )
 
 
@@ -183,7 +184,8 @@ def test_a_figure_that_is_never_logged_is_refused(workplace, monitor):
         f"error: model.lr_scheduler.monitor is {monitor!r}, which is never logged; there are "
         "train/goodness_negative_layer_1, train/goodness_negative_layer_2, train/goodness_positive_layer_1, "
         "train/goodness_positive_layer_2, train/head_loss, train/learning_rate, train/loss, train/minutes, "
-        "train/one_pass_error, val/error, val/one_pass_error\n"
+        "train/one_pass_error, val/error, val/one_pass_error; the training so far is in "
+        f"{only_run() / 'last.ckpt'}, and fit --ckpt_path last goes on\n"
     )
 
 
