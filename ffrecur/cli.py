@@ -11,13 +11,14 @@ from typing import Any
 import torch
 import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint
-from ffrecur.command import DISK_ERRORS, closed_pipe, not_written
+from ffrecur.command import DISK_ERRORS, closed_pipe, not_written, output_closed
 from ffrecur.data import CorpusDataModule
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
 from ffrecur.files import with_home
@@ -70,25 +71,31 @@ class CommandLine(LightningCLI):
         if isinstance(error, UserError):
             told = error
         elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            told = CommonError(not_written(error))
+            told = UserError(not_written(error))
+        elif isinstance(error, BrokenPipeError) and output_closed():
+            told = None
         else:
-            told = None if isinstance(error, BrokenPipeError) else as_user_error(error, self._named(), self.typed)
+            told = as_user_error(error, self._named(), self.typed)
         saved = self._saved()
         if told is None or saved is None:
             return told
-        message = f"{one_line(told)}; the training so far is in {saved}, and fit --ckpt_path last goes on"
+        message = f"{one_line(told)}; {saved}"
         return CommonError(message) if isinstance(told, CommonError) else UserError(message)
 
     def _named(self) -> list[Named]:
         return list(named_classes(self.config.get(self.config.subcommand))) if hasattr(self, "config") else []
 
-    def _saved(self) -> Path | None:
-        """Return the checkpoint that was written because of an error, if one was."""
+    def _saved(self) -> str | None:
+        """Return a phrase that names the checkpoint of this training, if one was written."""
         callbacks = self.trainer.checkpoint_callbacks if hasattr(self, "trainer") else []
-        return next((each.saved_path for each in callbacks if isinstance(each, LastCheckpoint)), None)
+        last = next((each for each in callbacks if isinstance(each, LastCheckpoint)), None)
+        if last is None or (last.saved_path is None and last.saved_step < 0):
+            return None
+        return f"{'the training so far' if last.saved_path else 'the last checkpoint'} is in {last.path}"
 
     def _steps(self) -> int:
-        return self.trainer.global_step if hasattr(self, "trainer") else 0
+        """Return the optimiser steps of this command."""
+        return self.trainer.global_step - (self.stored_step or 0) if hasattr(self, "trainer") else 0
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
@@ -148,6 +155,7 @@ class CommandLine(LightningCLI):
             first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = expand_home(self.config[self.config.subcommand])
+        chosen.trainer.default_root_dir = chosen.trainer.default_root_dir or DEFAULT_ROOT
         check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
@@ -170,8 +178,8 @@ class CommandLine(LightningCLI):
         chosen = self.config[self.subcommand]
         root = Path(chosen.trainer.default_root_dir)
         try:
-            allowed = root.is_dir() or not root.exists()
-        except OSError:  # a name that no folder can have
+            allowed = next(folder for folder in (root, *root.absolute().parents) if folder.exists()).is_dir()
+        except (OSError, ValueError):  # a name that no folder can have
             allowed = False
         check_setting(allowed, "trainer.default_root_dir", str(root), "a folder")
         check_settings(chosen.trainer)
@@ -190,7 +198,9 @@ class CommandLine(LightningCLI):
                 run = new_run_folder(root, name)
         self.run_folder = run
         trainer = self._get(self.config_init, "trainer")
-        kwargs["plugins"] = [*listed(trainer.plugins), WholeCheckpointIO()]
+        plugins = listed(trainer.plugins)
+        whole = [] if any(isinstance(plugin, CheckpointIO) for plugin in plugins) else [WholeCheckpointIO()]
+        kwargs["plugins"] = [*plugins, *whole]
         loggers = own_loggers(trainer.logger)
         if trainer.logger in (None, True):
             # Of a run that is continued, what was logged after the checkpoint comes once more.
@@ -247,7 +257,8 @@ class CommandLine(LightningCLI):
                 f"at least the number of processes, {processes}",
             )
         if stage in ("validate", "test") and self.training_settings is not None:
-            self.datamodule.other_source = not same_source(self.training_settings.get("source"), self.datamodule.source)
+            source = getattr(self.datamodule, "source", None)  # a data module of the user's own may have none
+            self.datamodule.other_source = not same_source(self.training_settings.get("source"), source)
             self.datamodule.training_settings = self.training_settings
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
@@ -308,6 +319,8 @@ def main(args: list[str] | None = None) -> int:
     except Stopped as stopped:
         return stopped.code
     except BrokenPipeError:
+        if not output_closed():
+            raise
         return closed_pipe()
     except (UserError, MisconfigurationException, Mistake) as error:
         return tell(error, sys.argv[1:] if args is None else args)

@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -60,6 +61,15 @@ def not_written(error: OSError) -> str:
     return f"{what} cannot be written: {error.strerror}"
 
 
+def output_closed() -> bool:
+    """Whether standard output or standard error is a pipe that nobody reads any more."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
+            poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def closed_pipe() -> int:
     """Return the exit code of a program whose reader has seen enough, as `head` does; nothing more is written."""
     for stream in (sys.stdout, sys.stderr):
@@ -78,6 +88,8 @@ def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
     except UserError as error:
         return refused(str(error))
     except BrokenPipeError:
+        if not output_closed():
+            raise
         return closed_pipe()
     except OSError as error:
         if error.errno not in DISK_ERRORS:

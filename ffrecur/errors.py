@@ -29,7 +29,7 @@ def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
         raise UserError(f"{name} is {value!r}, but must be {rule}")
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     r"""Return the message of an error in one line, without a stop at its end; the name of its kind where it has none.
 
     >>> one_line(ValueError("No\nnet.")), one_line(ValueError())

@@ -1,6 +1,7 @@
 """How two processes start, and how they end where something is wrong: one message, and nobody is left."""
 
 import csv
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,3 +74,33 @@ def test_torchrun_tells_a_mistake_once(workplace):
     outcome = started(*TORCHRUN, "-m", "ffrecur.main", "fit", *SETTINGS, *TWO, "--data.source=nowhere")
     assert outcome.code != 0
     assert len([line for line in outcome.err.splitlines() if line.startswith("error: data.source")]) == 1
+
+
+ALONE = """
+import os
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+class Alone(Callback):
+    def __init__(self, rank: int, full: bool = False):
+        self.rank, self.full = rank, full
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_rank == self.rank and trainer.global_step == 4:
+            raise OSError(28, "No space left on device", "theirs") if self.full else MisconfigurationException("alone")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_of_a_callback_in_one_process_ends_both_and_is_told(workplace, monkeypatch, rank, full):
+    """Nobody waits for a checkpoint that all would have to write."""
+    Path("alone.py").write_text(ALONE)
+    monkeypatch.setenv("PYTHONPATH", f"{workplace}:{os.environ.get('PYTHONPATH', '')}")
+    given = ["--trainer.callbacks+=alone.Alone", f"--trainer.callbacks.rank={rank}", f"--trainer.callbacks.full={full}"]
+    outcome = started("-m", "ffrecur.main", "fit", *SETTINGS, *TWO, "--data.batch_size=20", *given)
+    assert outcome.code != 0
+    assert "Traceback" not in outcome.err
+    cause = "'theirs' cannot be written" if full else "MisconfigurationException: alone"
+    assert any(line.startswith("error: ") and cause in line for line in outcome.err.splitlines()), outcome.err
+    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3, "of the epoch's end"

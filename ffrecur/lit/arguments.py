@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ffrecur.files import with_home
+from ffrecur.lit.config import config_files, settings_in
 
 TEXT = ("alphabet", "document_separator")  # settings whose ~ is a character
 
@@ -15,11 +16,15 @@ TEXT = ("alphabet", "document_separator")  # settings whose ~ is a character
 def after_subcommand(typed: Sequence[str], subcommands: Container[str]) -> list[str]:
     """Return the arguments with the subcommand first: options before it mean what they mean after it.
 
+    A configuration file with a section for a subcommand, as Lightning has them, is for all of them and stays where it is.
+
     >>> after_subcommand(["--config", "a.yaml", "fit", "--seed_everything=1"], ["fit", "test"])
     ['fit', '--config', 'a.yaml', '--seed_everything=1']
     """
     at = next((place for place, arg in enumerate(typed) if arg in subcommands), None)
     if at is None or {"-h", "--help"} & set(typed[:at]):
+        return list(typed)
+    if any(section in subcommands for file in config_files(typed[:at]) for section in settings_in(file)):
         return list(typed)
     return [typed[at], *typed[:at], *typed[at + 1 :]]
 

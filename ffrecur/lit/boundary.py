@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import distributed
+from torch.optim import Optimizer
 
 from ffrecur.errors import UserError, one_line
 
@@ -37,6 +39,8 @@ BASES = (
     "torch.nn.",
     "lightning.pytorch.core.",
 )  # code that every class of a kind shares
+CALLED_BACK = ("lightning.", "torch.autograd")
+OTHER_PROCESS = ("Connection closed by peer", "Connection reset by peer", "gloo", "NCCL")
 REFUSALS = (ValueError, TypeError, RuntimeError, ImportError, OSError, NotImplementedError, pickle.PicklingError)
 NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc")
 
@@ -81,16 +85,26 @@ def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]
     """
     if lacks_memory(error):
         cure = "a smaller data.batch_size or model.hidden_features takes less"
-        return UserError(f"the memory is not enough: {one_line(_cause(error))}; {cure}")
+        return UserError(f"the memory is not enough: {one_line(error)}; {cure}")
+    if (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and any(words in str(error) for words in OTHER_PROCESS)
+    ):
+        return UserError(f"another process of the training has ended: {one_line(error)}")
     frames = list(_frames(error))
     own = [depth for depth, frame in enumerate(frames) if _is_ours(frame)]
     blamed = [(depth, each) for depth, frame in enumerate(frames) for each in named if _belongs(frame, each.made)]
+    if blamed and issubclass(blamed[-1][1].made, Optimizer):
+        # Its step calls back for the loss and the gradients: what is wrong with those is not its fault.
+        called_back = any(_module(frame).startswith(CALLED_BACK) for frame in frames[blamed[-1][0] :])
+        blamed = [] if called_back else blamed
     if blamed and (not own or blamed[-1][0] > own[-1]):
         return UserError(failed(blamed[-1][1], error, typed, frames))
     refused = isinstance(error, REFUSALS) and frames and _module(frames[-1]).startswith(OF_THE_TRAINER)
     if isinstance(error, MisconfigurationException) or (refused and not own):
-        cause = one_line(_cause(error))
-        return UserError(f"{' '.join(trainer_settings(typed, cause)) or 'trainer'}: {cause}")
+        told = _with_cause(error)
+        return UserError(f"{' '.join(trainer_settings(typed, told)) or 'trainer'}: {told}")
     return None
 
 
@@ -115,8 +129,7 @@ def trainer_settings(typed: Sequence[str], message: str) -> list[str]:
 def failed(named: Named, error: Exception, typed: Sequence[str], frames: Sequence[FrameType] = ()) -> str:
     """Return the sentence for an error of a class that the user named, with what was typed to name it."""
     what = " ".join(typed_for(named, typed)) or f"{named.setting} {named.made.__name__}"
-    cause = _cause(error)
-    return f"{what}: {type(cause).__name__}: {one_line(cause)}{_place(named, frames)}"
+    return f"{what}: {type(error).__name__}: {_with_cause(error)}{_place(named, frames)}"
 
 
 def typed_for(named: Named, typed: Sequence[str]) -> list[str]:
@@ -151,11 +164,12 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
 
 
-def _cause(error: BaseException) -> Exception:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    assert isinstance(error, Exception)
-    return error
+def _with_cause(error: BaseException) -> str:
+    """Return the message of an error in one line, and in brackets that of the first of its causes."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return one_line(error) if cause is error else f"{one_line(error)} ({type(cause).__name__}: {one_line(cause)})"
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from ffrecur.data.documents import existing
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, one_line
 from ffrecur.files import replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
@@ -57,12 +58,16 @@ def check_written(parser: LightningArgumentParser, config: Namespace) -> None:
     """Raise `UserError` for a configuration that could not be read again, neither from config.yaml nor from a checkpoint."""
     content = config.clone()
     content.config, content.ckpt_path = None, None
+    what = "the settings cannot be written so that a run can be continued"
     text = parser.dump(content, skip_none=False)
     try:
+        text.encode()
         again = parser.dump(parser.parse_string(text), skip_none=False)
-    except UserError as error:
-        raise UserError(f"the settings cannot be written so that a run can be continued: {error}") from error
-    assert again == text, "what is written means the same"
+    except (UserError, UnicodeError) as error:
+        raise UserError(f"{what}: {one_line(error)}") from error
+    for line, other in zip_longest(text.splitlines(), again.splitlines()):
+        if line != other:
+            raise UserError(f"{what}: {(line or '').strip()} would be read as {(other or 'nothing').strip()}")
 
 
 def typed_value(args: Sequence[str], name: str) -> Any:
@@ -71,24 +76,33 @@ def typed_value(args: Sequence[str], name: str) -> Any:
     Needed before the arguments can be parsed: which checkpoint is read decides which settings there are.
     Raises `UserError` for a configuration file that is not YAML; one that is missing is left to the parser.
     """
-    value, config_files = None, []
-    for index, arg in enumerate(args):
-        option, equals, attached = arg.partition("=")
-        if option in (f"--{name}", "--config", "-c"):
-            given = attached if equals else next(iter(args[index + 1 :]), None)
-            if option == f"--{name}":
-                value = given
-            elif given is not None and (file := existing(given)) is not None and file.is_file():
-                config_files.append(file)
-    for file in reversed(config_files):
-        in_file = _read_yaml(file)
+    value = next(reversed(values_of(args, f"--{name}")), None)
+    for file in reversed(config_files(args)):
+        in_file: Any = settings_in(file)
         for key in name.split("."):
             in_file = in_file.get(key) if isinstance(in_file, dict) else None
         value = in_file if value is None else value
     return value
 
 
-def _read_yaml(file: Path) -> Any:
+def values_of(args: Sequence[str], *options: str) -> list[str | None]:
+    """Return what was typed for options, in their order; None for one at the end without a value."""
+    split = [(index, *arg.partition("=")) for index, arg in enumerate(args)]
+    return [
+        attached if equals else next(iter(args[index + 1 :]), None)
+        for index, option, equals, attached in split
+        if option in options
+    ]
+
+
+def config_files(args: Sequence[str]) -> list[Path]:
+    """Return the configuration files that were typed and are there."""
+    there = (existing(given) for given in values_of(args, "--config", "-c") if given is not None)
+    return [file for file in there if file is not None and file.is_file()]
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """Return what a configuration file holds; raises `UserError` for one that is no YAML, or holds no settings."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: no UTF-8; a 13th month; ...
@@ -96,6 +110,9 @@ def _read_yaml(file: Path) -> Any:
     if not isinstance(content, dict):
         raise UserError(f"config is '{file}', which holds no settings; it must have lines such as `seed_everything: 0`")
     _check_content(file, content)
+    trainer = content.get("trainer", {})
+    if not isinstance(trainer, dict):
+        raise UserError(f"config is '{file}', whose trainer is {trainer!r}, but must have settings below it")
     return content
 
 

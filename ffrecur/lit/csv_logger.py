@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 
+from ffrecur.errors import UserError, one_line
 from ffrecur.files import replacing
 
 
@@ -32,14 +33,20 @@ class ContinuedWriter(ExperimentWriter):
         self.metrics_keys = [key for row in self.rows()[:1] for key in row]
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the rows of the file that are kept."""
+        """Return the rows of the file that are kept; raises `UserError` for a file that is not what this class writes."""
         path = Path(self.metrics_file_path)
-        if not path.is_file():
+        if not path.exists():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
-            ]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [
+                    row for row in csv.DictReader(file) if self.first_step is None or int(row["step"]) < self.first_step
+                ]
+        except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
+            raise UserError(
+                f"'{path}' has been changed, so that the figures of this run cannot be read from it ({type(error).__name__}: "
+                f"{one_line(error)}); move it away"
+            ) from error
         return rows[: self.most]
 
     def save(self) -> None:

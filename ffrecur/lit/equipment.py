@@ -43,7 +43,7 @@ def progress(given: list[Callback], enabled: bool | None) -> tuple[list[Callback
     """
     if enabled is False or any(isinstance(callback, ProgressBar) for callback in given):
         return [], enabled is not False
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         return [TQDMProgressBar(refresh_rate=10, leave=False)], True
     return [EpochLines()], False
 
@@ -58,6 +58,9 @@ def check_settings(settings: Any) -> None:
     for name in LIMITS:
         value = settings[name]
         check_setting(value is None or value >= 1, f"trainer.{name}", value, "at least 1")
+    between = settings.val_check_interval
+    allowed = not isinstance(between, int) or between >= 1
+    check_setting(allowed, "trainer.val_check_interval", between, "at least 1 batch, or a fraction of an epoch")
     every = settings.log_every_n_steps
     check_setting(every is None or every >= 0, "trainer.log_every_n_steps", every, "at least 0")
     clip = settings.gradient_clip_val

@@ -19,6 +19,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import CommonError
 from ffrecur.lit.places import epoch_is_whole, progress
+from ffrecur.lit.runs import notice
 
 
 class First(Callback):
@@ -46,7 +47,12 @@ class First(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out a search for a learning rate: the run that is continued has one. The search loads a checkpoint too."""
         if trainer.state.fn == TrainerFn.FITTING and not self.begun:
-            kept = [each for each in trainer.callbacks if not isinstance(each, LearningRateFinder)]  # type: ignore[attr-defined]
+            callbacks = trainer.callbacks  # type: ignore[attr-defined]
+            kept = [each for each in callbacks if not isinstance(each, LearningRateFinder)]
+            if len(kept) < len(callbacks):
+                notice(
+                    "LearningRateFinder does not search again: the training that is continued has its learning rate."
+                )
             trainer.callbacks = kept  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

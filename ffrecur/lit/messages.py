@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import lightning.pytorch.callbacks
+import lightning.pytorch.cli
+import lightning.pytorch.loggers
 import torch
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -24,6 +27,8 @@ from ffrecur.lit.stopping import code_of_all, local_rank, met_by_all
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
+GROUPS = ("trainer", "model", "data")
+OWN = ("config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data")  # options of the program's own
 HABITS = {  # what other programs call it
     "lr": "model.optimizer.lr",
     "learning_rate": "model.optimizer.lr",
@@ -65,7 +70,8 @@ def tell(error: BaseException, args: Sequence[str]) -> int:
     else:
         silent, code = started_together and not together and local_rank() != 0, 2
     if not silent:
-        print(f"error: {explain(str(error), args)}", file=sys.stderr, flush=True)
+        # In one piece: other processes may write at the same time.
+        print(f"error: {explain(str(error), args)}\n", end="", file=sys.stderr, flush=True)
     return code
 
 
@@ -82,6 +88,12 @@ def explain(message: str, args: Sequence[str]) -> str:
         meant = usual_name(match[1].removeprefix("--").removesuffix("+"))
         nearest = f" (nearest: --{meant})" if meant else _nearest(match[1], ["--" + name for name in known_settings()])
         return f"{match[1]} is not an option{nearest}"
+    if match := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
+        name = match[2].removeprefix(f"{match[1]}.")
+        group = name.partition(".")[0]
+        if group in GROUPS:
+            return _unknown(name)
+        return f"{group} is not a setting{_nearest(group, [*GROUPS, *OWN])}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         return _unknown(_full_name(match[1], args))
     key, report = _innermost(message)
@@ -122,6 +134,13 @@ def why_no_class(path: str) -> str:
     ("which cannot be imported: ModuleNotFoundError: No module named 'nowhere'", "but json has no 'Nothing'")
     """
     module, _, name = path.rpartition(".")
+    if not module:
+        lit = lightning.pytorch
+        places = (torch.optim, torch.optim.lr_scheduler, lit.cli, lit.callbacks, lit.loggers)
+        full = [f"{place.__name__}.{name}" for place in places if hasattr(place, name)]
+        return (
+            f"which may be {_listed(full)}; give the full name" if len(full) > 1 else "which is not the name of a class"
+        )
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # of a file of the user's: anything
@@ -151,11 +170,12 @@ def settings_by_class() -> dict[str, list[str]]:
 
 def known_settings() -> list[str]:
     """Return the full names of all settings."""
-    own = ["config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data"]
-    return [*own, *itertools.chain(*settings_by_class().values())]
+    return [*OWN, *itertools.chain(*settings_by_class().values())]
 
 
 def _unknown(name: str) -> str:
+    if usual_name(name) == name:  # it was typed for another class, which has it: this one came from a file
+        name = name.rpartition(".")[2]
     owners = [owner for owner, settings in settings_by_class().items() if name in settings]
     if owners:  # of another class than the one chosen
         return f"{name} is a setting of {' and '.join(owners)} only; choose the class first: --{name.split('.')[0]}={owners[0]}"

@@ -293,7 +293,8 @@ class NetModule(L.LightningModule, ABC):
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau) and epoch_is_whole(self.trainer):
             known = {**self.trainer.callback_metrics, **figures}
-            step_plateau(scheduler, getattr(scheduler, "monitor", self.target), known)
+            monitor = getattr(scheduler, "monitor", self.target)
+            step_plateau(scheduler, monitor, known, bool(self.trainer.enable_validation))
         return figures
 
     def warn_once(self, warnings: Mapping[str, str]) -> None:

@@ -86,14 +86,14 @@ def interval_of(scheduler: Any, given: Interval | None, stored: dict[str, Any] |
     return "step" if isinstance(scheduler, OF_STEPS) else "epoch"
 
 
-def step_plateau(scheduler: Any, monitor: str, figures: dict[str, Any]) -> None:
-    """Step a schedule that looks at a figure; one of validation may still be to come.
+def step_plateau(scheduler: Any, monitor: str, figures: dict[str, Any], validated: bool) -> None:
+    """Step a schedule that looks at a figure; one of validation may still be to come, if the run is `validated`.
 
     Raises `UserError` for a figure that there is not.
     """
     if monitor in figures:
         scheduler.step(float(figures[monitor]))
-    elif any(name.startswith("val/") for name in figures) or not monitor.startswith("val/"):
+    elif any(name.startswith("val/") for name in figures) or not (monitor.startswith("val/") and validated):
         there = ", ".join(sorted(figures))
         raise CommonError(f"model.lr_scheduler.monitor is {monitor!r}, which is never logged; there are {there}")
 
@@ -127,8 +127,10 @@ def decay_weights(optimizer: Optimizer) -> None:
 
 def configured_settings(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:
     """Note how a new optimiser and its schedule (None: no schedule) were configured, in types that a checkpoint can hold."""
-    names = set(inspect.signature(type(scheduler).__init__).parameters) & set(vars(scheduler)) if scheduler else set()
-    values = {name: getattr(scheduler, name) for name in names - {"optimizer", "last_epoch"}}
+    made = type(scheduler).__mro__[:-1] if scheduler else ()
+    named = {name for each in made for name in inspect.signature(each.__init__).parameters}  # type: ignore[misc]
+    has = vars(scheduler) if scheduler else {}
+    values = {name: value for name, value in has.items() if name in named - {"optimizer", "last_epoch"}}
     return {
         "optimizer": type(optimizer).__name__,
         "schedule": type(scheduler).__name__ if scheduler else None,
@@ -162,6 +164,7 @@ def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str,
     Raises `UserError` for a changed schedule that cannot be computed anew.
     """
     replaced = (configured["schedule"] is None) != (stored["schedule"] is None)
+    found = stored.get("found_rate")  # by a search, in place of the configured one
     for group, new, old in zip(optimizer.param_groups, configured["groups"], stored["groups"], strict=True):
         if replaced:
             group.pop("initial_lr", None)
@@ -169,7 +172,9 @@ def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str,
             continue
         first = "initial_lr" if "initial_lr" in new else "lr"
         if new[first] != old[first]:
-            scaled = group["lr"] * new[first] / old[first]
+            before = old[first] if found is None else found * old[first] / stored["groups"][0][first]
+            scaled = group["lr"] * new[first] / before
+            stored["found_rate"] = None
             group.update({first: new[first], "lr": scaled})
         group.update(
             {key: value for key, value in new.items() if key not in ("lr", "initial_lr") and value != old[key]}
@@ -180,6 +185,8 @@ def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str,
     vars(scheduler).update(changed)
     if configured["base_rates"] != stored["base_rates"]:
         scheduler.base_lrs = configured["base_rates"]
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        changed = {}  # its rate is a matter of the figures to come
     if changed and not hasattr(scheduler, "_get_closed_form_lr") and hasattr(scheduler, "get_lr"):
         raise CommonError(
             f"model.lr_scheduler.{next(iter(changed))} is {next(iter(changed.values()))}, but {configured['schedule']} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -33,7 +34,7 @@ def silence_noise() -> None:
     for name in LOGGERS:  # standard error is for mistakes and warnings
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                handler.setStream(sys.stdout)
+                handler.setStream(sys.stdout or io.StringIO())  # one that is closed
                 handler.handleError = raise_of_disk  # type: ignore[method-assign]
     warnings.simplefilter("ignore", PossibleUserWarning)
     for message in (

@@ -191,14 +191,16 @@ def write_goodness(path: Path, computed: dict[str, Tensor]) -> None:
 def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tensor], trainer: Trainer) -> None:
     """Write every plot as PNG, and to TensorBoard where it is on."""
     net, data = module.net, trainer.datamodule  # type: ignore[attr-defined]
-    examples = data.test_set if trainer.state.fn == "test" else data.validation_set
-    shown = first_of_each_class(examples.labels, limit=6)
-    images = prepare(examples.images[shown].to(module.device))
-    shape = data.image_shape
     figures = {
         "goodness": plots.goodness_curves(computed["goodness_positive"], computed["goodness_negative"]),
         "error": plots.error_curve(computed["error_by_iteration"], module.window, computed["error"].item()),
-        "labels": plots.label_competition(
+    }
+    examples = getattr(data, "test_set" if trainer.state.fn == "test" else "validation_set", None)
+    if examples is not None and hasattr(data, "image_shape"):  # a data module of the user's own may have neither
+        shape = data.image_shape
+        shown = first_of_each_class(examples.labels, limit=6)
+        images = prepare(examples.images[shown].to(module.device))
+        figures["labels"] = plots.label_competition(
             (images if images.ndim == 2 else images[0]).cpu(),
             shape,
             net.label_goodness(images, module.evaluation_iterations).cpu(),
@@ -206,10 +208,9 @@ def write_plots(folder: Path, module: RecurrentModule, computed: dict[str, Tenso
             module.window,
             net.sign,
             net.class_names,
-        ),
-        "receptive_fields": plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape),
-        "imagination": plots.imagination(net.imagine().cpu(), shape, net.class_names),
-    }
+        )
+        figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
+        figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
     save_figures(folder, figures, trainer)
 
 

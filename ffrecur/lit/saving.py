@@ -18,7 +18,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from ffrecur.data.loader import TensorLoader
-from ffrecur.errors import UserError
+from ffrecur.errors import CommonError, UserError
 from ffrecur.files import replacing
 from ffrecur.lit.averaging import keep_averaged
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
@@ -35,7 +35,7 @@ from ffrecur.lit.places import (
     validation_due,
 )
 from ffrecur.lit.runs import LAST, notice
-from ffrecur.lit.stopping import SIGNALS, Stopped, launched, met_by_all
+from ffrecur.lit.stopping import SIGNALS, Stopped, launched
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -238,7 +238,7 @@ class LastCheckpoint(Checkpoint):
         Nothing is written where no step was made, where the state is torn, where several processes may not all be here, and
         where training has diverged: the checkpoint before stands, as it does on a full disk.
         """
-        alone = trainer.world_size == 1 or met_by_all(exception)
+        alone = trainer.world_size == 1 or isinstance(exception, CommonError)
         made = self.begun is not None and trainer.global_step > self.begun
         if isinstance(exception, Stopped | DivergedError) or not alone or not made:
             return

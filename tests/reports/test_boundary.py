@@ -56,6 +56,17 @@ REFUSED: list[tuple[list[str], list[str]]] = [
     (["--trainer.limit_val_batches=1.5"], ["--trainer.limit_val_batches=1.5:"]),
     (["--trainer.log_every_n_steps=-1"], ["trainer.log_every_n_steps is -1, but must be at least 0"]),
     (["--trainer.max_time=soon"], ["--trainer.max_time=soon:", "DD:HH:MM:SS"]),
+    (["--trainer.val_check_interval=0"], ["trainer.val_check_interval is 0, but must be at least 1 batch"]),
+    (
+        ["--trainer.default_root_dir=digits/train-images-idx3-ubyte/x"],
+        ["trainer.default_root_dir is", "but must be a folder"],
+    ),
+    (["--trainer.default_root_dir=\x85x"], ["the settings cannot be written so that a run can be continued"]),
+    ([CALLBACK + "faulty.Pipe"], [CALLBACK + "faulty.Pipe: BrokenPipeError: [Errno 32] Broken pipe of my database"]),
+    (
+        ["--model.lr_scheduler=ReduceLROnPlateau"],
+        ["torch.optim.lr_scheduler.ReduceLROnPlateau or lightning.pytorch.cli.ReduceLROnPlateau; give the full name"],
+    ),
     # a class that cannot be used
     (
         [CALLBACK + "broken.X"],
@@ -70,7 +81,9 @@ REFUSED: list[tuple[list[str], list[str]]] = [
     ([CALLBACK + "faulty.InConstructor"], [CALLBACK + "faulty.InConstructor: RuntimeError: constructor"]),
     (
         [CALLBACK + "faulty.Wrapping"],
-        ["faulty.Wrapping: FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'"],
+        [
+            "faulty.Wrapping: RuntimeError: a sentence of its own (FileNotFoundError: [Errno 2] No such file",
+        ],
     ),
     (
         ["--model.optimizer=SparseAdam", "--model.optimizer.lr=0.1"],
@@ -102,7 +115,7 @@ class Wrapping(Callback):
         try:
             open("nowhere")
         except OSError as error:
-            raise RuntimeError("something went wrong") from error
+            raise RuntimeError("a sentence of its own") from error
 
 class Later(Callback):
     def __init__(self, step: int = 4):
@@ -114,6 +127,10 @@ class Later(Callback):
 class Full(Callback):
     def on_train_epoch_end(self, trainer, module):
         raise OSError(28, "No space left on device", "theirs")
+
+class Pipe(Callback):
+    def on_train_start(self, trainer, module):
+        raise BrokenPipeError(32, "Broken pipe of my database")
 
 class Unwilling(Callback):
     def on_train_start(self, trainer, module):
@@ -163,7 +180,7 @@ def test_after_a_step_the_training_is_kept_and_named(faulty):
     assert outcome.code == 2
     (line,) = outcome.err.splitlines()
     assert line.startswith(f"error: {CALLBACK}faulty.Later: ValueError: later (faulty.py, line ")
-    assert line.endswith(f"; the training so far is in {last}, and fit --ckpt_path last goes on")
+    assert line.endswith(f"; the training so far is in {last}")
     assert torch.load(last, weights_only=True)["global_step"] == 4
     assert run("fit", "--ckpt_path=last", CALLBACK + "faulty.Later", "--trainer.callbacks.step=99").code == 0
     assert torch.load(last, weights_only=True)["global_step"] == 6
@@ -183,10 +200,28 @@ def test_what_is_wrong_later_names_the_checkpoint_too(faulty, typed):
     outcome = run(*FIT, *typed)
     last = only_run() / "last.ckpt"
     assert outcome.code == 2
-    assert outcome.err.splitlines()[-1].endswith(
-        f"; the training so far is in {last}, and fit --ckpt_path last goes on"
-    )
+    assert outcome.err.splitlines()[-1].endswith(f"; the training so far is in {last}")
     assert torch.load(last, weights_only=True)["global_step"] >= 3
+
+
+def test_a_new_run_from_another_ones_checkpoint_leaves_no_folder_either(faulty):
+    """Its steps are those of the other run until it makes one of its own."""
+    assert run(*FIT).code == 0
+    before = only_run()
+    assert run("fit", "--ckpt_path=best", "--trainer.max_epochs=9", CALLBACK + "faulty.Pipe").code == 2
+    assert run("fit", "--ckpt_path=best").code == 0, "nothing is left to train"
+    assert only_run() == before
+
+
+def test_a_file_of_figures_that_was_changed_is_named(workplace):
+    assert run(*FIT).code == 0
+    table = only_run() / "metrics.csv"
+    table.write_text(table.read_text().replace(",", ";"))
+    outcome = run("fit", "--ckpt_path=last", "--trainer.max_epochs=3")
+    assert outcome.code == 2
+    assert outcome.err.startswith(
+        f"error: '{table}' has been changed, so that the figures of this run cannot be read from it"
+    )
 
 
 def test_our_own_bugs_keep_their_traceback(faulty):

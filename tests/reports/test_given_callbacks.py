@@ -85,3 +85,36 @@ def test_callbacks_that_work(workplace, given):
     with (only_run() / "metrics.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["0", "1"]
     assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
+
+
+@pytest.mark.parametrize("plugin", ["AsyncCheckpointIO", "lightning.fabric.plugins.TorchCheckpointIO"])
+def test_a_way_to_write_checkpoints_of_the_users_is_the_only_one(workplace, plugin):
+    outcome = run(*FIT, f"--trainer.plugins={plugin}")
+    assert outcome.code == 0, outcome.err
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
+
+
+OWN = """
+import lightning, torch
+from torch.utils.data import DataLoader, TensorDataset
+
+class Own(lightning.LightningDataModule):
+    in_features, num_classes = 4, 2
+    def __init__(self, seed: int = 0):
+        super().__init__()
+    def loader(self):
+        return DataLoader(TensorDataset(torch.rand(12, 4), torch.arange(12) % 2), 4)
+    train_dataloader = val_dataloader = test_dataloader = loader
+"""
+
+
+def test_a_data_module_of_the_users(tmp_path, monkeypatch):
+    """It has neither a source nor images to show: it is trained on, validated and tested, without pictures of examples."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("own_data.py").write_text(OWN)
+    options = ["--model.hidden_features=[5]", "--data=own_data.Own", "--trainer.max_epochs=1"]
+    for command in (["fit", *options], ["fit", "--ckpt_path=last", "--trainer.max_epochs=2"], ["validate"], ["test"]):
+        outcome = run(*command)
+        assert outcome.code == 0, outcome.err
+    assert {path.name for path in (only_run() / "test_plots").iterdir()} == {"goodness.png", "error.png"}

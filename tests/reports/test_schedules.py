@@ -126,7 +126,7 @@ def test_a_schedule_that_has_come_to_its_end(workplace):
     assert outcome.code == 2
     assert outcome.err == (
         "error: model.lr_scheduler: Tried to step 11 times. The specified number of total steps is 10; the training so far "
-        f"is in {only_run() / 'last.ckpt'}, and fit --ckpt_path last goes on\n"
+        f"is in {only_run() / 'last.ckpt'}\n"
     )
 
 
@@ -185,8 +185,30 @@ def test_a_figure_that_is_never_logged_is_refused(workplace, monitor):
         "train/goodness_negative_layer_1, train/goodness_negative_layer_2, train/goodness_positive_layer_1, "
         "train/goodness_positive_layer_2, train/head_loss, train/learning_rate, train/loss, train/minutes, "
         "train/one_pass_error, val/error, val/one_pass_error; the training so far is in "
-        f"{only_run() / 'last.ckpt'}, and fit --ckpt_path last goes on\n"
+        f"{only_run() / 'last.ckpt'}\n"
     )
+
+
+@pytest.mark.parametrize("monitor", ["val/error", "val/eror"])
+def test_a_figure_of_validation_where_there_is_none_is_refused(workplace, monitor):
+    given = [
+        f"{LIGHTNING}ReduceLROnPlateau",
+        f"--model.lr_scheduler.monitor={monitor}",
+        "--trainer.limit_val_batches=0",
+    ]
+    outcome = run(*FIT, *given)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: model.lr_scheduler.monitor is {monitor!r}, which is never logged")
+
+
+@pytest.mark.parametrize("name", [f"{LIGHTNING}ReduceLROnPlateau", f"{SCHEDULE}ReduceLROnPlateau"])
+def test_other_settings_of_a_plateau_count_where_it_is_continued(workplace, name):
+    monitor = ["--model.lr_scheduler.monitor=train/loss"] if name.startswith(LIGHTNING) else []
+    assert run(*FIT, name, *monitor, "--trainer.max_epochs=1").code == 0
+    more = ["--model.lr_scheduler.patience=0", "--model.lr_scheduler.factor=0.5", "--trainer.max_epochs=2"]
+    assert run("fit", "--ckpt_path=last", *more).code == 0
+    (state,) = torch.load(only_run() / "last.ckpt", weights_only=True)["lr_schedulers"]
+    assert (state["patience"], state["factor"]) == (0, 0.5)
 
 
 @pytest.mark.parametrize("batch", [5, 7])

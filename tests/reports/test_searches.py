@@ -83,6 +83,13 @@ def test_the_command_line_keeps_what_was_found(workplace, monkeypatch):
     check_same((whole, rows("whole")))
     assert loaded("runs")["ffrecur_optimizer"]["found_rate"] == found
     assert [path.name for path in only_run().parent.iterdir()] == [only_run().name], "nothing of the search is left"
+    # A rate that is typed is the rate, whatever was found before.
+    outcome = run("fit", "--ckpt_path=last", "--model.optimizer.lr=0.02", "--trainer.max_epochs=9")
+    assert outcome.code == 0, outcome.err
+    assert "LearningRateFinder does not search again" in outcome.out
+    groups = loaded("runs")["optimizer_states"][0]["param_groups"]
+    assert [groups[0]["lr"], groups[2]["lr"]] == pytest.approx([0.02, 0.01], rel=1e-12)
+    assert loaded("runs")["ffrecur_optimizer"]["found_rate"] is None
 
 
 def test_a_search_that_finds_nothing(workplace):

@@ -63,6 +63,37 @@ def test_one_batch_of_every_command(workplace, command, setting, told):
         assert len((only_run() / "predictions.csv").read_text().splitlines()) == 1 + 5
 
 
+@pytest.mark.parametrize("typed", ["null", "#"])
+def test_no_folder_for_the_runs_is_the_usual_one(workplace, typed):
+    assert run(*FIT, f"--trainer.default_root_dir={typed}").code == 0
+    assert only_run().parent.name == "runs"
+
+
+def test_a_file_whose_trainer_is_no_group_is_named(workplace):
+    Path("mine.yaml").write_text("trainer: 3")
+    outcome = run(*FIT, "--config=mine.yaml")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: config is 'mine.yaml', whose trainer is 3, but must have settings below it\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("trainr: {max_epochs: 1}", "trainr is not a setting (nearest: trainer)"),
+        (
+            "model: {class_path: RecurrentModule, init_args: {lr: 3}}",
+            "lr is not a setting (nearest: model.optimizer.lr)",
+        ),
+    ],
+)
+def test_a_name_in_a_file_that_is_none(workplace, content, told):
+    Path("mine.yaml").write_text(content)
+    outcome = run(*FIT, "--config=mine.yaml")
+    assert (outcome.code, outcome.err) == (2, f"error: {told}\n")
+
+
 # --- kind 5: paths ------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +247,14 @@ def test_options_before_the_subcommand_mean_what_they_mean_after_it(workplace):
     assert checkpoint["global_step"] == 2
     assert checkpoint["ffrecur_config"]["seed_everything"] == 3
     assert after_subcommand(["--help", "fit"], ["fit"]) == ["--help", "fit"]
+
+
+def test_a_file_with_a_section_for_the_subcommand_is_read_as_lightning_reads_it(workplace):
+    Path("mine.yaml").write_text("fit: {seed_everything: 5, trainer: {limit_train_batches: 2}}")
+    assert run("--config", "mine.yaml", *FIT).code == 0
+    checkpoint = torch.load(only_run() / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 2
+    assert checkpoint["ffrecur_config"]["seed_everything"] == 5
 
 
 def test_the_home_folder_in_python(home):
