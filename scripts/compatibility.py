@@ -164,7 +164,7 @@ FINDER = [
 PARTS = [
     callback("BackboneFinetuning"),
     callback("BatchSizeFinder"),
-    callback("DeviceStatsMonitor", "cpu_stats=true"),
+    callback("DeviceStatsMonitor"),
     callback("EarlyStopping", "monitor=train/loss", "mode=max", "patience=1"),
     callback("EMAWeightAveraging", "decay=0.9", check=changes_the_weights),
     callback("GradientAccumulationScheduler", "scheduling={0: 3}", check=made_steps(2)),
