@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY, make_digits, only_run, run
 from test_data_idx import idx_bytes
@@ -87,6 +88,6 @@ def test_what_the_same_source_is(tmp_path, monkeypatch, one, other, same):
     monkeypatch.chdir(tmp_path)
     for name in ("digits", "copy"):
         Path(name).mkdir()
-        Path(name, "x").write_bytes(idx_bytes([1]))
+        Path(name, "x").write_bytes(idx_bytes(np.array([1])))
     Path("link").symlink_to("digits")
     assert same_source(one, other) is same
