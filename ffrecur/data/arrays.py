@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
-from ffrecur.data.splits import WORDS
+from ffrecur.data.splits import WORDS, words_of
 from ffrecur.errors import UserError
 
 CONTENTS = {
@@ -27,7 +26,7 @@ def find_arrays(source: str, names: Mapping[str, Open]) -> dict[tuple[str, str],
     """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels."""
     found: dict[tuple[str, str], tuple[str, Open]] = {}
     for name, opened in names.items():
-        words = re.findall("[a-z]+", name.lower())
+        words = words_of(name)
         contents = {CONTENTS[word] for word in words if word in CONTENTS}
         splits = {WORDS[word] for word in words if word in WORDS}
         if len(contents) != 1 or len(splits) > 1:

@@ -50,17 +50,18 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
     Hidden ones, and what archives and file managers leave, are left out. Raises `UserError` for a folder that cannot be read
     and for an image that is a link to nothing.
     """
-    files, folders, visited = [], [], set()
+    files, folders = [], []
+    above: dict[str, set[str]] = {}  # of each folder the real paths of it and those that it was reached through
 
     def refuse(error: OSError) -> None:
         raise UserError(f"data.source is {source!r}, whose folder {error.filename} cannot be read: {error.strerror}")
 
     for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link to a folder above
+        real, through = os.path.realpath(place), above.get(str(Path(place).parent), set())
+        if real in through:  # a link to a folder above: a circle
             inner.clear()
             continue
-        visited.add(real)
+        above[str(Path(place))] = through | {real}
         inner[:] = [name for name in inner if not name.startswith(".") and name not in UNPACKED]
         here = Path(place).relative_to(folder)
         folders += [here / name for name in inner]
@@ -161,9 +162,12 @@ def find_splits(source: str, files: Sequence[Path]) -> dict[str, str]:
         # Beside other folders: `train` and `test` both, or one that has sub-folders; else it is a class, such as the vehicle.
         main = {name for name, role in exact.items() if role in ("train", "test")}
         meant = {"train", "test"} <= set(exact.values()) or bool(main & nested)
-    else:  # training_set, test_set
-        roles = [role_within(name) for name in names]
-        meant = None not in roles and "train" in roles and len(set(roles)) == len(names) > 1
+    else:  # training_set, test_set; beside folders of other names only if they have sub-folders
+        roles = {name: role_within(name) for name in names}
+        found = {role for role in roles.values() if role}
+        alone = len(found) == len(names)
+        deeper = {roles[name] for name in nested if roles[name]}
+        meant = "train" in found and len(found) > 1 and (alone or ("train" in deeper and len(deeper) > 1))
     return choose_splits(source, names, within=not exact or len(exact) < len(names))[0] if meant else {}
 
 
