@@ -8,11 +8,12 @@ from typing import Any
 import datasets
 
 from ffrecur.data.columns import LABEL_COLUMNS, read_splits
-from ffrecur.data.huggingface import BUILDERS, is_saved, load_folder
+from ffrecur.data.huggingface import BUILDERS, is_saved, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
 from ffrecur.data.metadata import is_metadata, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
+from ffrecur.data.splits import choose_splits, declares_splits, name_of, plainness, role_within
 from ffrecur.errors import UserError, check_setting
 
 IMAGE, LABEL = "image", "label"
@@ -30,7 +31,8 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
     images = [file for file in files if file.suffix.lower() in extensions()]
     tables = [file for file in files if file.suffix.lower() in BUILDERS]
     if not images:
-        return read_splits(source, *load_tables(source, folder, how, files, tables), how, folder)
+        kind, splits, notes = load_tables(source, folder, how, files, tables)
+        return read_splits(source, kind, splits, how, folder, notes)
     if any(holds_images(folder / table) for table in tables):
         listing = labels_or_none(source, folder, how) if how.require_labels else None
         if listing is not None and len(listing.names) > 1:
@@ -38,17 +40,25 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
                 f"data.source is {source!r}, which holds images both in files, such as {images[0].as_posix()}, and in tables, "
                 f"such as {tables[0].as_posix()}; give a folder with one of them"
             )
-        notes = [f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}"]
-        return read_splits(source, *load_folder(source, folder, how.limit), how, folder, notes)
+        kind, splits, notes = load_tables(source, folder, how, files, tables)
+        notes.append(f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}")
+        return read_splits(source, kind, splits, how, folder, notes)
     return read_files(source, folder, [table for table in tables if is_metadata(table)], how)
 
 
 def load_tables(
     source: str, folder: Path, how: Reading, files: list[Path], tables: list[Path]
-) -> tuple[str, dict[str, datasets.Dataset]]:
-    """What `datasets` makes of a folder without image files, which may know more kinds of tables and archives than we do."""
+) -> tuple[str, dict[str, datasets.Dataset], list[str]]:
+    """The splits of a folder of tables without image files, and notes on what is left out.
+
+    The names of files and folders tell the split (`splits.choose_splits`); without any, all tables train. A folder that declares
+    its splits, and one with archives, is left to `datasets`, which may know more kinds than we do.
+    """
+    archives = any(file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst") for file in files)
+    if tables and not archives and not declares_splits(folder):
+        return load_named(source, folder, how, tables)
     try:
-        return load_folder(source, folder, how.limit)
+        return *load_folder(source, folder, how.limit), []
     except UserError as error:
         if tables:
             raise
@@ -57,6 +67,30 @@ def load_tables(
             f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
             f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
         ) from error
+
+
+def load_named(
+    source: str, folder: Path, how: Reading, tables: list[Path]
+) -> tuple[str, dict[str, datasets.Dataset], list[str]]:
+    """The tables by the splits that their names tell; those of the kind that most of them have."""
+    named: dict[str, list[Path]] = {}
+    first: dict[Any, str] = {}  # of names that tell the same equally well, as those of parts do, so that they are one
+    for table in tables:
+        name = name_of(table)
+        name = first.setdefault((role_within(name), plainness(name)) if role_within(name) else name, name)
+        named.setdefault(name, []).append(table)
+    chosen, _ = choose_splits(source, named, within=True)
+    splits = {role: named[name] for role, name in chosen.items()} or {"train": tables}
+    kinds = [BUILDERS[table.suffix.lower()] for files in splits.values() for table in files]
+    builder = max(dict.fromkeys(BUILDERS.values()), key=kinds.count)
+    splits = {role: [t for t in files if BUILDERS[t.suffix.lower()] == builder] for role, files in splits.items()}
+    splits = {role: files for role, files in splits.items() if files}
+    listing = Listing(splits)
+    used = {table for files in splits.values() for table in files}
+    listing.leave_out(
+        [table for table in tables if table not in used], f"beside the tables of the splits, which are {builder}"
+    )
+    return *load_files(source, folder, builder, splits, how.limit), listing.notes
 
 
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
@@ -109,7 +143,7 @@ def labelled(
 
 
 def label_in(rows: dict[Path, dict[str, Any]], chosen: str | None) -> str | None:
-    """The column of labels of the rows: the one that is named, or or one of `LABEL_COLUMNS`; None without.
+    """The column of labels of the rows: the one that is named, or one of `LABEL_COLUMNS`; None without.
 
     Raises `UserError` for one that is not there.
     """

@@ -84,4 +84,4 @@ def read_file(source: str, file: Path, how: Reading) -> ImageSource:
     from ffrecur.data.columns import read_splits
     from ffrecur.data.huggingface import load_file
 
-    return read_splits(source, *load_file(source, file), how, file.parent)
+    return read_splits(source, *load_file(source, file, how.limit), how, file.parent)

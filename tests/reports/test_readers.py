@@ -219,6 +219,112 @@ def test_the_cause_of_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> Non
     assert "An error occurred" not in str(caught.value)
 
 
+# names of tables; the numbers of the images of the training, validation and test split; what the note says
+TABLES: dict[str, tuple[list[str], list[list[int] | None], str]] = {
+    "Train and Test": (["Train.parquet", "Test.parquet"], [[0], None, [1]], ""),
+    "trainset and testset": (["trainset.parquet", "testset.parquet"], [[0], None, [1]], ""),
+    "capitals": (["train.parquet", "TEST.PARQUET"], [[0], None, [1]], ""),
+    "camelCase": (["mnistTrain.parquet", "mnistTest.parquet"], [[0], None, [1]], ""),
+    "three": (["Training.parquet", "Dev.parquet", "Eval.parquet"], [[0], [1], [2]], ""),
+    "shards": (["train-00000-of-00002.parquet", "train-00001-of-00002.parquet",
+        "test-00000-of-00001.parquet"], [[0, 1], None, [2]], ""),
+    "shards with a hash": (
+        ["data/train-00000-of-00002-a09bef12.parquet", "data/train-00001-of-00002-77ccb3.parquet", "data/test.parquet"],
+        [[0, 1], None, [2]], "",
+    ),
+    "folders": (["Train/0000.parquet", "Train/0001.parquet", "Test/0000.parquet"], [[0, 1], None, [2]], ""),
+    "parts": (["train_a.parquet", "train_b.parquet"], [[0, 1], None, None], ""),
+    "no splits": (["a.parquet", "b.parquet"], [[0, 1], None, None], ""),
+    "another": (["Train.parquet", "extra.parquet"], [[0], None, None], "1 file is left out (beside the tables of the splits"),
+    "val and dev": (["train.parquet", "val.parquet", "dev.parquet"], [[0], [1], None], "dev.parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("layout", TABLES)
+def test_names_of_tables_tell_the_splits(tmp_path: Path, layout: str, kind: str) -> None:
+    names, splits, note = TABLES[layout]
+    for number, name in enumerate(names):
+        table = tmp_path / name.replace("parquet", kind).replace("PARQUET", kind.upper())
+        table.parent.mkdir(exist_ok=True)
+        image = STRUCTS[number] if kind == "parquet" else str(tmp_path / ".images" / f"{number}.png")
+        rows = pandas.DataFrame({"image" if kind == "parquet" else "file_name": [image] * 2, "label": [0, 1]})
+        if kind == "parquet":
+            rows.to_parquet(table)
+        elif kind == "jsonl":
+            rows.to_json(table, orient="records", lines=True)
+        else:
+            rows.to_csv(table, index=False)
+        (tmp_path / ".images").mkdir(exist_ok=True)
+        (tmp_path / ".images" / f"{number}.png").write_bytes(BYTES[number])
+    source = read_source(str(tmp_path))
+    found = [
+        None if s is None else sorted(set(s.images[:, 0].tolist()))
+        for s in (source.train, source.validation, source.test)
+    ]
+    assert found == splits
+    assert len(source.notes) == bool(note)
+    assert note.replace(".parquet", f".{kind}") in "".join(source.notes)
+
+
+# labels as they come; the order of the images that must come out, so that the last sixth, which validates, has every class
+ORDERS: dict[str, tuple[list[Any], list[int]]] = {
+    "ascending": ([0, 0, 0, 0, 1, 1], [0, 4, 1, 2, 5, 3]),
+    "ascending with a gap": ([3, 3, 3, 3, 7, 7], [0, 4, 1, 2, 5, 3]),
+    "descending": ([1, 1, 1, 1, 0, 0], [0, 4, 1, 2, 5, 3]),
+    "text, not in the order of text": (["dog"] * 4 + ["cat"] * 2, [0, 4, 1, 2, 5, 3]),
+    "three": (["b", "b", "c", "c", "a", "a"], [0, 2, 4, 1, 3, 5]),
+    "mixed already": ([1, 1, 0, 1, 0, 0], [0, 1, 2, 3, 4, 5]),
+    "a class in two runs": ([1, 1, 0, 0, 1, 1], [0, 1, 2, 3, 4, 5]),
+}
+
+
+@pytest.mark.parametrize("labels", ORDERS)
+def test_images_grouped_by_class_are_interleaved(tmp_path: Path, labels: str) -> None:
+    given, order = ORDERS[labels]
+    pandas.DataFrame({"image": [png(k) for k in range(6)], "label": given}).to_parquet(tmp_path / "train.parquet")
+    source = read_source(str(tmp_path / "train.parquet"))
+    assert source.train.images[:, 0].tolist() == order
+    assert source.class_names is not None
+    assert source.train.labels is not None
+    assert [source.class_names[k] for k in source.train.labels.tolist()] == [str(given[k]) for k in order]
+    assert ("interleaved" in source.description) == (order != list(range(6)))
+
+
+def test_a_readme_that_declares_the_splits_decides(tmp_path: Path) -> None:
+    for number, name in enumerate(["a.parquet", "b.parquet"]):
+        pandas.DataFrame({"image": [STRUCTS[number]] * 2, "label": [0, 1]}).to_parquet(tmp_path / name)
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: b.parquet\n"
+        "  - split: test\n    path: a.parquet\n---\n"
+    )
+    source = read_source(str(tmp_path))
+    assert numbers(source.train) == {1: 1}
+    assert source.test is not None
+    assert source.test.images[:, 0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["in a folder", "alone"])
+def test_a_table_larger_than_the_memory_limit_stays_on_the_disk(
+    tmp_path: Path, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    load = datasets.load_dataset
+
+    def watched(*given: Any, **named: Any) -> Any:
+        kept.append(named["keep_in_memory"])
+        return load(*given, **named)
+
+    monkeypatch.setattr(datasets, "load_dataset", watched)
+    pandas.DataFrame({"image": BYTES, "label": [0, 1, 0, 1]}).to_parquet(tmp_path / "train.parquet")
+    source = tmp_path / "train.parquet" if alone else tmp_path
+    size = (tmp_path / "train.parquet").stat().st_size
+    assert numbers(read_source(str(source), limit=size).train) == numbers(
+        read_source(str(source), limit=size - 1).train
+    )
+    assert kept == [True, False]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_table_that_names_files(tmp_path: Path, ending: str) -> None:
     make(tmp_path, CLASSES)
