@@ -111,16 +111,16 @@ def match(
 ) -> Tensor:
     """Return for each class of the data the index of the net's class, -1 for one that no image has and the net lacks.
 
-    By name; where one side has but the numbers 0..C-1 for names, and as many as the other, by position. `net_names` None: a net
-    of before names were kept, with `count` classes, by position if the counts agree. Raises `UserError`, with both lists, for
-    images of a class that the net does not know.
+    By name; where one side has but the numbers 0..C-1 for names, as many as the other, and they share none, by position.
+    `net_names` None: a net of before names were kept, with `count` classes, by position if the counts agree. Raises
+    `UserError`, with both lists, for images of a class that the net does not know.
     """
     known = plain_names(count) if net_names is None else tuple(net_names)
     equal = len(data_names) == count
     numbers = plain_names(count) in (known, tuple(data_names))
     index = {name: number for number, name in enumerate(known)}
     unknown = [name for name in data_names if name in occurring and name not in index]
-    if (net_names is None and equal) or (unknown and equal and numbers):
+    if (net_names is None and equal) or (unknown and equal and numbers and not index.keys() & set(data_names)):
         return torch.arange(count)
     if unknown:
         raise UserError(
