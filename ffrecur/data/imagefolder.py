@@ -128,8 +128,16 @@ def list_images(
         [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images"
     )
     if labelled:
-        for split, place in roots.items():
-            roots[split] = wrapper(listing.splits[split], place)
+        if "train" not in roots and not testing:
+            raise UserError(
+                f"data.source is {source!r}, which has the folders {', '.join(sorted(chosen.values()))}, but none for training, "
+                "which must be named train or training; data without it can test a net that is trained"
+            )
+        known: set[str] = set()
+        for split, place in sorted(roots.items(), key=lambda item: item[0] != "train"):
+            roots[split] = wrapper(listing.splits[split], place, known)
+            if split == "train":
+                known = {file.relative_to(roots[split]).parts[0] for file in listing.splits[split]}
         label(source, listing, roots, testing)
         found = {roots["train" if "train" in roots else split] / name for split in roots for name in listing.names}
         empty = [place for place in folders if place.parent in roots.values() and place not in found]
@@ -139,13 +147,20 @@ def list_images(
     return listing
 
 
-def wrapper(files: Sequence[Path], root: Path) -> Path:
-    """The folder below `root` that holds all sub-folders with images: `root`, or one that alone is in it, as archives unpack."""
+def wrapper(files: Sequence[Path], root: Path, classes: Collection[str] = ()) -> Path:
+    """The folder below `root` that holds all sub-folders with images: `root`, or one that alone is in it, as archives unpack, and
+    is not one of the `classes`.
+    """
     while True:
         inner = [file.relative_to(root).parts for file in files if file.is_relative_to(root)]
         deep = [parts for parts in inner if len(parts) > 1]
         names = {parts[0] for parts in deep}
-        if len(names) != 1 or min(map(len, deep)) < 3 or (exact_role(*names) is not None and root == Path()):
+        if (
+            len(names) != 1
+            or names & set(classes)
+            or min(map(len, deep)) < 3
+            or (exact_role(*names) is not None and root == Path())
+        ):
             return root
         root = root / names.pop()
 

@@ -123,6 +123,9 @@ LAYOUTS = {
         ["3 files are left out (no images), such as clip.mpeg"],
     ),
     "a text file among the images": ([*CLASSES, "cat/notes.txt"], LABELS, None, None, [": cat/notes.txt"]),
+    "a test split of one class with sub-folders": (
+        [*TRAIN, "test/cat/persian/3.png", "test/cat/siam/4.png"], LABELS, None, {3: 0, 4: 0}, ["2 images lie deeper"],
+    ),
     "classes with sub-folders": (
         ["cat/persian/0.png", "dog/1.png", "cat/2.png"], LABELS, None, None,
         ["1 image lies deeper, such as cat/persian/0.png, whose class is 'cat'"],
@@ -154,6 +157,10 @@ REFUSED = {
     ),
     "a class of the validation folder only": (
         [*TRAIN, "val/Cat/3.png"], ["validation split has the class 'Cat'", "training: cat, dog; validation: Cat"],
+    ),
+    "no training folder": (
+        ["val/cat/0.png", "test/dog/1.png"],
+        ["has the folders test, val, but none for training, which must be named train or training"],
     ),
     "one class": (["cat/0.png", "cat/1.png"], ["one class only, 'cat'"]),
     "two folders for one split": (
