@@ -11,7 +11,7 @@ from ffrecur.data.columns import LABEL_COLUMNS, read_splits
 from ffrecur.data.huggingface import BUILDERS, is_saved, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
-from ffrecur.data.metadata import is_metadata, read_rows, rows_by_file
+from ffrecur.data.metadata import Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, declares_splits, name_of, plainness, role_within
 from ffrecur.errors import UserError, check_setting
@@ -96,16 +96,22 @@ def load_named(
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
     """Read image files; where labels are wanted, from the metadata tables if these have any, else from the sub-folders."""
     kind = f"image folder {folder}"
-    rows = {}
-    if how.require_labels:
-        named = [table for table in tables if read_rows(source, folder, table) is not None]
-        rows = rows_by_file(source, folder, named)
+    named = [table for table in tables if how.require_labels and read_rows(source, folder, table) is not None]
+    rows = rows_by_file(source, folder, named)
     label = label_in(rows, how.label_column)
-    listing = list_images(source, folder, how.require_labels and label is None, how.testing, tables if rows else ())
+    try:
+        listing = list_images(source, folder, how.require_labels and label is None, how.testing, tables if rows else ())
+    except UserError as error:
+        unused = [table for table in tables if table not in named]
+        if not how.require_labels or not unused:
+            raise
+        columns = columns_of(source, folder, unused[0])
+        raise UserError(f"{error}; its {unused[0].as_posix()} {columns}, none of them file_name") from None
     assert listing is not None
     if label is not None:
         kind += f", labels from {', '.join(table.as_posix() for table in named)}"
-        return read_splits(source, kind, labelled(listing, folder, rows, label), how, folder, listing.notes)
+        labels = labels_by_file(source, rows, label)
+        return read_splits(source, kind, labelled(listing, folder, labels, label), how, folder, listing.notes)
     if rows:
         listing.notes.append(f"{named[0].as_posix()} has no column of labels: the sub-folders are the classes")
     own = Reading(None, None, *how[2:])  # the columns are ours
@@ -123,31 +129,30 @@ def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
-def labelled(
-    listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]], label: str
-) -> dict[str, datasets.Dataset]:
-    """The files of each split with the labels of the rows that name them; files that none names are left out."""
+def labelled(listing: Listing, folder: Path, labels: dict[Path, Any], column: str) -> dict[str, datasets.Dataset]:
+    """The files of each split in the order of their rows, with their labels; files that no row names are left out."""
     every = {file for files in listing.splits.values() for file in files}
-    listing.leave_out([file for file in rows if file not in every], "named in the metadata, but no images of a split")
+    listing.leave_out([file for file in labels if file not in every], "named in the metadata, but no images of a split")
     splits = {}
     for split, files in listing.splits.items():
-        named = [file for file in files if file in rows]
-        listing.leave_out([file for file in files if named and file not in rows], "in no row of the metadata")
+        inside = set(files)
+        named = [file for file in labels if file in inside]
+        listing.leave_out([file for file in files if named and file not in labels], "in no row of the metadata")
         columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named or files]}
         if named:  # else a split without labels
-            values = [rows[file].get(label) for file in named]
+            values = [labels[file] for file in named]
             mixed = len({type(value) for value in values} - {type(None)}) > 1
-            columns[label] = [None if value is None else str(value) for value in values] if mixed else values
+            columns[column] = [None if value is None else str(value) for value in values] if mixed else values
         splits[split] = datasets.Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
     return splits
 
 
-def label_in(rows: dict[Path, dict[str, Any]], chosen: str | None) -> str | None:
+def label_in(rows: dict[Path, list[Row]], chosen: str | None) -> str | None:
     """The column of labels of the rows: the one that is named, or one of `LABEL_COLUMNS`; None without.
 
     Raises `UserError` for one that is not there.
     """
-    columns = list({name: None for row in rows.values() for name in row})
+    columns = list({name: None for own in rows.values() for row in own for name in row})
     usual = [name for name in columns if name.casefold() in LABEL_COLUMNS]
     if chosen is None or not rows:
         return next(iter(usual), None)

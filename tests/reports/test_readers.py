@@ -72,6 +72,16 @@ BESIDE: dict[str, tuple[dict[str, Any], dict[int, int], list[str]]] = {
             json.dumps({"file_name": f, "label": name}) + "\n" for f, name in zip(CLASSES, ("b", 1, "b"), strict=True)
         )}, NAMED, [],
     ),
+    "a row twice": ({"metadata.csv": CSV + "cat/0.png,eel\n"}, NAMED, []),
+    "rows that differ in other columns": (
+        {"metadata.csv": "file_name,box,label\ncat/0.png,1,b\ncat/0.png,2,b\ndog/1.png,3,a\ncat/2.png,4,b\n"}, NAMED, [],
+    ),
+    "a line separator within text": (
+        {"metadata.jsonl": "".join(
+            json.dumps({"file_name": f, "caption": "one\u2028two\x85", "label": name}, ensure_ascii=False) + "\r\n"
+            for f, name in zip(CLASSES, ("eel", "ant", "eel"), strict=True)
+        )}, NAMED, [],
+    ),
     "rows of other files": (
         {"metadata.csv": CSV + "./cat/../notes.md,eel\n", "notes.md": "x"}, NAMED,
         ["1 file is left out (no images): notes.md",
@@ -119,6 +129,10 @@ BROKEN = {
         "file_name,label\ncat/9.png,a\n",
         "metadata.csv names the file cat/9.png, which is not there",
     ),
+    "two labels for one file": (
+        CSV + "cat/0.png,ant\n",
+        "whose metadata has two labels (column 'label') for cat/0.png: 'eel' and 'ant'",
+    ),
     "a line that is too short": (CSV + "cat/0.png\n", "metadata.csv cannot be read: line 5 has not as many values"),
     "a label that is missing": (CSV.replace("dog/1.png,ant", "dog/1.png,"), "has no label in column 'label'"),
     "not UTF-8": (CSV.encode() + b"\xff\n", "metadata.csv cannot be read: 'utf-8' codec"),
@@ -132,6 +146,40 @@ def test_metadata_that_is_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(UserError) as caught:
         read_source(str(tmp_path))
     assert piece in str(caught.value)
+
+
+UNUSABLE = {
+    "no file_name": (
+        "id,label\n0.png,a\n1.png,b\n",
+        "its metadata.csv has the columns 'id', 'label', none of them file_name",
+    ),
+    "semicolons": (
+        "file_name;label\n0.png;a\n1.png;b\n",
+        "its metadata.csv has the column 'file_name;label' (commas must separate the values), none of them file_name",
+    ),
+    "no rows": ("file_name,label\n", "its metadata.csv has no rows"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_metadata_that_names_no_files_is_named(tmp_path: Path, what: str) -> None:
+    content, piece = UNUSABLE[what]
+    write(make(tmp_path, ["0.png", "1.png"]) / "metadata.csv", content)
+    with pytest.raises(UserError) as caught:
+        read_source(str(tmp_path))
+    assert "its image 0.png lies directly in it" in str(caught.value)
+    assert piece in str(caught.value)
+
+
+def test_images_come_in_the_order_of_their_rows(tmp_path: Path) -> None:
+    make(tmp_path, [f"{k}.png" for k in range(5)])
+    rows = [(3, "a"), (0, "b"), (4, "a"), (1, "b"), (2, "a")]
+    write(tmp_path / "metadata.csv", "file_name,label\n" + "".join(f"{k}.png,{label}\n" for k, label in rows))
+    source = read_source(str(tmp_path))
+    assert source.train.images[:, 0].tolist() == [3, 0, 4, 1, 2]
+    assert source.train.labels is not None
+    assert source.train.labels.tolist() == [0, 1, 0, 1, 0]
+    assert source.files["train"] == ["3.png", "0.png", "4.png", "1.png", "2.png"]
 
 
 def test_metadata_with_splits_and_another_column(tmp_path: Path) -> None:
@@ -381,6 +429,20 @@ def test_splits_that_declare_their_classes_in_another_order(tmp_path: Path) -> N
         read_source(str(tmp_path / "other"))
 
 
+def test_whole_numbers_are_indexes_into_declared_classes(tmp_path: Path) -> None:
+    names = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat"])})
+    plain = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    train = datasets.Dataset.from_dict({"image": STRUCTS, "label": [0, 1, 0, 1]}, features=names)
+    for name, labels in (("set", [1, 0, 1, 1]), ("other", [1, 0, 1, 2])):
+        test = datasets.Dataset.from_dict({"image": STRUCTS, "label": labels}, features=plain)
+        datasets.DatasetDict({"train": train, "test": test}).save_to_disk(str(tmp_path / name))
+    source = read_source(str(tmp_path / "set"))
+    assert source.class_names == ("dog", "cat")
+    assert numbers(source.test) == {0: 1, 1: 0, 2: 1, 3: 1}
+    with pytest.raises(UserError, match=r"test split has the label 2, but labels must lie in 0\.\.1"):
+        read_source(str(tmp_path / "other"))
+
+
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 GREY = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)  # 4 images of 2x3
@@ -406,6 +468,12 @@ ARRAYS: dict[str, tuple[Arrays, np.ndarray, tuple[int, ...]]] = {
     "int64": ({"images": GREY.astype(np.int64), "labels": FOUR}, GREY, (2, 3)),
     "big-endian": ({"images": GREY.astype(">i4"), "labels": FOUR}, GREY, (2, 3)),
     "true and false": ({"images": BINARY.astype(bool), "labels": FOUR}, BINARY * 255, (2, 3)),
+    "whole numbers 0 and 1": ({"images": BINARY.astype(np.int64), "labels": FOUR}, BINARY * 255, (2, 3)),
+    "bytes 0 and 1": ({"images": BINARY, "labels": FOUR}, BINARY * 255, (2, 3)),
+    "int8, 0 and 1": ({"images": BINARY.astype(np.int8), "labels": FOUR}, BINARY * 255, (2, 3)),
+    "0 and 1 in the test split only": (
+        {"train_images": GREY, "train_labels": FOUR, "test_images": BINARY, "test_labels": FOUR}, GREY, (2, 3),
+    ),
     "Fortran's order": ({"images": np.asfortranarray(GREY), "labels": FOUR}, GREY, (2, 3)),
     "labels of text": ({"images": GREY, "labels": np.array(["b", "c", "b", "c"])}, GREY, (2, 3)),
     "one image less in the validation split": (
@@ -504,6 +572,23 @@ def test_a_folder_of_npy_files_and_one_with_an_archive(tmp_path: Path) -> None:
     (tmp_path / "train_images.npy").unlink()
     (tmp_path / "train_labels.npy").unlink()
     assert numbers(read_source(str(tmp_path)).train) == {0: 0, 6: 1, 12: 0, 18: 1}
+
+
+def test_black_and_white_of_0_and_1_is_told(tmp_path: Path) -> None:
+    for kind, told in ((np.uint8, True), (np.int32, True), (bool, False), (float, False)):
+        np.savez(tmp_path / "set.npz", images=BINARY.astype(kind), labels=FOUR)
+        notes = read_source(str(tmp_path / "set.npz")).notes
+        assert any("0 is read as black and 1 as white (255)" in note for note in notes) == told
+
+
+def test_kmnist_has_an_archive_for_each_array(tmp_path: Path) -> None:
+    for split, images in (("train", GREY), ("test", GREY + 100)):
+        np.savez(tmp_path / f"kmnist-{split}-imgs.npz", images)
+        np.savez(tmp_path / f"kmnist-{split}-labels.npz", FOUR)
+    (tmp_path / "kmnist_classmap.csv").write_text("index,char\n0,o\n")
+    source = read_source(str(tmp_path))
+    assert numbers(source.train) == {0: 0, 6: 1, 12: 0, 18: 1}
+    assert numbers(source.test) == {100: 0, 106: 1, 112: 0, 118: 1}
 
 
 def test_channels_first_are_told(tmp_path: Path) -> None:
