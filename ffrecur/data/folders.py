@@ -11,7 +11,7 @@ from ffrecur.data.columns import LABEL_COLUMNS, read_splits
 from ffrecur.data.huggingface import BUILDERS, is_saved, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
-from ffrecur.data.metadata import Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
+from ffrecur.data.metadata import FILE, Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, declares_splits, name_of, plainness, role_within
 from ffrecur.errors import UserError, check_setting
@@ -100,7 +100,9 @@ def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> I
     rows = rows_by_file(source, folder, named)
     label = label_in(rows, how.label_column)
     try:
-        listing = list_images(source, folder, how.require_labels and label is None, how.testing, tables if rows else ())
+        listing = list_images(
+            source, folder, how.require_labels and label is None, how.testing, tables if rows else (), how.known
+        )
     except UserError as error:
         unused = [table for table in tables if table not in named]
         if not how.require_labels or not unused:
@@ -117,6 +119,23 @@ def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> I
     own = Reading(None, None, *how[2:])  # the columns are ours
     splits = {split: table_of(folder, listing, split) for split in listing.splits}
     return read_splits(source, kind, splits, own, folder, listing.notes)
+
+
+def read_file_names(source: str, table: Path, how: Reading) -> ImageSource | None:
+    """Read the images that a single table names, with the labels that it would give as a metadata file; None for one without a
+    column `file_name`, or of labels, or where another column has the images.
+    """
+    if not how.require_labels or (how.image_column or FILE).casefold() != FILE:
+        return None
+    if read_rows(source, table.parent, Path(table.name)) is None:
+        return None
+    rows = rows_by_file(source, table.parent, [Path(table.name)])
+    label = label_in(rows, how.label_column)
+    if label is None:
+        return None
+    splits = labelled(Listing({"train": list(rows)}), table.parent, labels_by_file(source, rows, label), label)
+    own = Reading(IMAGE, label, *how[2:])
+    return read_splits(source, f"file {table.name}, which names images", splits, own, table.parent)
 
 
 def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
@@ -177,6 +196,6 @@ def holds_images(table: Path) -> bool:
 def labels_or_none(source: str, folder: Path, how: Reading) -> Listing | None:
     """The image files with their classes, None where they have none."""
     try:
-        return list_images(source, folder, True, how.testing)
+        return list_images(source, folder, True, how.testing, known=how.known)
     except UserError:
         return None

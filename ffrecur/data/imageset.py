@@ -53,6 +53,7 @@ class Reading(NamedTuple):
     require_labels: bool = True
     limit: float = float("inf")  # bytes of the images of a split that may be in memory
     testing: bool = False  # to test a net that was trained on another source: one class is enough
+    known: Sequence[str] = ()  # classes that the net knows
 
 
 PLAIN = Reading()

@@ -11,8 +11,8 @@ from ffrecur.errors import UserError
 # Of several for a split the first is taken. `eval` tests, as it does for the library `datasets`.
 WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "validate", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation", "heldout", "holdout"), "test"),
 }
 RANK = list(WORDS)
 FILLERS = {"set", "data", "dataset", "images", "seg", "split"}  # words beside that of the split that mean nothing

@@ -267,6 +267,15 @@ def test_the_cause_of_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> Non
     assert "An error occurred" not in str(caught.value)
 
 
+def test_labels_are_the_same_in_a_table_and_in_metadata(tmp_path: Path) -> None:
+    make(tmp_path, CLASSES)
+    rows = "file_name,label\ncat/0.png,01\ndog/1.png,NA\ncat/2.png,01\n"
+    for name in ("mine.csv", "metadata.csv"):
+        write(tmp_path / name, rows)
+        source = read_source(str(tmp_path / "mine.csv" if name == "mine.csv" else tmp_path))
+        assert (source.class_names, numbers(source.train)) == (("01", "NA"), {0: 0, 1: 1, 2: 0})
+
+
 # names of tables; the numbers of the images of the training, validation and test split; what the note says
 TABLES: dict[str, tuple[list[str], list[list[int] | None], str]] = {
     "Train and Test": (["Train.parquet", "Test.parquet"], [[0], None, [1]], ""),
