@@ -10,7 +10,7 @@ import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
-from ffrecur.data.classes import listed, match, plain_names
+from ffrecur.data.classes import composed, listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.sources import read_source
@@ -189,7 +189,7 @@ class ImageDataModule(LightningDataModule):
         occurring = {self.class_names[label] for part in sets.values() for label in part.labels.unique().tolist()}
         index_C = match(self.source, self.class_names, occurring, names, count)
         same = torch.equal(index_C, torch.arange(count))
-        if same and names is not None and tuple(names) != self.class_names:
+        if same and names is not None and tuple(map(composed, names)) != tuple(map(composed, self.class_names)):
             pairs = listed([f"{own} is {of_net}" for own, of_net in zip(self.class_names, names, strict=True)])
             rank_zero_info(f"warning: the classes of data.source are matched with the net's by position: {pairs}")
         if not same:

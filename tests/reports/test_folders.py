@@ -133,6 +133,9 @@ LAYOUTS = {
     "an empty class folder": ([*CLASSES, "eel/"], LABELS, None, None, ["the folder eel has no images, and so makes no class"]),
     "a class with one image": (["cat/0.png", "cat/1.png", "dog/2.png"], {0: 0, 1: 0, 2: 1}, None, None, []),
     "a class that is called train": (["car/0.png", "train/1.png", "bus/2.png"], {0: 1, 1: 2, 2: 0}, None, None, []),
+    "accents composed in one split and apart in another": (
+        ["train/\u00fc/0.png", "train/a/1.png", "test/u\u0308/2.png"], {0: 1, 1: 0}, None, {2: 1}, [],
+    ),
     "hidden files and folders": ([*CLASSES, ".git/x.png", "cat/.x.png", ".thumbnails/dog/y.png"], LABELS, None, None, []),
     "numbers as classes, in the order of text": (["2/0.png", "10/1.png", "1/2.png"], {0: 2, 1: 1, 2: 0}, None, None, []),
 }  # fmt: skip
