@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from threading import Thread
 
@@ -65,7 +66,7 @@ def load_tables(source: str, what: str, builder: str, paths: dict[str, list[Path
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else the name of the builder is sent over the network
         small = sum(path.stat().st_size for files in paths.values() for path in files) <= limit
         with tempfile.TemporaryDirectory() as cache:
-            names = {split: [str(path) for path in files] for split, files in paths.items()}
+            names = {split: [escape(str(path)) for path in files] for split, files in paths.items()}
             return as_splits(datasets.load_dataset(builder, data_files=names, cache_dir=cache, keep_in_memory=small))
     except Exception as error:  # as above
         raise UserError(
