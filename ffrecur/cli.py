@@ -17,9 +17,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ffrecur.checkpoint import NET_KEY, read_checkpoint
+from ffrecur.checkpoint import NET_KEY, read_checkpoint, stored_names
 from ffrecur.command import DISK_ERRORS, closed_pipe, not_written, output_closed
-from ffrecur.data import CorpusDataModule
+from ffrecur.data import CorpusDataModule, ImageDataModule
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
 from ffrecur.files import with_home
 from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
@@ -248,6 +248,8 @@ class CommandLine(LightningCLI):
             raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
         if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
             self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
+        if self.stored_net is not None and isinstance(self.datamodule, ImageDataModule):
+            self.datamodule.net_classes = stored_names(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             check_setting(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
-from ffrecur.data.splits import WORDS
+from ffrecur.data.splits import WORDS, words_of
 from ffrecur.errors import UserError
 
 CONTENTS = {
@@ -27,7 +26,7 @@ def find_arrays(source: str, names: Mapping[str, Open]) -> dict[tuple[str, str],
     """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels."""
     found: dict[tuple[str, str], tuple[str, Open]] = {}
     for name, opened in names.items():
-        words = re.findall("[a-z]+", name.lower())
+        words = words_of(name)
         contents = {CONTENTS[word] for word in words if word in CONTENTS}
         splits = {WORDS[word] for word in words if word in WORDS}
         if len(contents) != 1 or len(splits) > 1:
@@ -43,7 +42,8 @@ def find_arrays(source: str, names: Mapping[str, Open]) -> dict[tuple[str, str],
 
 
 def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | None:
-    """Read an `.npz` file, or a folder with `.npy` files or one `.npz` file; None for a folder that holds neither.
+    """Read an `.npz` file, or a folder with `.npy` files, one `.npz` file or several of one array each; None for a
+    folder that holds neither.
 
     Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), or with the channels first where only that can be meant; bytes, or
     numbers from 0 to 1, or whole numbers from 0 to 255. Labels are (N,) or (N, 1), whole numbers or text. Nothing in the files
@@ -53,6 +53,10 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
     if path.is_dir():
         archives = sorted(path.glob("*.npz"))
         names: dict[str, Open] = {file.stem: opener(file) for file in sorted(path.glob("*.npy"))}
+        if len(archives) > 1 and not names:
+            held = {archive.stem: members(source, archive) for archive in archives}
+            if all(len(arrays) == 1 for arrays in held.values()):  # KMNIST: each array in a file of its own
+                names, archives = {stem: next(iter(arrays.values())) for stem, arrays in held.items()}, []
         if (names and archives) or len(archives) > 1:
             raise UserError(
                 f"data.source is {source!r}, which holds several sets of arrays, {archives[0].name} among them; give one file"
@@ -62,12 +66,7 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
         if not names:
             return None
     else:
-        with told(source, path.name), zipfile.ZipFile(path) as archive:
-            names = {
-                member.removesuffix(".npy"): member_opener(path, member)
-                for member in archive.namelist()
-                if member.endswith(".npy")
-            }
+        names = members(source, path)
     found = find_arrays(source, names)
     splits = [split for split in SPLIT_WORDS if (split, "images") in found]
     if not splits or ("train" not in splits and how.require_labels and not how.testing):
@@ -91,10 +90,19 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
         sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes))
         raise UserError(f"data.source is {source!r}, whose images differ in size between the splits: {sizes}")
     notes = [f"{array.name} has its channels first, and is read so" for array in arrays.values() if array.turned]
+    if scale == 255 and all(array.dtype.kind in "ui" for array in arrays.values()):
+        notes.append("the values are 0 and 1 only: 0 is read as black and 1 as white (255)")
     rows: dict[str, Any] = {split: as_images(array.pixels(scale, how.limit)) for split, array in arrays.items()}
     if "train" not in rows:
         rows, labels = {"train": rows[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
     return build_source(source, kind, rows, shapes.pop(), labels, notes=notes, testing=how.testing)
+
+
+def members(source: str, archive: Path) -> dict[str, Open]:
+    """The arrays of an `.npz` file by name."""
+    with told(source, archive.name), zipfile.ZipFile(archive) as unpacked:
+        found = [member for member in unpacked.namelist() if member.endswith(".npy")]
+    return {member.removesuffix(".npy"): member_opener(archive, member) for member in found}
 
 
 class Images:
@@ -145,7 +153,9 @@ class Images:
 
     def pixels(self, scale: int, limit: float) -> np.ndarray:
         """The images times `scale` as bytes, on the disk if they take more than `limit` bytes."""
-        parts = (np.ascontiguousarray(np.rint(part * scale) if scale > 1 else part, np.uint8) for part in self.parts())
+        parts = (
+            np.ascontiguousarray(np.rint(part * float(scale)) if scale > 1 else part, np.uint8) for part in self.parts()
+        )
         shape = (self.full[0], *self.shape)
         if int(np.prod(shape, dtype=object)) > limit:
             return write_array(parts, (-1, *shape[1:]))
@@ -155,10 +165,10 @@ class Images:
 def common_scale(source: str, arrays: list[Images]) -> int:
     """The factor from the values of all arrays to bytes: 1 for bytes and whole numbers from 0 to 255, 255 for those from 0 to 1.
 
-    Raises `UserError` for values that are neither.
+    Whole numbers of which none is above 1 are black and white. Raises `UserError` for values that are neither.
     """
     if all(array.dtype == np.uint8 for array in arrays):
-        return 1
+        return 1 if any(part.max() > 1 for array in arrays for part in array.parts()) else 255
     low, high, whole = np.inf, -np.inf, True
     for array in arrays:
         for part in array.parts():
@@ -166,9 +176,7 @@ def common_scale(source: str, arrays: list[Images]) -> int:
             whole = whole and bool((np.floor(part) == part).all()) if part.dtype.kind == "f" else whole
             if not np.isfinite([low, high]).all():
                 array.refuse("values that are not finite", "numbers")
-    floats = any(array.dtype.kind == "f" for array in arrays)
-    flags = all(array.dtype.kind == "b" for array in arrays)
-    if low >= 0 and high <= 1 and (floats or flags):
+    if low >= 0 and high <= 1:
         return 255
     if low < 0 or high > 255 or not whole:
         arrays[0].refuse(

@@ -4,6 +4,7 @@ those of another.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,11 +34,13 @@ def number_labels(
     if names is not None:
         for split, array in arrays.items():
             check_range(source, split, array, len(names))
-        return tuple(names), {split: torch.from_numpy(array.astype(np.int64)) for split, array in arrays.items()}
+        return tuple(map(composed, names)), {
+            split: torch.from_numpy(array.astype(np.int64)) for split, array in arrays.items()
+        }
     distinct, inverse = {}, {}
     for split, array in arrays.items():
         values, inverse[split] = np.unique(array, return_inverse=True)
-        distinct[split] = [str(value) for value in values.tolist()]
+        distinct[split] = [composed(str(value)) for value in values.tolist()]
     of = distinct if of_all_splits else {"train": distinct["train"]}
     found = in_order({name for names in of.values() for name in names})
     for split, own in distinct.items():
@@ -45,6 +48,15 @@ def number_labels(
     index = {name: number for number, name in enumerate(found)}
     numbers = {split: np.array([index[name] for name in own], np.int64) for split, own in distinct.items()}
     return found, {split: torch.from_numpy(numbers[split][inverse[split]]) for split in arrays}
+
+
+def composed(name: str) -> str:
+    """A name with its accents composed (Unicode's form NFC): macOS writes the names of files with them apart.
+
+    >>> composed("e\u0301") == "\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def plain_labels(source: str, split: str, values: Any) -> np.ndarray:
@@ -111,16 +123,17 @@ def match(
 ) -> Tensor:
     """Return for each class of the data the index of the net's class, -1 for one that no image has and the net lacks.
 
-    By name; where one side has but the numbers 0..C-1 for names, and as many as the other, by position. `net_names` None: a net
-    of before names were kept, with `count` classes, by position if the counts agree. Raises `UserError`, with both lists, for
-    images of a class that the net does not know.
+    By name; where one side has but the numbers 0..C-1 for names, as many as the other, and they share none, by position.
+    `net_names` None: a net of before names were kept, with `count` classes, by position if the counts agree. Raises
+    `UserError`, with both lists, for images of a class that the net does not know.
     """
-    known = plain_names(count) if net_names is None else tuple(net_names)
+    known = plain_names(count) if net_names is None else tuple(map(composed, net_names))
+    data_names, occurring = list(map(composed, data_names)), set(map(composed, occurring))
     equal = len(data_names) == count
     numbers = plain_names(count) in (known, tuple(data_names))
     index = {name: number for number, name in enumerate(known)}
     unknown = [name for name in data_names if name in occurring and name not in index]
-    if (net_names is None and equal) or (unknown and equal and numbers):
+    if (net_names is None and equal) or (unknown and equal and numbers and not index.keys() & set(data_names)):
         return torch.arange(count)
     if unknown:
         raise UserError(

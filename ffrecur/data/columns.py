@@ -171,7 +171,8 @@ def labels_of(
 ) -> tuple[Sequence[str] | None, dict[str, Sequence[Any]]]:
     """The names that are declared for the classes, if they are, and the labels of the splits that have them.
 
-    A split that declares other names than the training split is matched by name.
+    A split that declares other names than the training split is matched by name; whole numbers of one that declares none are
+    indexes into those of the training split.
     """
     found = {name: read_labels(source, name, split, column) for name, split in splits.items()}
     labels = {name: values for name, values in found.items() if values is not None}
@@ -183,6 +184,9 @@ def labels_of(
         if own is not None:
             check_range(source, name, np.asarray(labels[name]), len(own))
             labels[name] = [own[value] for value in labels[name]]
+        elif names is not None and all(isinstance(value, int) for value in labels[name]):  # indexes without their names
+            check_range(source, name, np.asarray(labels[name]), len(names))
+            labels[name] = [names[value] for value in labels[name]]
     if names is not None and not testing:
         for name, values in labels.items():
             check_known(source, name, sorted({str(value) for value in values}), names)

@@ -8,11 +8,12 @@ from typing import Any
 import datasets
 
 from ffrecur.data.columns import LABEL_COLUMNS, read_splits
-from ffrecur.data.huggingface import BUILDERS, is_saved, load_folder
+from ffrecur.data.huggingface import BUILDERS, is_saved, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
-from ffrecur.data.metadata import is_metadata, read_rows, rows_by_file
+from ffrecur.data.metadata import FILE, Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
+from ffrecur.data.splits import choose_splits, declares_splits, name_of, plainness, role_within
 from ffrecur.errors import UserError, check_setting
 
 IMAGE, LABEL = "image", "label"
@@ -30,7 +31,8 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
     images = [file for file in files if file.suffix.lower() in extensions()]
     tables = [file for file in files if file.suffix.lower() in BUILDERS]
     if not images:
-        return read_splits(source, *load_tables(source, folder, how, files, tables), how, folder)
+        kind, splits, notes = load_tables(source, folder, how, files, tables)
+        return read_splits(source, kind, splits, how, folder, notes)
     if any(holds_images(folder / table) for table in tables):
         listing = labels_or_none(source, folder, how) if how.require_labels else None
         if listing is not None and len(listing.names) > 1:
@@ -38,17 +40,25 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
                 f"data.source is {source!r}, which holds images both in files, such as {images[0].as_posix()}, and in tables, "
                 f"such as {tables[0].as_posix()}; give a folder with one of them"
             )
-        notes = [f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}"]
-        return read_splits(source, *load_folder(source, folder, how.limit), how, folder, notes)
+        kind, splits, notes = load_tables(source, folder, how, files, tables)
+        notes.append(f"{len(images):,} image files beside the tables are left out, such as {images[0].as_posix()}")
+        return read_splits(source, kind, splits, how, folder, notes)
     return read_files(source, folder, [table for table in tables if is_metadata(table)], how)
 
 
 def load_tables(
     source: str, folder: Path, how: Reading, files: list[Path], tables: list[Path]
-) -> tuple[str, dict[str, datasets.Dataset]]:
-    """What `datasets` makes of a folder without image files, which may know more kinds of tables and archives than we do."""
+) -> tuple[str, dict[str, datasets.Dataset], list[str]]:
+    """The splits of a folder of tables without image files, and notes on what is left out.
+
+    The names of files and folders tell the split (`splits.choose_splits`); without any, all tables train. A folder that declares
+    its splits, and one with archives, is left to `datasets`, which may know more kinds than we do.
+    """
+    archives = any(file.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst") for file in files)
+    if tables and not archives and not declares_splits(folder):
+        return load_named(source, folder, how, tables)
     try:
-        return load_folder(source, folder, how.limit)
+        return *load_folder(source, folder, how.limit), []
     except UserError as error:
         if tables:
             raise
@@ -59,24 +69,73 @@ def load_tables(
         ) from error
 
 
+def load_named(
+    source: str, folder: Path, how: Reading, tables: list[Path]
+) -> tuple[str, dict[str, datasets.Dataset], list[str]]:
+    """The tables by the splits that their names tell; those of the kind that most of them have."""
+    named: dict[str, list[Path]] = {}
+    first: dict[Any, str] = {}  # of names that tell the same equally well, as those of parts do, so that they are one
+    for table in tables:
+        name = name_of(table)
+        name = first.setdefault((role_within(name), plainness(name)) if role_within(name) else name, name)
+        named.setdefault(name, []).append(table)
+    chosen, _ = choose_splits(source, named, within=True)
+    splits = {role: named[name] for role, name in chosen.items()} or {"train": tables}
+    kinds = [BUILDERS[table.suffix.lower()] for files in splits.values() for table in files]
+    builder = max(dict.fromkeys(BUILDERS.values()), key=kinds.count)
+    splits = {role: [t for t in files if BUILDERS[t.suffix.lower()] == builder] for role, files in splits.items()}
+    splits = {role: files for role, files in splits.items() if files}
+    listing = Listing(splits)
+    used = {table for files in splits.values() for table in files}
+    listing.leave_out(
+        [table for table in tables if table not in used], f"beside the tables of the splits, which are {builder}"
+    )
+    return *load_files(source, folder, builder, splits, how.limit), listing.notes
+
+
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
     """Read image files; where labels are wanted, from the metadata tables if these have any, else from the sub-folders."""
     kind = f"image folder {folder}"
-    rows = {}
-    if how.require_labels:
-        named = [table for table in tables if read_rows(source, folder, table) is not None]
-        rows = rows_by_file(source, folder, named)
+    named = [table for table in tables if how.require_labels and read_rows(source, folder, table) is not None]
+    rows = rows_by_file(source, folder, named)
     label = label_in(rows, how.label_column)
-    listing = list_images(source, folder, how.require_labels and label is None, how.testing, tables if rows else ())
+    try:
+        listing = list_images(
+            source, folder, how.require_labels and label is None, how.testing, tables if rows else (), how.known
+        )
+    except UserError as error:
+        unused = [table for table in tables if table not in named]
+        if not how.require_labels or not unused:
+            raise
+        columns = columns_of(source, folder, unused[0])
+        raise UserError(f"{error}; its {unused[0].as_posix()} {columns}, none of them file_name") from None
     assert listing is not None
     if label is not None:
         kind += f", labels from {', '.join(table.as_posix() for table in named)}"
-        return read_splits(source, kind, labelled(listing, folder, rows, label), how, folder, listing.notes)
+        labels = labels_by_file(source, rows, label)
+        return read_splits(source, kind, labelled(listing, folder, labels, label), how, folder, listing.notes)
     if rows:
         listing.notes.append(f"{named[0].as_posix()} has no column of labels: the sub-folders are the classes")
     own = Reading(None, None, *how[2:])  # the columns are ours
     splits = {split: table_of(folder, listing, split) for split in listing.splits}
     return read_splits(source, kind, splits, own, folder, listing.notes)
+
+
+def read_file_names(source: str, table: Path, how: Reading) -> ImageSource | None:
+    """Read the images that a single table names, with the labels that it would give as a metadata file; None for one without a
+    column `file_name`, or of labels, or where another column has the images.
+    """
+    if not how.require_labels or (how.image_column or FILE).casefold() != FILE:
+        return None
+    if read_rows(source, table.parent, Path(table.name)) is None:
+        return None
+    rows = rows_by_file(source, table.parent, [Path(table.name)])
+    label = label_in(rows, how.label_column)
+    if label is None:
+        return None
+    splits = labelled(Listing({"train": list(rows)}), table.parent, labels_by_file(source, rows, label), label)
+    own = Reading(IMAGE, label, *how[2:])
+    return read_splits(source, f"file {table.name}, which names images", splits, own, table.parent)
 
 
 def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
@@ -89,31 +148,30 @@ def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
-def labelled(
-    listing: Listing, folder: Path, rows: dict[Path, dict[str, Any]], label: str
-) -> dict[str, datasets.Dataset]:
-    """The files of each split with the labels of the rows that name them; files that none names are left out."""
+def labelled(listing: Listing, folder: Path, labels: dict[Path, Any], column: str) -> dict[str, datasets.Dataset]:
+    """The files of each split in the order of their rows, with their labels; files that no row names are left out."""
     every = {file for files in listing.splits.values() for file in files}
-    listing.leave_out([file for file in rows if file not in every], "named in the metadata, but no images of a split")
+    listing.leave_out([file for file in labels if file not in every], "named in the metadata, but no images of a split")
     splits = {}
     for split, files in listing.splits.items():
-        named = [file for file in files if file in rows]
-        listing.leave_out([file for file in files if named and file not in rows], "in no row of the metadata")
+        inside = set(files)
+        named = [file for file in labels if file in inside]
+        listing.leave_out([file for file in files if named and file not in labels], "in no row of the metadata")
         columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named or files]}
         if named:  # else a split without labels
-            values = [rows[file].get(label) for file in named]
+            values = [labels[file] for file in named]
             mixed = len({type(value) for value in values} - {type(None)}) > 1
-            columns[label] = [None if value is None else str(value) for value in values] if mixed else values
+            columns[column] = [None if value is None else str(value) for value in values] if mixed else values
         splits[split] = datasets.Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
     return splits
 
 
-def label_in(rows: dict[Path, dict[str, Any]], chosen: str | None) -> str | None:
-    """The column of labels of the rows: the one that is named, or or one of `LABEL_COLUMNS`; None without.
+def label_in(rows: dict[Path, list[Row]], chosen: str | None) -> str | None:
+    """The column of labels of the rows: the one that is named, or one of `LABEL_COLUMNS`; None without.
 
     Raises `UserError` for one that is not there.
     """
-    columns = list({name: None for row in rows.values() for name in row})
+    columns = list({name: None for own in rows.values() for row in own for name in row})
     usual = [name for name in columns if name.casefold() in LABEL_COLUMNS]
     if chosen is None or not rows:
         return next(iter(usual), None)
@@ -138,6 +196,6 @@ def holds_images(table: Path) -> bool:
 def labels_or_none(source: str, folder: Path, how: Reading) -> Listing | None:
     """The image files with their classes, None where they have none."""
     try:
-        return list_images(source, folder, True, how.testing)
+        return list_images(source, folder, True, how.testing, known=how.known)
     except UserError:
         return None

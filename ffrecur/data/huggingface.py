@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from threading import Thread
 
@@ -44,18 +45,35 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def load_file(source: str, file: Path) -> tuple[str, Splits]:
+def load_files(
+    source: str, folder: Path, builder: str, splits: dict[str, list[Path]], limit: float = math.inf
+) -> tuple[str, Splits]:
+    """The same for tables in a folder (paths relative to it), by split."""
+    paths = {split: [folder.resolve() / file for file in files] for split, files in splits.items()}
+    return f"folder {folder.resolve()} read by datasets", load_tables(source, "folder", builder, paths, limit)
+
+
+def load_file(source: str, file: Path, limit: float = math.inf) -> tuple[str, Splits]:
     """The same for a single file with a table; `BUILDERS` has the kinds by the ending of the name."""
+    splits = load_tables(source, "file", BUILDERS[file.suffix.lower()], {"train": [file]}, limit)
+    return f"file {file.name} read by datasets", splits
+
+
+def load_tables(source: str, what: str, builder: str, paths: dict[str, list[Path]], limit: float) -> Splits:
+    """Tables that `builder` reads; they stay on the disk if they take more than `limit` bytes."""
+    counted = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
     try:
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else the name of the builder is sent over the network
+        small = sum(path.stat().st_size for files in paths.values() for path in files) <= limit
         with tempfile.TemporaryDirectory() as cache:
-            splits = datasets.load_dataset(
-                BUILDERS[file.suffix.lower()], data_files=str(file), cache_dir=cache, keep_in_memory=True
-            )
-        return f"file {file.name} read by datasets", as_splits(splits)
+            names = {split: [escape(str(path)) for path in files] for split, files in paths.items()}
+            return as_splits(datasets.load_dataset(builder, data_files=names, cache_dir=cache, keep_in_memory=small))
     except Exception as error:  # as above
         raise UserError(
-            f"data.source is {source!r}, a file that cannot be read as a data set: {first_line(error)}"
+            f"data.source is {source!r}, a {what} that cannot be read as a data set: {first_line(error)}"
         ) from error
+    finally:
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counted
 
 
 def load_hub(source: str) -> tuple[str, Splits]:

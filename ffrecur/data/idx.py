@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ffrecur.data.imagefolder import UNPACKED, has_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading, build_source
 from ffrecur.data.mapped import as_images, write_array
 from ffrecur.data.splits import WORDS
@@ -31,21 +32,22 @@ NAME = re.compile(
 
 
 def find_idx_files(source: str, folder: Path) -> dict[tuple[str, str], Path]:
-    """The IDX files of `folder`, or else below it, by split (`train`, `validation`, `test`) and content (`images`, `labels`).
+    """The IDX files of `folder`, or else, if it holds no images, below it, by split (`train`, `validation`, `test`) and content
+    (`images`, `labels`).
 
     Names are `*train-images-idx3-ubyte`, `*t10k-labels-idx1-ubyte`, `*test-...`, in any letter case, with `.idx3-ubyte`, `.idx3`,
-    `.idx` or `.ubyte` at the end, and with or without `.gz`. Below it: torchvision's `MNIST/raw`, or what archives unpack to.
-    A plain file is taken before a gzipped one; of files with the same bytes any. Raises `UserError` where two others claim the
-    same place.
+    `.idx` or `.ubyte` at the end, and with or without `.gz`. Below it: torchvision's `MNIST/raw`, or what archives unpack to;
+    hidden folders are not entered. A plain file is taken before a gzipped one; of files with the same bytes any. Raises
+    `UserError` where two others claim the same place.
     """
-    found = [
-        Path(place, name)
-        for place, _, names in os.walk(folder, followlinks=False)
-        for name in names
-        if NAME.fullmatch(name) and not name.startswith(".") and "__MACOSX" not in place
-    ]
-    within = [path for path in found if path.parent == folder]
-    return by_place(source, folder, within) or by_place(source, folder, found)
+    found = []
+    for place, inner, names in os.walk(folder, followlinks=False):
+        inner[:] = [name for name in inner if not name.startswith(".") and name not in UNPACKED]
+        found += [Path(place, name) for name in names if NAME.fullmatch(name) and not name.startswith(".")]
+    own = by_place(source, folder, [path for path in found if path.parent == folder])
+    if own or not found or has_images(source, folder):
+        return own
+    return by_place(source, folder, found)
 
 
 def by_place(source: str, folder: Path, paths: Iterable[Path]) -> dict[tuple[str, str], Path]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ffrecur.data.classes import check_known
+from ffrecur.data.classes import check_known, composed
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, exact_role, role_within
 from ffrecur.errors import UserError
@@ -50,17 +50,18 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
     Hidden ones, and what archives and file managers leave, are left out. Raises `UserError` for a folder that cannot be read
     and for an image that is a link to nothing.
     """
-    files, folders, visited = [], [], set()
+    files, folders = [], []
+    above: dict[str, set[str]] = {}  # of each folder the real paths of it and those that it was reached through
 
     def refuse(error: OSError) -> None:
         raise UserError(f"data.source is {source!r}, whose folder {error.filename} cannot be read: {error.strerror}")
 
     for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in visited:  # a link to a folder above
+        real, through = os.path.realpath(place), above.get(str(Path(place).parent), set())
+        if real in through:  # a link to a folder above: a circle
             inner.clear()
             continue
-        visited.add(real)
+        above[str(Path(place))] = through | {real}
         inner[:] = [name for name in inner if not name.startswith(".") and name not in UNPACKED]
         here = Path(place).relative_to(folder)
         folders += [here / name for name in inner]
@@ -90,16 +91,21 @@ def is_unicode(file: Path) -> bool:
 
 
 def list_images(
-    source: str, folder: Path, labelled: bool, testing: bool = False, taken: Collection[Path] = ()
+    source: str,
+    folder: Path,
+    labelled: bool,
+    testing: bool = False,
+    taken: Collection[Path] = (),
+    known: Collection[str] = (),
 ) -> Listing | None:
     """The image files below `folder` and, if they are to be `labelled`, the class of each; None where it holds no image files.
 
-    A folder that holds nothing but another is entered. Sub-folders named train, test, validation and the like (`splits.WORDS`,
-    in any letter case) are the splits, unless only a class can be meant: images lie directly in `train`, beside folders of
-    other names. Without splits all images are the split `train`. The sub-folders of a split are the classes, whatever lies
-    deeper in them; those of the training split (for `testing` of all) are the classes of the whole, in the order of text.
-    Images beside the sub-folders are left out where labels are wanted; a validation or test split without sub-folders has no
-    labels. Nothing is decoded yet. Notes tell what is left out, but for the files `taken` by others.
+    A folder that holds nothing but another is entered, unless it is called like a `known` class. Sub-folders named train, test,
+    validation and the like (`splits.WORDS`, in any letter case) are the splits, unless only a class can be meant: images lie
+    directly in `train`, beside folders of other names. Without splits all images are the split `train`. The sub-folders of a
+    split are the classes, whatever lies deeper in them; those of the training split (for `testing` of all) are the classes of the
+    whole, in the order of text. Images beside the sub-folders are left out where labels are wanted; a validation or test split
+    without sub-folders has no labels. Nothing is decoded yet. Notes tell what is left out, but for the files `taken` by others.
     Raises `UserError` for training images without sub-folders, and for a class that the training split does not have.
     """
     files, folders = list_files(source, folder)
@@ -107,7 +113,7 @@ def list_images(
     images = [file for file in files if file.suffix.lower() in readable]
     if not images:
         return None
-    root = wrapper(images, Path())
+    root = wrapper(images, Path(), known)
     inside = [file for file in images if file.is_relative_to(root)]
     chosen = find_splits(source, [file.relative_to(root) for file in inside])
     listing = Listing({})
@@ -127,8 +133,23 @@ def list_images(
         [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images"
     )
     if labelled:
-        for split, place in roots.items():
-            roots[split] = wrapper(listing.splits[split], place)
+        if "train" not in roots and not testing:
+            there = sorted(
+                {file.relative_to(root).parts[0] for file in inside if len(file.relative_to(root).parts) > 1}
+            )
+            raise UserError(
+                f"data.source is {source!r}, which has the folders {', '.join(there)}, but none for training, "
+                "which must be named train or training; data without it can test a net that is trained"
+            )
+        for split, place in sorted(roots.items(), key=lambda item: item[0] != "train"):
+            roots[split] = wrapper(listing.splits[split], place, known)
+            if split == "train":
+                inner = [
+                    file.relative_to(roots[split])
+                    for file in listing.splits[split]
+                    if file.is_relative_to(roots[split])
+                ]
+                known = {*known, *(file.parts[0] for file in inner)}
         label(source, listing, roots, testing)
         found = {roots["train" if "train" in roots else split] / name for split in roots for name in listing.names}
         empty = [place for place in folders if place.parent in roots.values() and place not in found]
@@ -138,13 +159,18 @@ def list_images(
     return listing
 
 
-def wrapper(files: Sequence[Path], root: Path) -> Path:
-    """The folder below `root` that holds all sub-folders with images: `root`, or one that alone is in it, as archives unpack."""
+def wrapper(files: Sequence[Path], root: Path, classes: Collection[str] = ()) -> Path:
+    """The folder below `root` that holds all sub-folders with images: `root`, or one that alone is in it, as archives unpack.
+
+    One that is called like one of the `classes` is entered only if all folders in it are.
+    """
     while True:
         inner = [file.relative_to(root).parts for file in files if file.is_relative_to(root)]
         deep = [parts for parts in inner if len(parts) > 1]
         names = {parts[0] for parts in deep}
         if len(names) != 1 or min(map(len, deep)) < 3 or (exact_role(*names) is not None and root == Path()):
+            return root
+        if names <= set(classes) and not {parts[1] for parts in deep} <= set(classes):
             return root
         root = root / names.pop()
 
@@ -161,9 +187,12 @@ def find_splits(source: str, files: Sequence[Path]) -> dict[str, str]:
         # Beside other folders: `train` and `test` both, or one that has sub-folders; else it is a class, such as the vehicle.
         main = {name for name, role in exact.items() if role in ("train", "test")}
         meant = {"train", "test"} <= set(exact.values()) or bool(main & nested)
-    else:  # training_set, test_set
-        roles = [role_within(name) for name in names]
-        meant = None not in roles and "train" in roles and len(set(roles)) == len(names) > 1
+    else:  # training_set, test_set; beside folders of other names only if they have sub-folders
+        roles = {name: role_within(name) for name in names}
+        found = {role for role in roles.values() if role}
+        alone = len(found) == len(names)
+        deeper = {roles[name] for name in nested if roles[name]}
+        meant = "train" in found and len(found) > 1 and (alone or ("train" in deeper and len(deeper) > 1))
     return choose_splits(source, names, within=not exact or len(exact) < len(names))[0] if meant else {}
 
 
@@ -185,7 +214,7 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
         if not own:
             continue
         listing.splits[split] = inner
-        listing.classes[split] = [below[file][0] for file in inner]
+        listing.classes[split] = [composed(below[file][0]) for file in inner]
         chosen = set(inner)
         listing.leave_out([file for file in files if file not in chosen], "beside the folders of the classes")
         deeper = [file for file in inner if len(below[file]) > 2]

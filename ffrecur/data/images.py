@@ -10,7 +10,7 @@ import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
-from ffrecur.data.classes import listed, match, plain_names
+from ffrecur.data.classes import composed, listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.sources import read_source
@@ -55,6 +55,9 @@ class ImageDataModule(LightningDataModule):
     predict_set: ImageSet | None = None
     predict_files: Sequence[str] | None = None  # of the images to predict, relative to the source, where it knows them
     other_source: bool = False  # whether the net that is validated or tested was trained on another source
+    net_classes: Sequence[str] | None = (
+        None  # of a net that was trained before, where known: they are no wrapper folders
+    )
     training_settings: dict[str, Any] | None = None  # then: the settings of the data that it was trained on
 
     def __init__(
@@ -145,8 +148,6 @@ class ImageDataModule(LightningDataModule):
         own = source.validation if stage == "validate" else source.test
         images, name = whole(source) if own is None else own, {"validate": "validation", "test": "test"}[stage]
         how = f"the source's own {name} split" if own is not None else f"all of them, for there is no {name} split"
-        if own is None and source.test is not None:  # asked to validate
-            images, how = source.train, how.replace("all of them", "its training images")
         if stage == "validate":
             self.validation_set = self.prepare_set(images, 1)
         else:
@@ -156,7 +157,13 @@ class ImageDataModule(LightningDataModule):
     def read(self, require_labels: bool, testing: bool = False) -> ImageSource:
         """The source, whose shape and classes are kept."""
         source = read_source(
-            self.source, self.image_column, self.label_column, require_labels, self.memory_limit * 2**20, testing
+            self.source,
+            self.image_column,
+            self.label_column,
+            require_labels,
+            self.memory_limit * 2**20,
+            testing,
+            self.net_classes or (),
         )
         self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None:
@@ -182,7 +189,7 @@ class ImageDataModule(LightningDataModule):
         occurring = {self.class_names[label] for part in sets.values() for label in part.labels.unique().tolist()}
         index_C = match(self.source, self.class_names, occurring, names, count)
         same = torch.equal(index_C, torch.arange(count))
-        if same and names is not None and tuple(names) != self.class_names:
+        if same and names is not None and tuple(map(composed, names)) != tuple(map(composed, self.class_names)):
             pairs = listed([f"{own} is {of_net}" for own, of_net in zip(self.class_names, names, strict=True)])
             rank_zero_info(f"warning: the classes of data.source are matched with the net's by position: {pairs}")
         if not same:

@@ -53,6 +53,7 @@ class Reading(NamedTuple):
     require_labels: bool = True
     limit: float = float("inf")  # bytes of the images of a split that may be in memory
     testing: bool = False  # to test a net that was trained on another source: one class is enough
+    known: Sequence[str] = ()  # classes that the net knows
 
 
 PLAIN = Reading()
@@ -73,8 +74,9 @@ def build_source(
     """Check the splits `train`, `validation` and `test` (the first is needed), number the classes, describe all in one line.
 
     `labels` are those of `number_labels`; splits that lack them while others have them are left out. Training images that come
-    sorted by class (as an image folder does) are interleaved: otherwise the last of them, which validate, would all be of the
-    last class. Splits that are mapped `in_place` are not looked through for images of one colour.
+    grouped by class (as those of an image folder do), in whatever order of the classes, are interleaved: otherwise the last of
+    them, which validate, would all be of the last class. Splits that are mapped `in_place` are not looked through for images of
+    one colour.
     Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
     """
     notes, files = list(notes), dict(files or {})
@@ -96,8 +98,10 @@ def build_source(
 
     note = ""
     train = sets["train"].labels
-    if train is not None and (train.diff() >= 0).all() and not testing:
-        order = interleave_classes(train)
+    changes_N = torch.zeros(0) if train is None else (train.diff() != 0).long()
+    if train is not None and not testing and 0 < int(changes_N.sum()) == len(train.unique()) - 1:
+        # Each class is one run. Numbered in the order of the runs, they ascend, whatever the order of the labels.
+        order = interleave_classes(torch.cat([torch.zeros(1, dtype=torch.long), changes_N.cumsum(0)]))
         sets["train"] = sets["train"].take(order)
         if "train" in files:
             files["train"] = [files["train"][index] for index in order.tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ def is_metadata(file: Path) -> bool:
 
 
 def read_rows(source: str, folder: Path, table: Path) -> list[Row] | None:
-    """The rows of a table (its path relative to `folder`), None for one without a column `file_name`.
+    """The same, but None for a table without a column `file_name`."""
+    rows = read_table(source, folder, table)
+    return rows if rows and all(isinstance(row, dict) and isinstance(row.get(FILE), str) for row in rows) else None
+
+
+def read_table(source: str, folder: Path, table: Path) -> list[Row]:
+    """The rows of a table (its path relative to `folder`).
 
     The values of a CSV file are text. Raises `UserError`, with the line, for a file that cannot be read.
     """
@@ -38,7 +45,7 @@ def read_rows(source: str, folder: Path, table: Path) -> list[Row] | None:
     except Exception as error:  # csv.Error, json's, pyarrow's, UnicodeDecodeError, OSError
         reason = " ".join(str(error).split())
         raise UserError(f"data.source is {source!r}, whose file {table.as_posix()} cannot be read: {reason}") from error
-    return rows if rows and all(isinstance(row, dict) and isinstance(row.get(FILE), str) for row in rows) else None
+    return rows
 
 
 def read_csv(file: Path) -> list[Row]:
@@ -56,7 +63,7 @@ def read_csv(file: Path) -> list[Row]:
 def read_json_lines(file: Path) -> list[Row]:
     """An object for each line."""
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -65,12 +72,23 @@ def read_json_lines(file: Path) -> list[Row]:
     return rows
 
 
-def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path, Row]:
-    """The row of each image file (relative to `folder`) that the tables name, which lie beside or above their images.
+def columns_of(source: str, folder: Path, table: Path) -> str:
+    """The names of the columns of a table, for a message."""
+    rows = read_table(source, folder, table)
+    names = list(rows[0]) if rows and isinstance(rows[0], dict) else []
+    if not names:
+        return "has no rows"
+    held = f"has the column {names[0]!r}" if len(names) == 1 else f"has the columns {', '.join(map(repr, names))}"
+    return held + (" (commas must separate the values)" if len(names) == 1 and re.search("[;\t|]", names[0]) else "")
+
+
+def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path, list[Row]]:
+    """The rows of each image file (relative to `folder`) that the tables name, which lie beside or above their images; the files
+    in the order in which they come first.
 
     Raises `UserError` for a file that is not there.
     """
-    found: dict[Path, Row] = {}
+    found: dict[Path, list[Row]] = {}
     for table in tables:
         for row in read_rows(source, folder, table) or []:
             file = Path(os.path.normpath(table.parent / row[FILE].replace("\\", "/")))
@@ -78,5 +96,17 @@ def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path
                 raise UserError(
                     f"data.source is {source!r}, whose {table.as_posix()} names the file {row[FILE]}, which is not there"
                 )
-            found[file] = {name: value for name, value in row.items() if name != FILE}
+            found.setdefault(file, []).append({name: value for name, value in row.items() if name != FILE})
     return found
+
+
+def labels_by_file(source: str, rows: dict[Path, list[Row]], column: str) -> dict[Path, Any]:
+    """The label of each file. Raises `UserError` where rows of one file contradict one another."""
+    for file, own in rows.items():
+        for row in own:
+            if row.get(column) != own[0].get(column):
+                raise UserError(
+                    f"data.source is {source!r}, whose metadata has two labels (column {column!r}) for {file.as_posix()}: "
+                    f"{own[0].get(column)!r} and {row.get(column)!r}"
+                )
+    return {file: own[0].get(column) for file, own in rows.items()}

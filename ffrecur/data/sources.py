@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ffrecur.data.arrays import read_arrays
@@ -25,6 +26,7 @@ def read_source(
     require_labels: bool = True,
     limit: float = math.inf,
     testing: bool = False,
+    known: Sequence[str] = (),
 ) -> ImageSource:
     """Read `source`: `bundled`; a file of arrays (`.npz`) or a table; a folder, tried for IDX files, arrays, images, tables; a
     hub id.
@@ -36,7 +38,7 @@ def read_source(
     are those of all splits.
     Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
     """
-    how = Reading(image_column, label_column, require_labels, limit, testing)
+    how = Reading(image_column, label_column, require_labels, limit, testing, known)
     if source == "bundled":
         return read_bundled()
     path = existing(source)
@@ -82,6 +84,8 @@ def read_file(source: str, file: Path, how: Reading) -> ImageSource:
         assert found is not None
         return found
     from ffrecur.data.columns import read_splits
+    from ffrecur.data.folders import read_file_names
     from ffrecur.data.huggingface import load_file
 
-    return read_splits(source, *load_file(source, file), how, file.parent)
+    named = read_file_names(source, file, how) if file.suffix.lower() in (".csv", ".jsonl") else None
+    return named if named is not None else read_splits(source, *load_file(source, file, how.limit), how, file.parent)

@@ -38,11 +38,13 @@ def split_off(
 
 
 def whole(source: ImageSource) -> ImageSet:
-    """All images of a source without a test split: training, then validation."""
-    train, validation = source.train, source.validation
-    if validation is None:
-        return train
-    labels = None
-    if train.labels is not None and validation.labels is not None:
-        labels = torch.cat([train.labels, validation.labels])
-    return ImageSet(join(train.images, validation.images), labels)
+    """All images of a source: training, then validation, then test."""
+    joined = source.train
+    for split in (source.validation, source.test):
+        if split is None:
+            continue
+        labels = None
+        if joined.labels is not None and split.labels is not None:
+            labels = torch.cat([joined.labels, split.labels])
+        joined = ImageSet(join(joined.images, split.images), labels)
+    return joined

@@ -57,6 +57,32 @@ LAYOUTS = {
         ["training_set/a/0.png", "training_set/b/1.png", "test_set/b/2.png"], {0: 0, 1: 1}, None, {2: 1}, [],
     ),
     "train and test1": (["train/a/0.png", "train/b/1.png", "test1/5.png"], {0: 0, 1: 1}, None, None, ["prediction"]),
+    "Udemy: single_prediction beside training_set and test_set": (
+        ["training_set/cats/0.png", "training_set/dogs/1.png", "test_set/dogs/2.png", "single_prediction/3.png"],
+        {0: 0, 1: 1}, None, {2: 1}, ["1 file is left out (outside the folders test_set, training_set): single_prediction/3.png"],
+    ),
+    "Kaggle, Intel: seg_pred beside seg_train and seg_test": (
+        [*[f"seg_train/seg_train/{name}" for name in CLASSES], "seg_test/seg_test/dog/3.png", "seg_pred/seg_pred/4.png"],
+        LABELS, None, {3: 1}, ["outside the folders seg_test, seg_train): seg_pred/seg_pred/4.png"],
+    ),
+    "Kaggle, digits: trainingSet, testSet, trainingSample": (
+        ["trainingSet/trainingSet/0/0.png", "trainingSet/trainingSet/1/1.png", "testSet/testSet/img_1.png",
+         "trainingSample/trainingSample/0/3.png"],
+        {0: 0, 1: 1}, None, None, ["trainingSample/trainingSample/0/3.png", "the test images have no labels"],
+    ),
+    "TrainSet and TestSet, and a folder of other things": (
+        ["TrainSet/a/0.png", "TrainSet/b/1.png", "TestSet/b/2.png", "docs/3.png"], {0: 0, 1: 1}, None, {2: 1}, ["docs/3.png"],
+    ),
+    "trainset and valset": (["trainset/a/0.png", "trainset/b/1.png", "valset/b/2.png"], {0: 0, 1: 1}, {2: 1}, None, []),
+    "classes that are called test_tube and train_station": (
+        ["test_tube/0.png", "train_station/1.png", "cat/2.png"], {0: 1, 1: 2, 2: 0}, None, None, [],
+    ),
+    "two names for a split: val and dev": (
+        [*TRAIN, "val/dog/3.png", "dev/cat/4.png"], LABELS, {3: 1}, None, ["(outside the folders train, val): dev/cat/4.png"],
+    ),
+    "two names for a split: eval and testing": (
+        [*TRAIN, "eval/dog/3.png", "testing/cat/4.png"], LABELS, None, {4: 0}, ["eval/dog/3.png"],
+    ),
     "nested once": ([f"pets/{name}" for name in TRAIN], LABELS, None, None, []),
     "nested twice, as archives unpack": (
         [*[f"pets/pets/{name}" for name in TRAIN], "__MACOSX/pets/._0.png", "__MACOSX/x.png", "pets/.DS_Store", "Thumbs.db"],
@@ -97,6 +123,9 @@ LAYOUTS = {
         ["3 files are left out (no images), such as clip.mpeg"],
     ),
     "a text file among the images": ([*CLASSES, "cat/notes.txt"], LABELS, None, None, [": cat/notes.txt"]),
+    "a test split of one class with sub-folders": (
+        [*TRAIN, "test/cat/persian/3.png", "test/cat/siam/4.png"], LABELS, None, {3: 0, 4: 0}, ["2 images lie deeper"],
+    ),
     "classes with sub-folders": (
         ["cat/persian/0.png", "dog/1.png", "cat/2.png"], LABELS, None, None,
         ["1 image lies deeper, such as cat/persian/0.png, whose class is 'cat'"],
@@ -104,6 +133,9 @@ LAYOUTS = {
     "an empty class folder": ([*CLASSES, "eel/"], LABELS, None, None, ["the folder eel has no images, and so makes no class"]),
     "a class with one image": (["cat/0.png", "cat/1.png", "dog/2.png"], {0: 0, 1: 0, 2: 1}, None, None, []),
     "a class that is called train": (["car/0.png", "train/1.png", "bus/2.png"], {0: 1, 1: 2, 2: 0}, None, None, []),
+    "accents composed in one split and apart in another": (
+        ["train/\u00fc/0.png", "train/a/1.png", "test/u\u0308/2.png"], {0: 1, 1: 0}, None, {2: 1}, [],
+    ),
     "hidden files and folders": ([*CLASSES, ".git/x.png", "cat/.x.png", ".thumbnails/dog/y.png"], LABELS, None, None, []),
     "numbers as classes, in the order of text": (["2/0.png", "10/1.png", "1/2.png"], {0: 2, 1: 1, 2: 0}, None, None, []),
 }  # fmt: skip
@@ -129,9 +161,14 @@ REFUSED = {
     "a class of the validation folder only": (
         [*TRAIN, "val/Cat/3.png"], ["validation split has the class 'Cat'", "training: cat, dog; validation: Cat"],
     ),
+    "no training folder": (
+        ["val/cat/0.png", "test/dog/1.png"],
+        ["has the folders test, val, but none for training, which must be named train or training"],
+    ),
     "one class": (["cat/0.png", "cat/1.png"], ["one class only, 'cat'"]),
     "two folders for one split": (
-        ["train/a/0.png", "train/b/1.png", "testing/a/2.png", "eval/b/3.png"], ["two of the test split, eval and testing"],
+        ["train/a/0.png", "train/b/1.png", "Testing/a/2.png", "testing/b/3.png"],
+        ["two of the test split, Testing and testing"],
     ),
     "no images": (["notes.md", "model.h5"], ["must hold images (.png, .jpg, ...)", "but it holds model.h5"]),
     "empty folders": (["cat/", "dog/"], ["but it holds empty folders"]),
@@ -178,6 +215,17 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "dog" / "again").symlink_to(tmp_path / "set")
     assert numbers(read_source(str(tmp_path / "set")).train) == {0: 0, 1: 1}
+
+
+def test_split_folders_may_be_links(tmp_path: Path) -> None:
+    make(tmp_path / "real", CLASSES)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("train", "test"):
+        (folder / name).symlink_to(tmp_path / "real")
+    (folder / "val").symlink_to("test")
+    source = read_source(str(folder))
+    assert [numbers(split) for split in (source.train, source.validation, source.test)] == [LABELS] * 3
 
 
 def test_kaggles_layout_trains_and_predicts_the_flat_test_images(tmp_path: Path) -> None:
@@ -238,6 +286,21 @@ def test_idx_files_of_two_sets_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"two files of train images, KMNIST/.* and MNIST/.*give the folder of one"):
         read_source(str(tmp_path))
     assert len(read_source(str(tmp_path / "MNIST")).train.images) == 12
+
+
+@pytest.mark.parametrize("place", [".cache", ".git/raw", "__MACOSX/MNIST", "MNIST/raw"])
+def test_idx_files_below_images_do_not_replace_them(tmp_path: Path, place: str) -> None:
+    make(tmp_path, CLASSES)
+    (tmp_path / place).mkdir(parents=True)
+    write_idx_folder(tmp_path / place)
+    assert numbers(read_source(str(tmp_path)).train) == LABELS
+
+
+def test_hidden_idx_files_are_no_source(tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()
+    write_idx_folder(tmp_path / ".cache")
+    with pytest.raises(UserError, match="a folder that cannot be read as a data set"):
+        read_source(str(tmp_path))
 
 
 def test_idx_test_images_without_labels(tmp_path: Path) -> None:

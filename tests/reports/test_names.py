@@ -81,8 +81,11 @@ MATCHES: dict[str, tuple[Sequence[str], set[str], Sequence[str] | None, int, lis
     "declared, but of no image": ((*PETS, "ant"), {"cat"}, PETS, 3, [0, 1, 2, -1]),
     "more": ((*PETS, "ant"), {*PETS, "ant"}, PETS, 3, "the class 'ant', which the net does not know; the net's"),
     "one that differs": (("cat", "dog", "ant"), {"cat", "dog", "ant"}, PETS, 3, "cat, dog, eel; the data's: cat, dog, ant"),
+    "accents apart": (("u\u0308", "a"), {"u\u0308", "a"}, ("a", "\u00fc"), 2, [1, 0]),
+    "accents apart in the net": (("\u00fc", "a"), {"\u00fc", "a"}, ("a", "u\u0308"), 2, [1, 0]),
     "another letter case": (("Cat", "dog", "eel"), {"Cat"}, PETS, 3, "the class 'Cat', which the net does not know"),
     "names for numbers, of another count": (PETS, set(PETS), ("0", "1", "2", "3"), 4, "classes: 0, 1, 2, 3; the data's"),
+    "numbers of which some are the net's": (("1", "2", "3"), {"1", "2", "3"}, DIGITS, 3, "classes: 0, 1, 2; the data's: 1, 2, 3"),
     "an older net of another count": (PETS, set(PETS), None, 4, "the class 'cat', which the net does not know"),
 }  # fmt: skip
 

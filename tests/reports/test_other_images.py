@@ -28,7 +28,7 @@ SOURCES: dict[str, tuple[list[str], str, list[int], str]] = {
     "a validation split": ([*TRAIN, "val/dog/3.png"], "validate", [3], "own validation split"),
     "training and validation, no test": ([*TRAIN, "val/dog/3.png"], "test", [0, 1, 2, 3], "4 test images (all of them"),
     "a test split, to validate with": (
-        [*TRAIN, "test/dog/3.png"], "validate", [0, 1, 2], "3 validation images (its training images, for",
+        [*TRAIN, "test/dog/3.png"], "validate", [0, 1, 2, 3], "4 validation images (all of them, for there is no",
     ),
     "one class": (["cat/0.png", "cat/1.png"], "test", [0, 1], "2 test images"),
     "one image": (["cat/0.png"], "test", [0], "1 test images"),
@@ -98,6 +98,18 @@ def test_labels_are_those_of_the_net(tmp_path: Path) -> None:
     fresh.setup("test")
     with pytest.raises(UserError, match="the class 'dog', which the net does not know"):
         fresh.match_classes(("cat", "eel"), 2)
+
+
+@pytest.mark.parametrize("place", ["", "test/"])
+def test_a_class_of_the_net_is_no_wrapper_folder(tmp_path: Path, place: str) -> None:
+    make(tmp_path, [f"{place}cat/persian/0.png", f"{place}cat/siam/1.png"])
+    data = other(tmp_path)
+    data.net_classes = ("ant", "cat")
+    data.setup("test")
+    data.match_classes(("ant", "cat"), 2)
+    assert data.test_set is not None
+    assert data.test_set.labels is not None
+    assert data.test_set.labels.tolist() == [1, 1]
 
 
 def test_classes_without_an_image_in_what_is_tested_do_not_matter(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""Kind 9, another reader is chosen by chance: what a folder or file is taken for, with what must come out; arrays and tables."""
+"""Kind 9, another reader is chosen by chance: what a folder or file is taken for, with what must come out; tables."""
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,10 @@ import datasets
 import numpy as np
 import pandas
 import pytest
-import torch
 from PIL import Image
 from test_folders import CLASSES, LABELS, make, numbers
 
 from ffrecur.data import ImageDataModule
-from ffrecur.data.mapped import MappedImages
 from ffrecur.data.sources import read_source
 from ffrecur.errors import UserError
 
@@ -72,6 +68,16 @@ BESIDE: dict[str, tuple[dict[str, Any], dict[int, int], list[str]]] = {
             json.dumps({"file_name": f, "label": name}) + "\n" for f, name in zip(CLASSES, ("b", 1, "b"), strict=True)
         )}, NAMED, [],
     ),
+    "a row twice": ({"metadata.csv": CSV + "cat/0.png,eel\n"}, NAMED, []),
+    "rows that differ in other columns": (
+        {"metadata.csv": "file_name,box,label\ncat/0.png,1,b\ncat/0.png,2,b\ndog/1.png,3,a\ncat/2.png,4,b\n"}, NAMED, [],
+    ),
+    "a line separator within text": (
+        {"metadata.jsonl": "".join(
+            json.dumps({"file_name": f, "caption": "one\u2028two\x85", "label": name}, ensure_ascii=False) + "\r\n"
+            for f, name in zip(CLASSES, ("eel", "ant", "eel"), strict=True)
+        )}, NAMED, [],
+    ),
     "rows of other files": (
         {"metadata.csv": CSV + "./cat/../notes.md,eel\n", "notes.md": "x"}, NAMED,
         ["1 file is left out (no images): notes.md",
@@ -119,6 +125,10 @@ BROKEN = {
         "file_name,label\ncat/9.png,a\n",
         "metadata.csv names the file cat/9.png, which is not there",
     ),
+    "two labels for one file": (
+        CSV + "cat/0.png,ant\n",
+        "whose metadata has two labels (column 'label') for cat/0.png: 'eel' and 'ant'",
+    ),
     "a line that is too short": (CSV + "cat/0.png\n", "metadata.csv cannot be read: line 5 has not as many values"),
     "a label that is missing": (CSV.replace("dog/1.png,ant", "dog/1.png,"), "has no label in column 'label'"),
     "not UTF-8": (CSV.encode() + b"\xff\n", "metadata.csv cannot be read: 'utf-8' codec"),
@@ -132,6 +142,40 @@ def test_metadata_that_is_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(UserError) as caught:
         read_source(str(tmp_path))
     assert piece in str(caught.value)
+
+
+UNUSABLE = {
+    "no file_name": (
+        "id,label\n0.png,a\n1.png,b\n",
+        "its metadata.csv has the columns 'id', 'label', none of them file_name",
+    ),
+    "semicolons": (
+        "file_name;label\n0.png;a\n1.png;b\n",
+        "its metadata.csv has the column 'file_name;label' (commas must separate the values), none of them file_name",
+    ),
+    "no rows": ("file_name,label\n", "its metadata.csv has no rows"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_metadata_that_names_no_files_is_named(tmp_path: Path, what: str) -> None:
+    content, piece = UNUSABLE[what]
+    write(make(tmp_path, ["0.png", "1.png"]) / "metadata.csv", content)
+    with pytest.raises(UserError) as caught:
+        read_source(str(tmp_path))
+    assert "its image 0.png lies directly in it" in str(caught.value)
+    assert piece in str(caught.value)
+
+
+def test_images_come_in_the_order_of_their_rows(tmp_path: Path) -> None:
+    make(tmp_path, [f"{k}.png" for k in range(5)])
+    rows = [(3, "a"), (0, "b"), (4, "a"), (1, "b"), (2, "a")]
+    write(tmp_path / "metadata.csv", "file_name,label\n" + "".join(f"{k}.png,{label}\n" for k, label in rows))
+    source = read_source(str(tmp_path))
+    assert source.train.images[:, 0].tolist() == [3, 0, 4, 1, 2]
+    assert source.train.labels is not None
+    assert source.train.labels.tolist() == [0, 1, 0, 1, 0]
+    assert source.files["train"] == ["3.png", "0.png", "4.png", "1.png", "2.png"]
 
 
 def test_metadata_with_splits_and_another_column(tmp_path: Path) -> None:
@@ -219,6 +263,130 @@ def test_the_cause_of_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> Non
     assert "An error occurred" not in str(caught.value)
 
 
+def test_labels_are_the_same_in_a_table_and_in_metadata(tmp_path: Path) -> None:
+    make(tmp_path, CLASSES)
+    rows = "file_name,label\ncat/0.png,01\ndog/1.png,NA\ncat/2.png,01\n"
+    for name in ("mine.csv", "metadata.csv"):
+        write(tmp_path / name, rows)
+        source = read_source(str(tmp_path / "mine.csv" if name == "mine.csv" else tmp_path))
+        assert (source.class_names, numbers(source.train)) == (("01", "NA"), {0: 0, 1: 1, 2: 0})
+
+
+# names of tables; the numbers of the images of the training, validation and test split; what the note says
+TABLES: dict[str, tuple[list[str], list[list[int] | None], str]] = {
+    "Train and Test": (["Train.parquet", "Test.parquet"], [[0], None, [1]], ""),
+    "trainset and testset": (["trainset.parquet", "testset.parquet"], [[0], None, [1]], ""),
+    "capitals": (["train.parquet", "TEST.PARQUET"], [[0], None, [1]], ""),
+    "camelCase": (["mnistTrain.parquet", "mnistTest.parquet"], [[0], None, [1]], ""),
+    "three": (["Training.parquet", "Dev.parquet", "Eval.parquet"], [[0], [1], [2]], ""),
+    "shards": (["train-00000-of-00002.parquet", "train-00001-of-00002.parquet",
+        "test-00000-of-00001.parquet"], [[0, 1], None, [2]], ""),
+    "shards with a hash": (
+        ["data/train-00000-of-00002-a09bef12.parquet", "data/train-00001-of-00002-77ccb3.parquet", "data/test.parquet"],
+        [[0, 1], None, [2]], "",
+    ),
+    "folders": (["Train/0000.parquet", "Train/0001.parquet", "Test/0000.parquet"], [[0, 1], None, [2]], ""),
+    "parts": (["train_a.parquet", "train_b.parquet"], [[0, 1], None, None], ""),
+    "no splits": (["a.parquet", "b.parquet"], [[0, 1], None, None], ""),
+    "another": (["Train.parquet", "extra.parquet"], [[0], None, None], "1 file is left out (beside the tables of the splits"),
+    "val and dev": (["train.parquet", "val.parquet", "dev.parquet"], [[0], [1], None], "dev.parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize("layout", TABLES)
+def test_names_of_tables_tell_the_splits(tmp_path: Path, layout: str, kind: str) -> None:
+    names, splits, note = TABLES[layout]
+    for number, name in enumerate(names):
+        table = tmp_path / name.replace("parquet", kind).replace("PARQUET", kind.upper())
+        table.parent.mkdir(exist_ok=True)
+        image = STRUCTS[number] if kind == "parquet" else str(tmp_path / ".images" / f"{number}.png")
+        rows = pandas.DataFrame({"image" if kind == "parquet" else "file_name": [image] * 2, "label": [0, 1]})
+        if kind == "parquet":
+            rows.to_parquet(table)
+        elif kind == "jsonl":
+            rows.to_json(table, orient="records", lines=True)
+        else:
+            rows.to_csv(table, index=False)
+        (tmp_path / ".images").mkdir(exist_ok=True)
+        (tmp_path / ".images" / f"{number}.png").write_bytes(BYTES[number])
+    source = read_source(str(tmp_path))
+    found = [
+        None if s is None else sorted(set(s.images[:, 0].tolist()))
+        for s in (source.train, source.validation, source.test)
+    ]
+    assert found == splits
+    assert len(source.notes) == bool(note)
+    assert note.replace(".parquet", f".{kind}") in "".join(source.notes)
+
+
+# labels as they come; the order of the images that must come out, so that the last sixth, which validates, has every class
+ORDERS: dict[str, tuple[list[Any], list[int]]] = {
+    "ascending": ([0, 0, 0, 0, 1, 1], [0, 4, 1, 2, 5, 3]),
+    "ascending with a gap": ([3, 3, 3, 3, 7, 7], [0, 4, 1, 2, 5, 3]),
+    "descending": ([1, 1, 1, 1, 0, 0], [0, 4, 1, 2, 5, 3]),
+    "text, not in the order of text": (["dog"] * 4 + ["cat"] * 2, [0, 4, 1, 2, 5, 3]),
+    "three": (["b", "b", "c", "c", "a", "a"], [0, 2, 4, 1, 3, 5]),
+    "mixed already": ([1, 1, 0, 1, 0, 0], [0, 1, 2, 3, 4, 5]),
+    "a class in two runs": ([1, 1, 0, 0, 1, 1], [0, 1, 2, 3, 4, 5]),
+}
+
+
+@pytest.mark.parametrize("labels", ORDERS)
+def test_images_grouped_by_class_are_interleaved(tmp_path: Path, labels: str) -> None:
+    given, order = ORDERS[labels]
+    pandas.DataFrame({"image": [png(k) for k in range(6)], "label": given}).to_parquet(tmp_path / "train.parquet")
+    source = read_source(str(tmp_path / "train.parquet"))
+    assert source.train.images[:, 0].tolist() == order
+    assert source.class_names is not None
+    assert source.train.labels is not None
+    assert [source.class_names[k] for k in source.train.labels.tolist()] == [str(given[k]) for k in order]
+    assert ("interleaved" in source.description) == (order != list(range(6)))
+
+
+def test_a_readme_that_declares_the_splits_decides(tmp_path: Path) -> None:
+    for number, name in enumerate(["a.parquet", "b.parquet"]):
+        pandas.DataFrame({"image": [STRUCTS[number]] * 2, "label": [0, 1]}).to_parquet(tmp_path / name)
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: b.parquet\n"
+        "  - split: test\n    path: a.parquet\n---\n"
+    )
+    source = read_source(str(tmp_path))
+    assert numbers(source.train) == {1: 1}
+    assert source.test is not None
+    assert source.test.images[:, 0].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["in a folder", "alone"])
+def test_a_path_of_any_characters(tmp_path: Path, alone: bool) -> None:
+    folder = tmp_path / "set [1] * ?"
+    folder.mkdir()
+    pandas.DataFrame({"image": BYTES, "label": [0, 1, 0, 1]}).to_parquet(folder / "Train.parquet")
+    source = read_source(str(folder / "Train.parquet" if alone else folder))
+    assert numbers(source.train) == {0: 0, 1: 1, 2: 0, 3: 1}
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["in a folder", "alone"])
+def test_a_table_larger_than_the_memory_limit_stays_on_the_disk(
+    tmp_path: Path, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    load = datasets.load_dataset
+
+    def watched(*given: Any, **named: Any) -> Any:
+        kept.append(named["keep_in_memory"])
+        return load(*given, **named)
+
+    monkeypatch.setattr(datasets, "load_dataset", watched)
+    pandas.DataFrame({"image": BYTES, "label": [0, 1, 0, 1]}).to_parquet(tmp_path / "train.parquet")
+    source = tmp_path / "train.parquet" if alone else tmp_path
+    size = (tmp_path / "train.parquet").stat().st_size
+    assert numbers(read_source(str(source), limit=size).train) == numbers(
+        read_source(str(source), limit=size - 1).train
+    )
+    assert kept == [True, False]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_table_that_names_files(tmp_path: Path, ending: str) -> None:
     make(tmp_path, CLASSES)
@@ -275,133 +443,15 @@ def test_splits_that_declare_their_classes_in_another_order(tmp_path: Path) -> N
         read_source(str(tmp_path / "other"))
 
 
-# --- arrays -----------------------------------------------------------------------------------------------------------
-
-GREY = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)  # 4 images of 2x3
-COLOUR = np.arange(4 * 18, dtype=np.uint8).reshape(4, 2, 3, 3)
-BINARY = GREY % 2
-FOUR = np.array([0, 1, 0, 1])
-Arrays = dict[str, Any]
-ARRAYS: dict[str, tuple[Arrays, np.ndarray, tuple[int, ...]]] = {
-    "images and labels": ({"images": GREY, "labels": FOUR}, GREY, (2, 3)),
-    "x and y": ({"x": GREY, "y": FOUR}, GREY, (2, 3)),
-    "MedMNIST": (
-        {f"{s}_{c}": a for s in ("train", "val", "test") for c, a in (("images", GREY), ("labels", FOUR[:, None]))},
-        GREY, (2, 3),
-    ),
-    "Keras": ({"x_train": GREY, "y_train": FOUR, "x_test": GREY, "y_test": FOUR}, GREY, (2, 3)),
-    "colour": ({"images": COLOUR, "labels": FOUR}, COLOUR, (2, 3, 3)),
-    "one channel": ({"images": GREY[..., None], "labels": FOUR}, GREY, (2, 3)),
-    "channels first": ({"images": COLOUR.transpose(0, 3, 1, 2).repeat(2, 3), "labels": FOUR}, COLOUR.repeat(2, 2), (2, 6, 3)),
-    "one channel first": ({"images": GREY[:, None].repeat(2, 3), "labels": FOUR}, GREY.repeat(2, 2), (2, 6)),
-    "floats from 0 to 1": ({"images": GREY / 255, "labels": FOUR}, GREY, (2, 3)),
-    "float32 from 0 to 1": ({"images": (GREY / 255).astype(np.float32), "labels": FOUR}, GREY, (2, 3)),
-    "whole floats from 0 to 255": ({"images": GREY.astype(float), "labels": FOUR}, GREY, (2, 3)),
-    "int64": ({"images": GREY.astype(np.int64), "labels": FOUR}, GREY, (2, 3)),
-    "big-endian": ({"images": GREY.astype(">i4"), "labels": FOUR}, GREY, (2, 3)),
-    "true and false": ({"images": BINARY.astype(bool), "labels": FOUR}, BINARY * 255, (2, 3)),
-    "Fortran's order": ({"images": np.asfortranarray(GREY), "labels": FOUR}, GREY, (2, 3)),
-    "labels of text": ({"images": GREY, "labels": np.array(["b", "c", "b", "c"])}, GREY, (2, 3)),
-    "one image less in the validation split": (
-        {"train_images": GREY, "train_labels": FOUR, "val_images": GREY[:3], "val_labels": FOUR[:3]}, GREY, (2, 3),
-    ),
-    "other arrays too": ({"images": GREY, "labels": FOUR, "ids": np.arange(4)}, GREY, (2, 3)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("limit", [np.inf, 0], ids=["memory", "disk"])
-@pytest.mark.parametrize("arrays", ARRAYS)
-def test_arrays(tmp_path: Path, arrays: str, limit: float) -> None:
-    given, pixels, shape = ARRAYS[arrays]
-    np.savez(tmp_path / "set.npz", **given)
-    source = read_source(str(tmp_path / "set.npz"), limit=limit)
-    assert isinstance(source.train.images, MappedImages if limit == 0 else torch.Tensor)
-    assert source.train.images[:].tolist() == pixels.reshape(4, -1).tolist()
-    assert source.image_shape == shape
-    assert source.train.labels is not None
-    assert source.train.labels.tolist() == [0, 1, 0, 1]
-    assert (source.test is not None) == any("test" in name for name in given)
-    assert (source.validation is not None) == any("val" in name for name in given)
-
-
-REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
-    "no images": ({"a": GREY}, "has no array of images; it must have images and labels, or train_images,"),
-    "no labels": ({"images": GREY}, "has images, but no array of labels for them; it has images"),
-    "test images only": ({"test_images": GREY, "test_labels": FOUR}, "has no array of training images"),
-    "rows": ({"images": GREY.reshape(4, 6), "labels": FOUR}, "array images has the shape (4, 6), but must have (N, height,"),
-    "four channels": ({"images": np.zeros((4, 5, 5, 4), np.uint8), "labels": FOUR}, "has the shape (4, 5, 5, 4)"),
-    "no image": ({"images": GREY[:0], "labels": FOUR[:0]}, "has the shape (0, 2, 3)"),
-    "negative": ({"images": GREY - 1.0, "labels": FOUR}, "has values from -1 to 22, but must have bytes, numbers from 0 to 1"),
-    "normalised": ({"images": GREY / 7.3, "labels": FOUR}, "undo a normalisation first"),
-    "NaN": ({"images": np.full((4, 2, 3), np.nan), "labels": FOUR}, "has values that are not finite"),
-    "16 bits": ({"images": GREY.astype(np.uint16) * 99, "labels": FOUR}, "has values from 0 to 2277"),
-    "text": ({"images": GREY.astype(str), "labels": FOUR}, "has values of the type <U3, but must have numbers"),
-    "objects": ({"images": GREY.astype(object), "labels": FOUR}, "holds Python objects, which could run code"),
-    "objects as labels": ({"images": GREY, "labels": FOUR.astype(object)}, "whose labels cannot be read ("),
-    "too few labels": ({"images": GREY, "labels": FOUR[:3]}, "labels has the shape (3,), but must have one label for each"),
-    "one-hot": ({"images": GREY, "labels": np.eye(4)}, "labels has the shape (4, 4), but must have one label for each"),
-    "fractions as labels": ({"images": GREY, "labels": FOUR / 2}, "train labels are float64, but must be whole numbers"),
-    "two sizes": (
-        {"train_images": GREY, "train_labels": FOUR, "test_images": COLOUR[..., 0].repeat(2, 1), "test_labels": FOUR},
-        "differ in size between the splits: 2x3 and 4x3",
-    ),
-    "a class of the test split only": (
-        {"train_images": GREY, "train_labels": FOUR, "test_images": GREY, "test_labels": FOUR + 1},
-        "the class '2', which its training split does not have; training: 0, 1; test: 1, 2",
-    ),
-    "two arrays of images": ({"images": GREY, "x": GREY, "labels": FOUR}, "two arrays of train images, images and x"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("arrays", REFUSED_ARRAYS)
-def test_arrays_that_are_refused(tmp_path: Path, arrays: str) -> None:
-    given, piece = REFUSED_ARRAYS[arrays]
-    np.savez(tmp_path / "set.npz", **given)
-    with pytest.raises(UserError) as caught:
-        read_source(str(tmp_path / "set.npz"))
-    assert piece in str(caught.value)
-
-
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "nothing": lambda data: b"",
-    "text": lambda data: b"not an archive",
-    "cut": lambda data: data[:-60],
-    "a flipped bit": lambda data: data[:400] + bytes([data[400] ^ 1]) + data[401:],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_arrays(tmp_path: Path, damage: str) -> None:
-    np.savez(tmp_path / "set.npz", images=GREY.repeat(50, 1), labels=FOUR)
-    (tmp_path / "set.npz").write_bytes(DAMAGE[damage]((tmp_path / "set.npz").read_bytes()))
-    with pytest.raises(UserError, match=r"data\.source is .*set\.npz', whose .* cannot be read \("):
-        read_source(str(tmp_path / "set.npz"))
-
-
-def test_a_header_that_promises_petabytes(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 1000, 1000)})
-    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
-        archive.writestr("images.npy", file.getvalue() + b"123")
-        archive.writestr("labels.npy", file.getvalue())
-    with pytest.raises(UserError, match="cannot be read"):
-        read_source(str(tmp_path / "set.npz"), require_labels=False)
-
-
-def test_a_folder_of_npy_files_and_one_with_an_archive(tmp_path: Path) -> None:
-    for name, array in (("train_images", GREY), ("train_labels", FOUR)):
-        np.save(tmp_path / f"{name}.npy", array)
-    assert numbers(read_source(str(tmp_path)).train) == {0: 0, 6: 1, 12: 0, 18: 1}
-    np.savez(tmp_path / "set.npz", images=GREY, labels=FOUR)
-    with pytest.raises(UserError, match=r"several sets of arrays, set\.npz among them; give one file"):
-        read_source(str(tmp_path))
-    (tmp_path / "train_images.npy").unlink()
-    (tmp_path / "train_labels.npy").unlink()
-    assert numbers(read_source(str(tmp_path)).train) == {0: 0, 6: 1, 12: 0, 18: 1}
-
-
-def test_channels_first_are_told(tmp_path: Path) -> None:
-    np.savez(tmp_path / "set.npz", images=np.zeros((2, 3, 8, 8), np.uint8), labels=FOUR[:2])
-    source = read_source(str(tmp_path / "set.npz"))
-    assert source.image_shape == (8, 8, 3)
-    assert source.notes[0] == "images has its channels first, and is read so"
+def test_whole_numbers_are_indexes_into_declared_classes(tmp_path: Path) -> None:
+    names = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dog", "cat"])})
+    plain = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    train = datasets.Dataset.from_dict({"image": STRUCTS, "label": [0, 1, 0, 1]}, features=names)
+    for name, labels in (("set", [1, 0, 1, 1]), ("other", [1, 0, 1, 2])):
+        test = datasets.Dataset.from_dict({"image": STRUCTS, "label": labels}, features=plain)
+        datasets.DatasetDict({"train": train, "test": test}).save_to_disk(str(tmp_path / name))
+    source = read_source(str(tmp_path / "set"))
+    assert source.class_names == ("dog", "cat")
+    assert numbers(source.test) == {0: 1, 1: 0, 2: 1, 3: 1}
+    with pytest.raises(UserError, match=r"test split has the label 2, but labels must lie in 0\.\.1"):
+        read_source(str(tmp_path / "other"))
