@@ -17,7 +17,8 @@ import datasets
 
 from ffrecur.data.huggingface import Splits, as_splits
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
-from ffrecur.data.textfolder import ending, is_saved
+from ffrecur.data.textfolder import is_saved
+from ffrecur.data.textnames import ending
 from ffrecur.errors import UserError, one_line
 
 WRITTEN_AS_TEXT = ("csv", "json")  # kinds of table

@@ -211,12 +211,27 @@ TOLD = {
         {"train.txt": "a", "test.txt": "b", "notes.txt": "c", "README.md": "d"},
         [
             "splits by name: train.txt trains; test.txt tests",
-            "left out: 1 named for no split (notes.txt), 1 of other kinds (README.md)",
+            "left out: 1 named for no split (notes.txt), 1 describing the others (README.md)",
         ],
     ),
     "beside a text": (
         {"a.txt": "a", "LICENSE": "b", ".DS_Store": "c", "d.txt": " "},
-        ["left out: 1 of other kinds (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
+        ["left out: 1 describing the others (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
+    ),
+    "folders with another word": (
+        {"training_set/a.txt": "a", "test_set/b.txt": "b"},
+        ["splits by name: training_set/a.txt trains; test_set/b.txt tests"],
+    ),
+    "a word for held-out text": (
+        {"night_train.txt": "a", "blood_test.txt": "b", "fox.txt": "c"},
+        [
+            "all files train, also those whose names have a word for held-out text (blood_test.txt): these validate or test "
+            "if they lie in folders named train, validation and test"
+        ],
+    ),
+    "what describes the others": (
+        {"a.txt": "a", "license.txt": "b", "Readme.TXT": "c", "metadata.csv": "x", "b.rst": "d"},
+        ["left out: 3 describing the others (Readme.TXT, license.txt, metadata.csv), 1 of other kinds (b.rst)"],
     ),
     "text beside tables": (
         {"a.csv": "text\na\n", "b.txt": "b", "c.jsonl": "{}", "d.csv": "text\nd\n"},
