@@ -173,14 +173,18 @@ def read_tables(
 ) -> Documents:
     """Read the tables of each split."""
     # Imported here, because `datasets` takes a second to import and text files do not need it.
-    from ffrecur.data.texttables import load_tables
+    from ffrecur.data.texttables import header_like_data, load_tables
 
     splits, empty = load_tables(source, builder, files_of, encoding)
     if not splits:
         raise UserError(f"data.source is {source!r}, which has no rows of text")
     description, left_out = f"{description} read by datasets", {**(left_out or {}), **empty}
+    header = header_like_data(splits) if builder == "csv" else None
     try:
-        return from_splits(source, description, splits, separator, text_column, left_out)
+        found = from_splits(source, description, splits, separator, text_column, left_out)
+        return found._replace(notes=(*found.notes, f"warning: {header}")) if header else found
+    except UserError as error:
+        raise UserError(f"{error}; {header}") if header else error from error
     except UnicodeDecodeError as error:  # of JSON and parquet `datasets` looks at the bytes when they are asked for
         for file in (file for files in files_of.values() for file in files):
             if builder == "json":
@@ -213,6 +217,7 @@ def from_splits(
     from ffrecur.data.textcolumns import rows_of  # as above
 
     rows = rows_of(source, splits, text_column)
+    description += f", column {rows.column[:40]!r}" if rows.column != "text" else ""
     documents: dict[str, list[str]] = {}
     without: list[str] = []
     separated = separator is None

@@ -258,6 +258,51 @@ def test_the_log_says_what_became_of_the_files(tmp_path, files, notes):
     assert list(read_documents(str(tmp_path), separator).notes) == notes
 
 
+HEADER = "the first line of the {} table was taken as the names of its columns, though {!r} looks like data"
+NOTED = "folder {} of 1 table read by datasets{}"
+HEADERS = {  # a file, its first line, what the description says of the column, and which cell looks like data
+    "names": ("a.csv", "text,label", "", None),
+    "another name": ("a.csv", "review,label", ", column 'review'", None),
+    "another case": ("a.csv", "Text,label", ", column 'Text'", None),
+    "two words": ("a.csv", "the review,label", ", column 'the review'", None),
+    "an index": ("a.csv", "review,", ", column 'review'", None),
+    "an abbreviation": ("a.csv", "Sentence.,Nr.", ", column 'Sentence.'", None),
+    "a document and a label": ("a.csv", "a fox ran off,0", ", column 'a fox ran off'", "0"),
+    "a fraction": ("a.csv", "fox,0.5", ", column 'fox'", "0.5"),
+    "less than nothing": ("a.csv", "fox,-1", ", column 'fox'", "-1"),
+    "a sentence": ("a.csv", "A fox ran off.,x1", ", column 'A fox ran off.'", "A fox ran off."),
+    "speech": ("a.csv", '"""Ran off!""",x1', """, column '"Ran off!"'""", '"Ran off!"'),
+    "39 characters": ("a.csv", f"{'f' * 39},x1", f", column '{'f' * 39}'", None),
+    "40 characters": ("a.csv", f"{'f' * 50},x1", f", column '{'f' * 40}'", "f" * 40),
+    "tabs": ("a.tsv", "A fox ran off.\tx1", ", column 'A fox ran off.'", "A fox ran off."),
+    "a split": ("test.csv", "A fox ran off.,x1", ", column 'A fox ran off.'", "A fox ran off."),
+}
+
+
+@pytest.mark.parametrize(("name", "line", "column", "data"), HEADERS.values(), ids=HEADERS)
+def test_a_first_line_that_may_be_a_document(tmp_path, name, line, column, data):
+    (tmp_path / name).write_text(f"{line}\none fish{'\t' if name.endswith('.tsv') else ','}1\n")
+    found = read_documents(str(tmp_path))
+    assert (found.train or found.test) == ["one fish"]
+    assert found.description == NOTED.format(tmp_path.name, column)
+    warnings = [note for note in found.notes if note.startswith("warning: ")]
+    assert len(warnings) == (data is not None)
+    assert data is None or HEADER.format("test" if name == "test.csv" else "train", data) in warnings[0]
+
+
+def test_a_first_line_of_two_texts_that_may_be_a_document(tmp_path):
+    (tmp_path / "a.csv").write_text("good,A fox ran off.\nbad,A hen sat.\n")
+    with pytest.raises(
+        UserError, match="several text columns, good, A fox ran off.: set .*; the first line of the train table"
+    ):
+        read_documents(str(tmp_path))
+
+
+def test_json_has_no_first_line(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"A fox ran off.": "one fish"}\n')
+    assert read_documents(str(tmp_path)).notes == ()
+
+
 def test_a_validation_split_that_is_not_used_is_told(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "train.txt").write_text("\n\n".join(TALES))
