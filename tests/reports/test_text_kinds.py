@@ -281,7 +281,7 @@ HEADERS = {  # a file, its first line, what the description says of the column, 
 
 @pytest.mark.parametrize(("name", "line", "column", "data"), HEADERS.values(), ids=HEADERS)
 def test_a_first_line_that_may_be_a_document(tmp_path, name, line, column, data):
-    (tmp_path / name).write_text(f"{line}\none fish{'\t' if name.endswith('.tsv') else ','}1\n")
+    (tmp_path / name).write_text(line + "\none fish" + ("\t" if name == "a.tsv" else ",") + "1\n")
     found = read_documents(str(tmp_path))
     assert (found.train or found.test) == ["one fish"]
     assert found.description == NOTED.format(tmp_path.name, column)
