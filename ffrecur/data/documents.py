@@ -133,21 +133,19 @@ def read_folder(
 
 
 def splits_by_name(folder: Path, listing: Listing) -> list[str]:
-    """Return lines for the log: which files are which split, or which of those that train may be meant for another."""
+    """Return a line for the log, whatever is done with the splits: which files are which, or that there is doubt."""
     if listing.doubtful:
-        names = shortened(listing.doubtful)
         return [
-            f"all files train, also those whose names have a word for held-out text ({names}): these validate or test if they "
-            "lie in folders named train, validation and test"
+            "no splits by name: all files are taken together, also those whose names have a word for held-out text "
+            f"({shortened(listing.doubtful)}); splits are folders named train, validation and test"
         ]
     if list(listing.splits) == ["train"]:
         return []
-    named = {
+    names = {
         split: shortened(file.relative_to(folder).as_posix() for file in files)
         for split, files in listing.splits.items()
     }
-    verb = {split: f"{DOES[split]}s" if len(files) == 1 else DOES[split] for split, files in listing.splits.items()}
-    return ["splits by name: " + "; ".join(f"{files} {verb[split]}" for split, files in named.items())]
+    return ["splits by name: " + ", ".join(f"{split} ({files})" for split, files in names.items())]
 
 
 def gathered(

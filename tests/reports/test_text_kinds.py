@@ -201,16 +201,16 @@ def test_which_texts_are_split_by_place(tmp_path, files, options, expected):
 TOLD = {
     "splits": (
         {"train.txt": "a", "valid.txt": "b", "test.txt": "c"},
-        ["splits by name: train.txt trains; valid.txt validates; test.txt tests"],
+        ["splits by name: train (train.txt), validation (valid.txt), test (test.txt)"],
     ),
     "many files": (
         {**{f"train/{n}.txt": "a" for n in range(5)}, "test/x.txt": "b"},
-        ["splits by name: train/0.txt, train/1.txt, train/2.txt, ... train; test/x.txt tests"],
+        ["splits by name: train (train/0.txt, train/1.txt, train/2.txt, ...), test (test/x.txt)"],
     ),
     "beside splits": (
         {"train.txt": "a", "test.txt": "b", "notes.txt": "c", "README.md": "d"},
         [
-            "splits by name: train.txt trains; test.txt tests",
+            "splits by name: train (train.txt), test (test.txt)",
             "left out: 1 named for no split (notes.txt), 1 describing the others (README.md)",
         ],
     ),
@@ -220,13 +220,13 @@ TOLD = {
     ),
     "folders with another word": (
         {"training_set/a.txt": "a", "test_set/b.txt": "b"},
-        ["splits by name: training_set/a.txt trains; test_set/b.txt tests"],
+        ["splits by name: train (training_set/a.txt), test (test_set/b.txt)"],
     ),
     "a word for held-out text": (
         {"night_train.txt": "a", "blood_test.txt": "b", "fox.txt": "c"},
         [
-            "all files train, also those whose names have a word for held-out text (blood_test.txt): these validate or test "
-            "if they lie in folders named train, validation and test"
+            "no splits by name: all files are taken together, also those whose names have a word for held-out text "
+            "(blood_test.txt); splits are folders named train, validation and test"
         ],
     ),
     "what describes the others": (
@@ -490,8 +490,7 @@ OTHER = {  # files, the stage, options, how many documents are evaluated
 
 
 @pytest.mark.parametrize(("files", "stage", "options", "count"), OTHER.values(), ids=OTHER)
-def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, caplog, files, stage, options, count):
-    caplog.set_level(logging.INFO)
+def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, files, stage, options, count):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     data = CorpusDataModule(str(tmp_path), **{"window": 4, **options})
@@ -502,10 +501,51 @@ def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, caplog, files, 
     assert len(getattr(data, f"{name}_documents")) == count
     assert sum(len(windows) for windows, _ in loader()) == len(places(getattr(data, f"{name}_text"), 4))
     assert data.train_text is None
-    has_split = f"{name[:5]}.txt" in files or f"{name[:4]}.txt" in files
-    whole = f": all of it, since it has no {name} split"
+
+
+# The splits of the source, the stage, and what the log says; each split has as many documents as its place in the row.
+HELD_OUT = {
+    ("train",): {
+        "validate": "1 validate|all of it, since it has no validation split",
+        "test": "1 test|all of it, since it has no test split",
+    },
+    ("valid",): {
+        "validate": "1 validate|its validation split alone",
+        "test": "1 test|all of it, its validation split, since it has no test split",
+    },
+    ("test",): {
+        "validate": "1 validate|all of it, its test split, since it has no validation split",
+        "test": "1 test|its test split alone",
+    },
+    ("train", "valid"): {
+        "validate": "2 validate|its validation split alone",
+        "test": "3 test|all of it, its train and validation splits, since it has no test split",
+    },
+    ("train", "test"): {
+        "validate": "3 validate|all of it, its train and test splits, since it has no validation split",
+        "test": "2 test|its test split alone",
+    },
+    ("valid", "test"): {"validate": "1 validate|its validation split alone", "test": "2 test|its test split alone"},
+    ("train", "valid", "test"): {
+        "validate": "2 validate|its validation split alone",
+        "test": "3 test|its test split alone",
+    },
+}
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+@pytest.mark.parametrize("splits", HELD_OUT, ids="+".join)
+def test_the_log_says_which_splits_of_other_data_are_evaluated(tmp_path, caplog, splits, stage):
+    caplog.set_level(logging.INFO)
+    for count, name in enumerate(splits, start=1):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(TALES[:count]))
+    data = CorpusDataModule(str(tmp_path), r"\n\n", window=4)
+    data.other_source = True
+    data.setup(stage)
+    count, what = HELD_OUT[splits][stage].split("|")
     (line,) = [line for line in lines_of(caplog) if "documents (characters)" in line]
-    assert line.endswith(f": its {name} split alone" if has_split else whole)
+    assert re.search(rf"documents \(characters\): {count} \([\d,]+\): {what}$", line), line
+    assert not any(" trains" in line for line in lines_of(caplog))
 
 
 def test_both_splits_of_other_data(tmp_path):
