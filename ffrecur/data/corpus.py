@@ -10,10 +10,8 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
-from ffrecur.data.cutting import compile_separator
 from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
-from ffrecur.data.textfiles import check_encoding
 from ffrecur.data.textmessages import (
     all_short,
     no_training_text,
@@ -23,12 +21,11 @@ from ffrecur.data.textmessages import (
     which_are_held_out,
     which_are_short,
 )
+from ffrecur.data.textsettings import LEARNED, check_text_settings
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
 from ffrecur.data.windows import WindowLoader
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError
 from ffrecur.text import Places, Text
-
-LEARNED = "learned"  # no alphabet: it has an e twice
 
 
 class CorpusDataModule(LightningDataModule):
@@ -102,29 +99,8 @@ class CorpusDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
-        check_setting(source.strip() != "", "data.source", source, "'bundled', a text file, a folder or a hub id")
-        compile_separator(document_separator)
-        check_encoding(encoding)
-        at_least_1 = {"window": window, "minimum_count": minimum_count, "batch_size": batch_size}
-        for name, value in {**at_least_1, "evaluation_batch_size": evaluation_batch_size}.items():
-            check_setting(value >= 1, f"data.{name}", value, "a whole number of at least 1")
-        check_setting(
-            validation_size is None or validation_size >= 1,
-            "data.validation_size",
-            validation_size,
-            "a whole number of at least 1",
-        )
-        check_setting(
-            document_length is None or document_length > window,
-            "data.document_length",
-            document_length,
-            f"more than data.window, which is {window}",
-        )
-        for name, number in (("split_seed", split_seed), ("seed", seed)):
-            check_setting(number is None or 0 <= number < 2**32, f"data.{name}", number, "from 0 to 2**32 - 1")
-        if alphabet != LEARNED:
-            Alphabet(alphabet, fold_case, unknown)
         self.save_hyperparameters(logger=False)  # the alphabet and the window are logged with the net
+        check_text_settings(self.hparams)
         self.source, self.window, self.seed = source, window, seed
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
 
