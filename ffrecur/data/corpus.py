@@ -8,35 +8,24 @@ from typing import Any
 
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
-from ffrecur.data.cutting import compile_separator
 from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
-from ffrecur.data.loader import TensorLoader
-from ffrecur.data.textfiles import check_encoding
-from ffrecur.data.textmessages import all_short, no_training_text, refuse_unknown, sizes, what_is_unknown
+from ffrecur.data.textmessages import (
+    all_short,
+    no_training_text,
+    refuse_unknown,
+    sizes,
+    what_is_unknown,
+    which_are_held_out,
+    which_are_short,
+)
+from ffrecur.data.textsettings import LEARNED, check_text_settings
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
-from ffrecur.errors import UserError, check_setting
-from ffrecur.text import Places, Text, windows_at
-
-LEARNED = "learned"  # no alphabet: it has an e twice
-
-
-class WindowLoader(TensorLoader):
-    """Iterates over the places of a text: batches `(windows (B, W + 1) int64, index (B,) int64)`.
-
-    The last symbol of a window is the one to predict; `index` numbers the places.
-    """
-
-    def __init__(self, text: Text, places_M: Tensor | Places, window: int, *arguments: object) -> None:
-        super().__init__([places_M], *arguments)  # type: ignore[arg-type]
-        self.text, self.places_M, self.window = text, places_M, window
-
-    def take(self, part: Tensor) -> tuple[Tensor, ...]:
-        """Return the windows of some places."""
-        return windows_at(self.text, self.places_M[part], self.window + 1), part
+from ffrecur.data.windows import WindowLoader
+from ffrecur.errors import UserError
+from ffrecur.text import Places, Text
 
 
 class CorpusDataModule(LightningDataModule):
@@ -110,29 +99,8 @@ class CorpusDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
-        check_setting(source.strip() != "", "data.source", source, "'bundled', a text file, a folder or a hub id")
-        compile_separator(document_separator)
-        check_encoding(encoding)
-        at_least_1 = {"window": window, "minimum_count": minimum_count, "batch_size": batch_size}
-        for name, value in {**at_least_1, "evaluation_batch_size": evaluation_batch_size}.items():
-            check_setting(value >= 1, f"data.{name}", value, "a whole number of at least 1")
-        check_setting(
-            validation_size is None or validation_size >= 1,
-            "data.validation_size",
-            validation_size,
-            "a whole number of at least 1",
-        )
-        check_setting(
-            document_length is None or document_length > window,
-            "data.document_length",
-            document_length,
-            f"more than data.window, which is {window}",
-        )
-        for name, number in (("split_seed", split_seed), ("seed", seed)):
-            check_setting(number is None or 0 <= number < 2**32, f"data.{name}", number, "from 0 to 2**32 - 1")
-        if alphabet != LEARNED:
-            Alphabet(alphabet, fold_case, unknown)
         self.save_hyperparameters(logger=False)  # the alphabet and the window are logged with the net
+        check_text_settings(self.hparams)
         self.source, self.window, self.seed = source, window, seed
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
 
@@ -194,7 +162,6 @@ class CorpusDataModule(LightningDataModule):
         self.short = 0
         source = self.read_source()
         own = source.test if name == "test" else source.validation
-        what = f": its {name} split alone" if own is not None else f": all of it, since it has no {name} split"
         documents = own if own is not None else [*source.train, *(source.validation or []), *(source.test or [])]
         total = len(documents)
         documents = self.usable(name, documents)
@@ -202,7 +169,8 @@ class CorpusDataModule(LightningDataModule):
         text, unknown = self.encode(name, documents)
         setattr(self, f"{name}_text", text)
         setattr(self, f"{name}_documents", DecodedDocuments(self.alphabet, text))
-        self.tell(sizes(text, DOES[name]) + what, source.notes, total, {name: unknown})
+        what = f"{sizes(text, DOES[name])}: {which_are_held_out(name, source)}"
+        self.tell(what, source.notes, total, {name: unknown})
 
     def tell(self, what: str, notes: Sequence[str], total: int, unknown: Mapping[str, Counter[str]]) -> None:
         """Log what was read, what was left out of it, and the alphabet."""
@@ -212,10 +180,7 @@ class CorpusDataModule(LightningDataModule):
         for note in notes:
             rank_zero_info(note)
         if self.short:
-            rank_zero_info(
-                f"left out: {self.short:,} of {total:,} documents, which have no more characters than the window's "
-                f"{self.window}, such as {self.short_example!r}"
-            )
+            rank_zero_info(which_are_short(self.short, total, self.window, self.short_example))
         rank_zero_info(
             f"alphabet of {len(self.alphabet)}: {shown(self.alphabet.symbols)}; {what_is_unknown(self.alphabet, unknown)}"
         )

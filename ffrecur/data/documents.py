@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
-from ffrecur.data.textfolder import MARKDOWN, PLAIN, TABLES, ending, is_data_set, list_folder, plural, shortened, told
+from ffrecur.data.textfolder import Listing, is_data_set, list_folder, plural, shortened, told
+from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, ending
 from ffrecur.errors import UserError
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
@@ -51,7 +52,6 @@ def read_documents(
         return read_hub(source, pattern, text_column)
     if path.is_dir():
         try:
-            next(path.iterdir(), None)  # which `rglob` takes for an empty one where it may not be read
             return read_folder(source, path, pattern, text_column, encoding)
         except PermissionError as error:
             where = error.filename or path
@@ -104,7 +104,7 @@ def read_files(
     if len(empty) == count:
         which = f"file {empty[0]} is empty" if count == 1 else f"{count} text files are all empty"
         raise UserError(f"data.source is {source!r}, whose {which}")
-    notes = [*splits_by_name(folder, files_of), told({**(left_out or {}), "empty": empty})]
+    notes = [told({**(left_out or {}), "empty": empty})]
     if not separated and count > 1:
         notes.append("data.document_separator matches nowhere: each file is a document")
     return gathered(description, documents, notes, separated)
@@ -123,23 +123,29 @@ def read_folder(
     count = sum(map(len, listing.splits.values()))
     if listing.builder is None:
         what = f"folder {folder.name} of {plural(count, 'text file')}"
-        return read_files(source, what, folder, listing.splits, separator, encoding, listing.left_out)
-    what = f"folder {folder.name} of {plural(count, 'table')}"
-    found = read_tables(
-        source, what, listing.builder, listing.splits, separator, text_column, encoding, listing.left_out
-    )
-    return found._replace(notes=(*splits_by_name(folder, listing.splits), *found.notes))
+        found = read_files(source, what, folder, listing.splits, separator, encoding, listing.left_out)
+    else:
+        what = f"folder {folder.name} of {plural(count, 'table')}"
+        found = read_tables(
+            source, what, listing.builder, listing.splits, separator, text_column, encoding, listing.left_out
+        )
+    return found._replace(notes=(*splits_by_name(folder, listing), *found.notes))
 
 
-def splits_by_name(folder: Path, files_of: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Return a line for the log: which files are which split; none where all train."""
-    if list(files_of) == ["train"]:
+def splits_by_name(folder: Path, listing: Listing) -> list[str]:
+    """Return a line for the log, whatever is done with the splits: which files are which, or that there is doubt."""
+    if listing.doubtful:
+        return [
+            "no splits by name: all files are taken together, also those whose names have a word for held-out text "
+            f"({shortened(listing.doubtful)}); splits are folders named train, validation and test"
+        ]
+    if list(listing.splits) == ["train"]:
         return []
-    named = {
-        split: shortened(file.relative_to(folder).as_posix() for file in files) for split, files in files_of.items()
+    names = {
+        split: shortened(file.relative_to(folder).as_posix() for file in files)
+        for split, files in listing.splits.items()
     }
-    verb = {split: f"{DOES[split]}s" if len(files) == 1 else DOES[split] for split, files in files_of.items()}
-    return ["splits by name: " + "; ".join(f"{files} {verb[split]}" for split, files in named.items())]
+    return ["splits by name: " + ", ".join(f"{split} ({files})" for split, files in names.items())]
 
 
 def gathered(
@@ -165,14 +171,18 @@ def read_tables(
 ) -> Documents:
     """Read the tables of each split."""
     # Imported here, because `datasets` takes a second to import and text files do not need it.
-    from ffrecur.data.texttables import load_tables
+    from ffrecur.data.texttables import header_like_data, load_tables
 
     splits, empty = load_tables(source, builder, files_of, encoding)
     if not splits:
         raise UserError(f"data.source is {source!r}, which has no rows of text")
     description, left_out = f"{description} read by datasets", {**(left_out or {}), **empty}
+    header = header_like_data(splits) if builder == "csv" else None
     try:
-        return from_splits(source, description, splits, separator, text_column, left_out)
+        found = from_splits(source, description, splits, separator, text_column, left_out)
+        return found._replace(notes=(*found.notes, f"warning: {header}")) if header else found
+    except UserError as error:
+        raise UserError(f"{error}; {header}") if header else error from error
     except UnicodeDecodeError as error:  # of JSON and parquet `datasets` looks at the bytes when they are asked for
         for file in (file for files in files_of.values() for file in files):
             if builder == "json":
@@ -205,6 +215,7 @@ def from_splits(
     from ffrecur.data.textcolumns import rows_of  # as above
 
     rows = rows_of(source, splits, text_column)
+    description += f", column {rows.column[:40]!r}" if rows.column != "text" else ""
     documents: dict[str, list[str]] = {}
     without: list[str] = []
     separated = separator is None

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ffrecur.data.huggingface import Splits
-from ffrecur.data.textfolder import SPLITS
+from ffrecur.data.textnames import SPLITS
 from ffrecur.errors import UserError
 
 STRINGS = ("string", "large_string")

@@ -1,39 +1,15 @@
-"""Which files of a folder are its text, which of them trains, validates and tests, and what is left out."""
+"""Which files of a folder are its text, of which split, and what is left out."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, assign_splits, describes, ending
 from ffrecur.errors import UserError
 
-PLAIN = (".txt", ".text", ".tokens", ".raw")
-MARKDOWN = (".md", ".markdown")  # text where a folder has none of the above
-TABLES = {
-    ".parquet": "parquet",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".arrow": "arrow",
-}
-ABOUT = re.compile(  # names of files that describe the others
-    r"(readme|license|licence|copying|notice|changelog|citation|authors|contributing|metadata|index|dataset_infos?)"
-    r"([-_.].*)?",
-    re.IGNORECASE,
-)
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "devel", "development"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation", "heldout", "holdout"), "test"),
-}
-SPLIT_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(sorted(SPLITS, reverse=True))})(?![^\W\d_])", re.IGNORECASE)
-SHARD = re.compile(r"\d+-of-\d+")
 
 
 class Listing(NamedTuple):
@@ -42,15 +18,7 @@ class Listing(NamedTuple):
     builder: str | None  # that reads them, of `datasets`; None for plain text
     splits: dict[str, list[Path]]
     left_out: dict[str, list[str]]  # why: names of files
-
-
-def ending(name: str) -> str:
-    """Return the ending of a file's name in small letters, that before `.gz` where it is gzipped.
-
-    >>> ending("a.TXT"), ending("b.jsonl.gz"), ending("LICENSE")
-    ('.txt', '.jsonl', '')
-    """
-    return PurePath(name.lower().removesuffix(".gz")).suffix
+    doubtful: list[str]  # files that train, although there is a word for held-out text in their names
 
 
 def is_data_set(folder: Path) -> bool:
@@ -74,7 +42,9 @@ def list_folder(source: str, folder: Path) -> Listing:
 
     Raises `UserError` for a folder without any.
     """
-    found: list[PurePath] = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    below = sorted(path.relative_to(folder) for path in files_below(folder))
+    broken: list[PurePath] = [path for path in below if not (folder / path).exists()]
+    found: list[PurePath] = [path for path in below if path not in set(broken)] if broken else [*below]
     visible = [path for path in found if not any(part.startswith(".") or part in JUNK for part in path.parts)]
     plain, markdown, tables = ([p for p in visible if ending(p.name) in kind] for kind in (PLAIN, MARKDOWN, TABLES))
     text = own(plain) or own(markdown) or own(p for p in visible if not ending(p.name) and not tables)
@@ -86,20 +56,35 @@ def list_folder(source: str, folder: Path) -> Listing:
     kinds = [TABLES.get(ending(file.name)) for file in chosen]
     builder = max((kind for kind in TABLES.values() if kind in kinds), key=kinds.count, default=None)
     used = [file for file, kind in zip(chosen, kinds, strict=True) if kind == builder]
-    splits, unnamed = assign_splits(used)
+    splits, unnamed, doubtful = assign_splits(used)
     rest = sorted(set(visible) - set(used))
     left_out: dict[str, Sequence[PurePath]] = {
         "named for no split": unnamed,
-        "of other kinds": rest,
+        "describing the others": [file for file in rest if describes(file)],
+        "of other kinds": [file for file in rest if not describes(file)],
         "hidden": sorted(set(found) - set(visible)),
+        "linked to nothing": broken,
     }
     listed = {why: [file.as_posix() for file in files] for why, files in left_out.items() if files}
-    return Listing(builder, {name: [folder / file for file in files] for name, files in splits.items()}, listed)
+    of_split = {name: [folder / file for file in files] for name, files in splits.items()}
+    return Listing(builder, of_split, listed, [file.as_posix() for file in doubtful])
+
+
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder. Links are followed, but for those to a folder that they lie in, which have no end."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from files_below(path, above | {real})
+        elif path.is_file() or path.is_symlink():  # a link to nothing is told
+            yield path
 
 
 def own(files: Iterable[PurePath]) -> list[PurePath]:
     """Return the files but for those that, by their names, describe the others."""
-    return [file for file in files if not ABOUT.fullmatch(file.name)]
+    return [file for file in files if not describes(file)]
 
 
 def no_text(source: str, visible: Sequence[PurePath], hidden: int) -> UserError:
@@ -112,51 +97,6 @@ def no_text(source: str, visible: Sequence[PurePath], hidden: int) -> UserError:
         f"data.source is {source!r}, a folder {held}; it must hold text or tables, in files that end in {looked_for}, or "
         "gzipped, in .gz"
     )
-
-
-def named_split(file: PurePath) -> tuple[str | None, str]:
-    """Return the split that a folder in a path, or else the file, is named for, and the other letters of that name.
-
-    >>> named_split(PurePath("Training/a.txt")), named_split(PurePath("wiki.valid.tokens"))
-    (('train', ''), ('validation', 'wiki'))
-    >>> named_split(PurePath("the best train.txt")), named_split(PurePath("trains.txt"))
-    (('train', 'thebest'), (None, ''))
-    """
-    for part in file.parts[:-1]:
-        if part.lower() in SPLITS:
-            return SPLITS[part.lower()], ""
-    stem = SHARD.sub("", file.name.lower())
-    while ending(stem) in (*PLAIN, *MARKDOWN, *TABLES) or stem.endswith(".gz"):
-        stem = stem[: stem.rindex(".")]
-    words = SPLIT_WORD.findall(stem)
-    if len(words) != 1:
-        return None, ""
-    return SPLITS[words[0]], "".join(letter for letter in SPLIT_WORD.sub("", stem) if letter.isalpha())
-
-
-def assign_splits(files: Sequence[PurePath]) -> tuple[dict[str, list[PurePath]], list[PurePath]]:
-    """Return which files are which split, and those that are none where others are; all train where none is named for one.
-
-    `train.txt` and `test.txt`, or folders of these names, are splits. So are `wiki.train.raw` and `wiki.test.raw`, whose
-    names are otherwise alike, but not `night_train.txt` and `blood_test.txt`, nor `train_labels.txt` beside `train.txt`.
-    """
-    named = {file: named_split(file) for file in files}
-    splits_of = defaultdict(set)
-    for split, others in named.values():
-        splits_of[others].add(split)
-    held_out = {others for others, splits in splits_of.items() if splits & {"validation", "test"}}
-    counted = {others for others in held_out if others == "" or "train" in splits_of[others]}
-    counted = {""} if "train" in splits_of[""] and "" in counted else counted
-    if not counted:
-        return {"train": list(files)}, []
-    found: dict[str, list[PurePath]] = defaultdict(list)
-    unnamed = []
-    for file, (split, others) in named.items():
-        if split is not None and others in counted | {""}:
-            found[split].append(file)
-        else:
-            unnamed.append(file)
-    return {name: found[name] for name in ("train", "validation", "test") if name in found}, unnamed
 
 
 def told(left_out: Mapping[str, Sequence[str]]) -> str | None:

@@ -1,4 +1,4 @@
-"""What the data module for text tells: sizes and unknown characters in the log, and documents that cannot be used."""
+"""What the data module for text tells: what is evaluated, left out and unknown, in the log, and documents that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ from ffrecur.text import Text
 def sizes(text: Text, does: str) -> str:
     """Return how many documents, and characters, do what."""
     return f"{len(text.begins) - 1:,} {does} ({len(text.symbols_N):,})"
+
+
+def which_are_held_out(name: str, source: Documents) -> str:
+    """Return which documents of a source that nothing was trained on are its test or validation text."""
+    has = {"train": bool(source.train), "validation": source.validation is not None, "test": source.test is not None}
+    if has[name]:
+        return f"its {name} split alone"
+    splits = [split for split, is_there in has.items() if is_there]
+    which = f", its {' and '.join(splits)} split{'s' * (len(splits) > 1)}" if splits != ["train"] else ""
+    return f"all of it{which}, since it has no {name} split"
+
+
+def which_are_short(count: int, total: int, window: int, example: str) -> str:
+    """Return how many documents are left out because they have no more characters than the window."""
+    return (
+        f"left out: {count:,} of {total:,} documents, which have no more characters than the window's {window}, such as "
+        f"{example!r}"
+    )
 
 
 def what_is_unknown(alphabet: Alphabet, splits: Mapping[str, Counter[str]]) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 import datasets
 
-from ffrecur.data.huggingface import Splits, as_splits
+from ffrecur.data.huggingface import Splits, load_folder
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
-from ffrecur.data.textfolder import ending, is_saved
+from ffrecur.data.textnames import ending
 from ffrecur.errors import UserError, one_line
 
 WRITTEN_AS_TEXT = ("csv", "json")  # kinds of table
@@ -162,16 +162,29 @@ def joined(source: str, name: str, parts: Sequence[datasets.Dataset]) -> dataset
         ) from error
 
 
+def header_like_data(splits: Splits) -> str | None:
+    """Return a clause about the first line of CSV or TSV, if a name of a column in it looks like data; else None."""
+    for split, table in splits.items():
+        for name in table.column_names:
+            if looks_like_data(name):
+                return (
+                    f"the first line of the {split} table was taken as the names of its columns, though {name[:40]!r} looks like "
+                    "data: if it is, put a line of names above it, such as text"
+                )
+    return None
+
+
+def looks_like_data(name: str) -> bool:
+    """Whether a name of a column is a number, has 40 characters or more, or is several words with the end of a sentence.
+
+    >>> [looks_like_data(name) for name in ("1", "-2.5", "A fox ran off.", "first text", "Nr.", "Unnamed: 0")]
+    [True, True, True, False, False, False]
+    """
+    sentence = re.search(r"""\s\S+[.!?…。]["'\u201d\u2019)]*$""", name.strip())
+    return len(name) >= 40 or sentence is not None or re.fullmatch(r"\s*[-+]?\d+([.,]\d+)*\s*", name) is not None
+
+
 def load_data_set(source: str, folder: Path) -> tuple[str, Splits]:
     """Return what such a folder is and its splits; raises `UserError` for one that cannot be read."""
-    try:
-        if is_saved(folder):
-            return f"save_to_disk folder {folder}", as_splits(datasets.load_from_disk(str(folder)))
-        with quiet(), tempfile.TemporaryDirectory() as cache:
-            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=True)
-        return f"folder {folder} read by datasets", as_splits(splits)
-    except Exception as error:
-        raise UserError(
-            f"data.source is {source!r}, a folder that cannot be read as a data set: "
-            f"{one_line(as_exception(error.__cause__ or error))}"
-        ) from error
+    with quiet():
+        return load_folder(source, folder)

@@ -17,6 +17,7 @@ GERMAN = "Der Füchsin Söhne\n\nÄpfel\n"
 GERMAN_DOCUMENTS = ["Der Füchsin Söhne", "Äpfel"]
 CSV = "text,label\none fish,0\n"
 SPLITS = {"train": ONE, "validation": TWO, "test": THREE}
+TRAIN_TEST = {"train": ONE, "test": THREE}
 
 
 def zipped(text):
@@ -65,6 +66,22 @@ READ = {
     # --- what describes the text is none
     "README and LICENSE": ({"a.txt": "one fish", "README.txt": "x", "LICENSE": "y"}, None, {"train": ONE}),
     "README.md of Markdown": ({"a.md": "one fish", "README.md": "x"}, None, {"train": ONE}),
+    "licences of all kinds": (
+        {"a.txt": "one fish", "License.txt": "x", "licence.TXT": "x", "COPYING.txt.gz": "x", "ReadMe.text": "x"},
+        None,
+        {"train": ONE},
+    ),
+    "stories that sound so": (
+        {f"{n}.txt": n for n in ("authors-note", "changelog", "index-of-plants", "notice-to-all", "readme-first")},
+        None,
+        {"train": ["authors-note", "changelog", "index-of-plants", "notice-to-all", "readme-first"]},
+    ),
+    "an index, notices": (
+        {"a.txt": "one fish", "index.txt": "two fish", "notice.txt": "red fish"},
+        None,
+        {"train": [*ONE, *TWO, *THREE]},
+    ),
+    "Markdown that sounds so": ({"index-of-plants.md": "one fish", "CHANGELOG.md": "x"}, None, {"train": ONE}),
     "a README alone": ({"README.txt": "one fish"}, None, {"train": ONE}),
     "a story of notices": (
         {"notices.txt": "one fish", "license to kill.txt": "two fish"},
@@ -120,6 +137,27 @@ READ = {
     ),
     "a held-out split alone": ({"test.txt": "red fish"}, None, {"train": [], "test": THREE}),
     "test and others": ({"test.txt": "red fish", "story.txt": "one fish"}, None, {"train": [], "test": THREE}),
+    "folders with another word": ({"training_set/a.txt": "one fish", "test_set/b.txt": "red fish"}, None, TRAIN_TEST),
+    "folders, data": ({"train_data/a.txt": "one fish", "test_data/a.txt": "red fish"}, None, TRAIN_TEST),
+    "folders, small and capital letters": (three("trainSet/x/a.txt", "devSet/a.txt", "testSet/a.txt"), None, SPLITS),
+    "folders in a folder": (
+        {"my_test/trainSet/a.txt": "one fish", "my_test/testSet/a.txt": "red fish"},
+        None,
+        TRAIN_TEST,
+    ),
+    "files, small and capital letters": (three("trainSet.txt", "validationSet.txt", "testSet.txt"), None, SPLITS),
+    "two words for one split": (three("train.txt", "dev-valid.txt", "test_eval.txt"), None, SPLITS),
+    "words that are not apart": (three("mytrain.txt", "myvalid.txt", "mytest.txt"), None, SPLITS),
+    "in a folder of a split": (
+        {"test/a_train.txt": "one fish", "test/b_test.txt": "two fish"},
+        None,
+        {"train": [], "test": [*ONE, *TWO]},
+    ),
+    "and in small letters": ({"trainset.txt": "one fish", "testset.txt": "red fish"}, None, TRAIN_TEST),
+    "and beside others": ({"mytrain.txt": "one fish", "mytest.txt": "red fish", "words.txt": "x"}, None, TRAIN_TEST),
+    "not alike, but each with a word": ({"tales_train.txt": "one fish", "news_test.txt": "red fish"}, None, TRAIN_TEST),
+    "one exact, the other with a word": ({"test/a.txt": "red fish", "train_set/a.txt": "one fish"}, None, TRAIN_TEST),
+    "held out": (three("corpus.train.txt", "corpus.devel.txt", "corpus.heldout.txt"), None, SPLITS),
     # --- no splits: names that only sound so
     "a training file alone": ({"train.txt": "one fish", "story.txt": "two fish"}, None, {"train": [*TWO, *ONE]}),
     "stories of trains and tests": (
@@ -127,6 +165,7 @@ READ = {
         None,
         {"train": [*TWO, *THREE, *ONE]},
     ),
+    "one of them beside others": ({"the test.txt": "one fish", "a.txt": "two fish"}, None, {"train": [*TWO, *ONE]}),
     "both words": ({"train_test.txt": "one fish", "a.txt": "two fish"}, None, {"train": [*TWO, *ONE]}),
     # --- splits by the names of folders
     "folders": (three("train/a.txt", "valid/a.txt", "test/a.txt"), None, SPLITS),
@@ -198,6 +237,56 @@ def splits_of(found):
 @pytest.mark.parametrize(("files", "separator", "expected"), READ.values(), ids=READ)
 def test_folders_that_are_read(tmp_path, files, separator, expected):
     assert splits_of(read_documents(write(tmp_path / "data", files), separator)) == expected
+
+
+def linked(folder, links):
+    for name, target in links.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+
+# What lies in the folder, beside a folder `store` with `en/a.txt`, "two fish", and `b.txt`, "red fish"; the links in it; what
+# must come out, and what is told.
+LINKED = {
+    "a folder": ({"a.txt": "one fish"}, {"en": "../store/en"}, {"train": [*ONE, *TWO]}, None),
+    "a file": ({"a.txt": "one fish"}, {"b.txt": "../store/b.txt"}, {"train": [*ONE, *THREE]}, None),
+    "folders in a linked one": ({}, {"all": "../store"}, {"train": [*THREE, *TWO]}, None),
+    "a split": (
+        {"train/a.txt": "one fish"},
+        {"valid": "../store/en", "test/b.txt": "../../store/b.txt"},
+        SPLITS,
+        "splits",
+    ),
+    "two of one folder": ({}, {"one": "../store/en", "two": "../store/en"}, {"train": [*TWO, *TWO]}, None),
+    "to itself": ({"a.txt": "one fish"}, {"again": "."}, {"train": ONE}, None),
+    "to the folder above": ({"x/a.txt": "one fish"}, {"x/again": ".."}, {"train": ONE}, None),
+    "to one another": (
+        {"x/a.txt": "one fish", "y/b.txt": "two fish"},
+        {"x/y": "../y", "y/x": "../x"},
+        {"train": [*ONE, *TWO, *TWO, *ONE]},  # x/a, x/y/b, y/b, y/x/a
+        None,
+    ),
+    "to nothing": ({"a.txt": "one fish"}, {"b": "../nowhere"}, {"train": ONE}, "left out: 1 linked to nothing (b)"),
+    "in a circle": (
+        {"a.txt": "one fish"},
+        {"b": "c", "c": "b"},
+        {"train": ONE},
+        "left out: 2 linked to nothing (b, c)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "links", "expected", "told"), LINKED.values(), ids=LINKED)
+def test_links_are_followed(tmp_path, files, links, expected, told):
+    write(tmp_path / "store", {"en/a.txt": "two fish", "b.txt": "red fish"})
+    (tmp_path / "data").mkdir()
+    folder = write(tmp_path / "data", files)
+    linked(tmp_path / "data", links)
+    found = read_documents(folder)
+    assert splits_of(found) == expected
+    assert "".join(found.notes).startswith(told or "")
+    assert (told is None) == (found.notes == ())
 
 
 SINGLE = {
@@ -303,7 +392,7 @@ def test_folders_that_are_refused(tmp_path, files, pieces):
         assert piece in sentence, sentence
 
 
-@pytest.mark.parametrize("method", ["iterdir", "rglob", "is_file"])
+@pytest.mark.parametrize("method", ["iterdir", "is_file"])
 def test_folders_that_may_not_be_read(tmp_path, monkeypatch, method):
     """Tests may run as root, whom nothing is forbidden."""
 

@@ -201,22 +201,37 @@ def test_which_texts_are_split_by_place(tmp_path, files, options, expected):
 TOLD = {
     "splits": (
         {"train.txt": "a", "valid.txt": "b", "test.txt": "c"},
-        ["splits by name: train.txt trains; valid.txt validates; test.txt tests"],
+        ["splits by name: train (train.txt), validation (valid.txt), test (test.txt)"],
     ),
     "many files": (
         {**{f"train/{n}.txt": "a" for n in range(5)}, "test/x.txt": "b"},
-        ["splits by name: train/0.txt, train/1.txt, train/2.txt, ... train; test/x.txt tests"],
+        ["splits by name: train (train/0.txt, train/1.txt, train/2.txt, ...), test (test/x.txt)"],
     ),
     "beside splits": (
         {"train.txt": "a", "test.txt": "b", "notes.txt": "c", "README.md": "d"},
         [
-            "splits by name: train.txt trains; test.txt tests",
-            "left out: 1 named for no split (notes.txt), 1 of other kinds (README.md)",
+            "splits by name: train (train.txt), test (test.txt)",
+            "left out: 1 named for no split (notes.txt), 1 describing the others (README.md)",
         ],
     ),
     "beside a text": (
         {"a.txt": "a", "LICENSE": "b", ".DS_Store": "c", "d.txt": " "},
-        ["left out: 1 of other kinds (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
+        ["left out: 1 describing the others (LICENSE), 1 hidden (.DS_Store), 1 empty (d.txt)"],
+    ),
+    "folders with another word": (
+        {"training_set/a.txt": "a", "test_set/b.txt": "b"},
+        ["splits by name: train (training_set/a.txt), test (test_set/b.txt)"],
+    ),
+    "a word for held-out text": (
+        {"night_train.txt": "a", "blood_test.txt": "b", "fox.txt": "c"},
+        [
+            "no splits by name: all files are taken together, also those whose names have a word for held-out text "
+            "(blood_test.txt); splits are folders named train, validation and test"
+        ],
+    ),
+    "what describes the others": (
+        {"a.txt": "a", "license.txt": "b", "Readme.TXT": "c", "metadata.csv": "x", "b.rst": "d"},
+        ["left out: 3 describing the others (Readme.TXT, license.txt, metadata.csv), 1 of other kinds (b.rst)"],
     ),
     "text beside tables": (
         {"a.csv": "text\na\n", "b.txt": "b", "c.jsonl": "{}", "d.csv": "text\nd\n"},
@@ -241,6 +256,51 @@ def test_the_log_says_what_became_of_the_files(tmp_path, files, notes):
         (tmp_path / name).write_text(content)
     separator = r"\n\n" if ("b.txt" in files and "a.txt" in files) or not notes else None
     assert list(read_documents(str(tmp_path), separator).notes) == notes
+
+
+HEADER = "the first line of the {} table was taken as the names of its columns, though {!r} looks like data"
+NOTED = "folder {} of 1 table read by datasets{}"
+HEADERS = {  # a file, its first line, what the description says of the column, and which cell looks like data
+    "names": ("a.csv", "text,label", "", None),
+    "another name": ("a.csv", "review,label", ", column 'review'", None),
+    "another case": ("a.csv", "Text,label", ", column 'Text'", None),
+    "two words": ("a.csv", "the review,label", ", column 'the review'", None),
+    "an index": ("a.csv", "review,", ", column 'review'", None),
+    "an abbreviation": ("a.csv", "Sentence.,Nr.", ", column 'Sentence.'", None),
+    "a document and a label": ("a.csv", "a fox ran off,0", ", column 'a fox ran off'", "0"),
+    "a fraction": ("a.csv", "fox,0.5", ", column 'fox'", "0.5"),
+    "less than nothing": ("a.csv", "fox,-1", ", column 'fox'", "-1"),
+    "a sentence": ("a.csv", "A fox ran off.,x1", ", column 'A fox ran off.'", "A fox ran off."),
+    "speech": ("a.csv", '"""Ran off!""",x1', """, column '"Ran off!"'""", '"Ran off!"'),
+    "39 characters": ("a.csv", f"{'f' * 39},x1", f", column '{'f' * 39}'", None),
+    "40 characters": ("a.csv", f"{'f' * 50},x1", f", column '{'f' * 40}'", "f" * 40),
+    "tabs": ("a.tsv", "A fox ran off.\tx1", ", column 'A fox ran off.'", "A fox ran off."),
+    "a split": ("test.csv", "A fox ran off.,x1", ", column 'A fox ran off.'", "A fox ran off."),
+}
+
+
+@pytest.mark.parametrize(("name", "line", "column", "data"), HEADERS.values(), ids=HEADERS)
+def test_a_first_line_that_may_be_a_document(tmp_path, name, line, column, data):
+    (tmp_path / name).write_text(line + "\none fish" + ("\t" if name == "a.tsv" else ",") + "1\n")
+    found = read_documents(str(tmp_path))
+    assert (found.train or found.test) == ["one fish"]
+    assert found.description == NOTED.format(tmp_path.name, column)
+    warnings = [note for note in found.notes if note.startswith("warning: ")]
+    assert len(warnings) == (data is not None)
+    assert data is None or HEADER.format("test" if name == "test.csv" else "train", data) in warnings[0]
+
+
+def test_a_first_line_of_two_texts_that_may_be_a_document(tmp_path):
+    (tmp_path / "a.csv").write_text("good,A fox ran off.\nbad,A hen sat.\n")
+    with pytest.raises(
+        UserError, match="several text columns, good, A fox ran off.: set .*; the first line of the train table"
+    ):
+        read_documents(str(tmp_path))
+
+
+def test_json_has_no_first_line(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"A fox ran off.": "one fish"}\n')
+    assert read_documents(str(tmp_path)).notes == ()
 
 
 def test_a_validation_split_that_is_not_used_is_told(tmp_path, caplog):
@@ -430,8 +490,7 @@ OTHER = {  # files, the stage, options, how many documents are evaluated
 
 
 @pytest.mark.parametrize(("files", "stage", "options", "count"), OTHER.values(), ids=OTHER)
-def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, caplog, files, stage, options, count):
-    caplog.set_level(logging.INFO)
+def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, files, stage, options, count):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     data = CorpusDataModule(str(tmp_path), **{"window": 4, **options})
@@ -442,10 +501,51 @@ def test_other_data_is_evaluated_whole_or_by_its_split(tmp_path, caplog, files, 
     assert len(getattr(data, f"{name}_documents")) == count
     assert sum(len(windows) for windows, _ in loader()) == len(places(getattr(data, f"{name}_text"), 4))
     assert data.train_text is None
-    has_split = f"{name[:5]}.txt" in files or f"{name[:4]}.txt" in files
-    whole = f": all of it, since it has no {name} split"
+
+
+# The splits of the source, the stage, and what the log says; each split has as many documents as its place in the row.
+HELD_OUT = {
+    ("train",): {
+        "validate": "1 validate|all of it, since it has no validation split",
+        "test": "1 test|all of it, since it has no test split",
+    },
+    ("valid",): {
+        "validate": "1 validate|its validation split alone",
+        "test": "1 test|all of it, its validation split, since it has no test split",
+    },
+    ("test",): {
+        "validate": "1 validate|all of it, its test split, since it has no validation split",
+        "test": "1 test|its test split alone",
+    },
+    ("train", "valid"): {
+        "validate": "2 validate|its validation split alone",
+        "test": "3 test|all of it, its train and validation splits, since it has no test split",
+    },
+    ("train", "test"): {
+        "validate": "3 validate|all of it, its train and test splits, since it has no validation split",
+        "test": "2 test|its test split alone",
+    },
+    ("valid", "test"): {"validate": "1 validate|its validation split alone", "test": "2 test|its test split alone"},
+    ("train", "valid", "test"): {
+        "validate": "2 validate|its validation split alone",
+        "test": "3 test|its test split alone",
+    },
+}
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+@pytest.mark.parametrize("splits", HELD_OUT, ids="+".join)
+def test_the_log_says_which_splits_of_other_data_are_evaluated(tmp_path, caplog, splits, stage):
+    caplog.set_level(logging.INFO)
+    for count, name in enumerate(splits, start=1):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(TALES[:count]))
+    data = CorpusDataModule(str(tmp_path), r"\n\n", window=4)
+    data.other_source = True
+    data.setup(stage)
+    count, what = HELD_OUT[splits][stage].split("|")
     (line,) = [line for line in lines_of(caplog) if "documents (characters)" in line]
-    assert line.endswith(f": its {name} split alone" if has_split else whole)
+    assert re.search(rf"documents \(characters\): {count} \([\d,]+\): {what}$", line), line
+    assert not any(" trains" in line for line in lines_of(caplog))
 
 
 def test_both_splits_of_other_data(tmp_path):

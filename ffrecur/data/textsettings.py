@@ -1,0 +1,32 @@
+"""The ranges of the settings of the data module for text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ffrecur.alphabet import Alphabet
+from ffrecur.data.cutting import compile_separator
+from ffrecur.data.textfiles import check_encoding
+from ffrecur.errors import check_setting
+
+LEARNED = "learned"  # no alphabet: it has an e twice
+
+
+def check_text_settings(own: Mapping[str, Any]) -> None:
+    """Raise `UserError` for the first setting that is outside its range."""
+    check_setting(
+        own["source"].strip() != "", "data.source", own["source"], "'bundled', a text file, a folder or a hub id"
+    )
+    compile_separator(own["document_separator"])
+    check_encoding(own["encoding"])
+    for name in ("window", "minimum_count", "batch_size", "evaluation_batch_size"):
+        check_setting(own[name] >= 1, f"data.{name}", own[name], "a whole number of at least 1")
+    size, length, window = own["validation_size"], own["document_length"], own["window"]
+    check_setting(size is None or size >= 1, "data.validation_size", size, "a whole number of at least 1")
+    allowed = f"more than data.window, which is {window}"
+    check_setting(length is None or length > window, "data.document_length", length, allowed)
+    for name in ("split_seed", "seed"):
+        check_setting(own[name] is None or 0 <= own[name] < 2**32, f"data.{name}", own[name], "from 0 to 2**32 - 1")
+    if own["alphabet"] != LEARNED:
+        Alphabet(own["alphabet"], own["fold_case"], own["unknown"])
