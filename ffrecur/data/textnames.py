@@ -113,6 +113,12 @@ def within(words: re.Pattern[str], name: str) -> Named:
     return Named(splits.pop(), "".join(letter for letter in words.sub("", spaced) if letter.isalpha()))
 
 
+def of_folder(name: str) -> Named | None:
+    """Return the split that a folder's name has a word for, if it has one."""
+    named = within(SPLIT_WORD, name)
+    return named if named.split else None
+
+
 def pairs(named: Mapping[PurePath, Named]) -> set[str]:
     """Return the other letters of names that occur with a word for training and with one for held-out text."""
     splits_of = defaultdict(set)
@@ -144,6 +150,14 @@ def assign_splits(files: Sequence[PurePath]) -> Assigned:
     )
     depth = len(list(common))  # of a folder which holds them all
     loose = {file: loosely_named_split(PurePath(*file.parts[depth:])) for file in files}
+    # What lies in `test_set` beside `train_set` tests, whatever the file itself is named.
+    by_folder = {
+        file: next(filter(None, (of_folder(part) for part in file.parts[depth:-1])), Named()) for file in files
+    }
+    paired = pairs(by_folder)
+    for file, (split, others, _) in by_folder.items():
+        if strict[file].split == "train" and split in HELD_OUT and others in paired:
+            strict[file] = Named(split)
     held_out_alone = any(split in HELD_OUT and others == "" for split, others, _ in strict.values())
     splits = {split for split, _, _ in loose.values()}
     if counted := pairs(strict):

@@ -138,6 +138,11 @@ READ = {
     "a held-out split alone": ({"test.txt": "red fish"}, None, {"train": [], "test": THREE}),
     "test and others": ({"test.txt": "red fish", "story.txt": "one fish"}, None, {"train": [], "test": THREE}),
     "folders with another word": ({"training_set/a.txt": "one fish", "test_set/b.txt": "red fish"}, None, TRAIN_TEST),
+    "a file named for a split in a folder with another word": (
+        {"train_set/train.txt": "one fish", "train_set/valid.txt": "two fish", "test_set/train.txt": "red fish"},
+        None,
+        SPLITS,
+    ),
     "folders, data": ({"train_data/a.txt": "one fish", "test_data/a.txt": "red fish"}, None, TRAIN_TEST),
     "folders, small and capital letters": (three("trainSet/x/a.txt", "devSet/a.txt", "testSet/a.txt"), None, SPLITS),
     "folders in a folder": (
