@@ -8,12 +8,12 @@ from typing import Any
 import datasets
 
 from ffrecur.data.columns import LABEL_COLUMNS, read_splits
-from ffrecur.data.huggingface import BUILDERS, is_saved, load_files, load_folder
+from ffrecur.data.huggingface import BUILDERS, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading
 from ffrecur.data.metadata import FILE, Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
-from ffrecur.data.splits import choose_splits, declares_splits, name_of, plainness, role_within
+from ffrecur.data.splits import choose_splits, declares_splits, is_saved, name_of, plainness, role_within
 from ffrecur.errors import UserError, check_setting
 
 IMAGE, LABEL = "image", "label"

@@ -12,6 +12,7 @@ from threading import Thread
 import datasets
 from huggingface_hub.utils import get_session
 
+from ffrecur.data.splits import is_saved
 from ffrecur.errors import UserError
 
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
@@ -38,11 +39,6 @@ def load_folder(source: str, folder: Path, limit: float = math.inf) -> tuple[str
         raise UserError(
             f"data.source is {source!r}, a folder that cannot be read as a data set: {first_line(error)}"
         ) from error
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether a folder was written by `save_to_disk`."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def load_files(

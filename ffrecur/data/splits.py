@@ -18,6 +18,11 @@ RANK = list(WORDS)
 FILLERS = {"set", "data", "dataset", "images", "seg", "split"}  # words beside that of the split that mean nothing
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
 def words_of(name: str) -> list[str]:
     """The words of a name, in small letters.
 

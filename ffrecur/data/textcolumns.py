@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ffrecur.data.huggingface import Splits
-from ffrecur.data.textnames import SPLITS
+from ffrecur.data.splits import WORDS
 from ffrecur.errors import UserError
 
 STRINGS = ("string", "large_string")
@@ -23,16 +23,16 @@ class Rows(NamedTuple):
 
 
 def rows_of(source: str, splits: Splits, text_column: str | None) -> Rows:
-    """Return the rows of the splits named train, validation or test, or as people call them (`SPLITS`).
+    """Return the rows of the splits named train, validation or test, or as people call them (`WORDS`).
 
     A single split of another name trains. Raises `UserError` where none is used, for two of one kind, and for a text column
     that is missing or not clear.
     """
-    if len(splits) == 1 and next(iter(splits)).lower() not in SPLITS:
+    if len(splits) == 1 and next(iter(splits)).lower() not in WORDS:
         splits = {"train": next(iter(splits.values()))}
     name_of: dict[str, str] = {}
     for name in splits:
-        kind = SPLITS.get(name.lower())
+        kind = WORDS.get(name.lower())
         if kind in name_of:
             raise UserError(f"data.source is {source!r}, which has two {kind} splits, {name_of[kind]} and {name}")
         if kind is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from ffrecur.data.splits import is_saved
 from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, assign_splits, describes, ending
 from ffrecur.errors import UserError
 
@@ -30,11 +31,6 @@ def is_data_set(folder: Path) -> bool:
     except OSError:
         return False
     return head.startswith("---") and "data_files:" in head.split("\n---")[0]
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote a folder."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def list_folder(source: str, folder: Path) -> Listing:

@@ -27,8 +27,7 @@ ABOUT_TEXT = re.compile("readme|licen[sc]e|copying")
 ABOUT_CODE = re.compile("readme|licen[sc]e|copying|notice|changelog|citation|authors|contributing")
 ABOUT_TABLE = re.compile("(metadata|index|dataset_infos?)([-_.].*)?")
 
-SPLITS = {**WORDS, "devel": "validation", "development": "validation", "heldout": "test", "holdout": "test"}
-ANY_WORD = re.compile("|".join(sorted(SPLITS, reverse=True)))
+ANY_WORD = re.compile("|".join(sorted(WORDS, reverse=True)))
 SPLIT_WORD = re.compile(rf"(?<![^\W\d_])(?:{ANY_WORD.pattern})(?![^\W\d_])")
 HELD_OUT = {"validation", "test"}
 CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
@@ -83,8 +82,8 @@ def named_split(file: PurePath) -> Named:
     (('test', 'set'), (None, ''))
     """
     for part in file.parts[:-1]:
-        if part.lower() in SPLITS:
-            return Named(SPLITS[part.lower()])
+        if part.lower() in WORDS:
+            return Named(WORDS[part.lower()])
     return within(SPLIT_WORD, without_endings(SHARD.sub("", file.name)))
 
 
@@ -107,7 +106,7 @@ def loosely_named_split(file: PurePath) -> Named:
 def within(words: re.Pattern[str], name: str) -> Named:
     """Return the split that a name has a word for, if it is one, in any letter case; `testSet` has two words."""
     spaced = CAMEL.sub(" ", name).lower()
-    splits = {SPLITS[word] for word in words.findall(spaced)}
+    splits = {WORDS[word] for word in words.findall(spaced)}
     if len(splits) != 1:
         return Named()
     return Named(splits.pop(), "".join(letter for letter in words.sub("", spaced) if letter.isalpha()))
@@ -146,7 +145,7 @@ def assign_splits(files: Sequence[PurePath]) -> Assigned:
     strict = {file: named_split(file) for file in files}
     folders = [file.parts[:-1] for file in files]
     common = takewhile(
-        lambda names: len(set(names)) == 1 and names[0].lower() not in SPLITS, zip(*folders, strict=False)
+        lambda names: len(set(names)) == 1 and names[0].lower() not in WORDS, zip(*folders, strict=False)
     )
     depth = len(list(common))  # of a folder which holds them all
     loose = {file: loosely_named_split(PurePath(*file.parts[depth:])) for file in files}
