@@ -109,7 +109,7 @@ def test_exponential_averaging(snapshots):
 
 @pytest.mark.parametrize(
     ("averaging", "batch"),
-    [slow(SWA, 3), (SWA, 12), (SWA, 15), (MEAN, 3), slow(MEAN, 12), slow(EMA, 3), (EMA, 12)],
+    [slow(SWA, 3), (SWA, 12), slow(SWA, 15), slow(MEAN, 3), slow(MEAN, 12), slow(EMA, 3), (EMA, 12)],
 )
 def test_a_run_that_is_stopped_averages_the_same(workplace, monkeypatch, averaging, batch):
     options = [*FIT[1:], *averaging, *(["--trainer.max_epochs=3"] if averaging is not SWA else [])]

@@ -288,6 +288,7 @@ def test_a_full_device_is_one_sentence(workplace):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_output_that_is_not_utf_8(tmp_path, monkeypatch):
     """Characters that cannot be shown are question marks on the screen; the files have them."""
     monkeypatch.chdir(tmp_path)

@@ -267,20 +267,20 @@ def test_early_stopping_goes_on_to_the_next_check_only(place):
 
 EXCEPTIONS = [  # hook, its call, optimiser steps that are kept
     ("on_train_batch_start", 3, 2),
-    ("on_before_zero_grad", 3, 2),
-    ("on_before_backward", 3, 2),
+    slow("on_before_zero_grad", 3, 2),
+    slow("on_before_backward", 3, 2),
     ("on_after_backward", 3, 2),
-    ("on_before_optimizer_step", 3, 2),
+    slow("on_before_optimizer_step", 3, 2),
     ("on_train_batch_end", 3, 3),
     ("on_train_batch_end", 5, 5),  # an epoch's last batch, whose validation is to come
     ("on_validation_start", 1, 5),
-    ("on_validation_batch_start", 1, 5),
-    ("on_validation_batch_end", 1, 5),
-    ("on_validation_epoch_end", 1, 5),
+    slow("on_validation_batch_start", 1, 5),
+    slow("on_validation_batch_end", 1, 5),
+    slow("on_validation_epoch_end", 1, 5),
     ("on_train_epoch_end", 1, 5),
     ("on_train_epoch_start", 2, 5),
-    ("on_train_batch_start", 6, 5),
-    ("on_train_batch_end", 6, 6),
+    slow("on_train_batch_start", 6, 5),
+    slow("on_train_batch_end", 6, 6),
     ("on_train_epoch_end", 2, 10),
 ]
 
@@ -299,8 +299,8 @@ def test_exception_in_a_callback(place, monkeypatch, hook, call, steps):
     [
         ("on_train_batch_start", 4, 1),  # of batches 3 and 4, that make one step, the first is done
         ("on_train_batch_end", 3, 1),
-        ("on_after_backward", 4, 1),
-        ("on_train_batch_end", 4, 2),
+        slow("on_after_backward", 4, 1),
+        slow("on_train_batch_end", 4, 2),
         ("on_train_batch_end", 5, 3),
     ],
 )
@@ -437,6 +437,7 @@ def test_a_step_that_may_be_torn_is_not_written(place, monkeypatch):
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_max_time_by_the_clock(place):
     """Two seconds, of a training that would take hours; then two more."""
     long = ["--trainer.max_epochs=1000000", "--trainer.max_time=00:00:00:02", "--trainer.enable_progress_bar=false"]
@@ -492,7 +493,7 @@ TEXT += ["--model.negatives=dream", "--model.dream_every_steps=3"]
     ("hook", "call", "action"),
     [
         ("on_after_backward", 4, boom),  # dreamt anew in this step, which is not taken
-        ("on_train_batch_end", 4, boom),
+        slow("on_train_batch_end", 4, boom),
         ("on_train_batch_start", 3, should_stop),
     ],
 )
