@@ -93,9 +93,12 @@ class CommandLine(LightningCLI):
             return None
         return f"{'the training so far' if last.saved_path else 'the last checkpoint'} is in {last.path}"
 
-    def _steps(self) -> int:
-        """Return the optimiser steps of this command."""
-        return self.trainer.global_step - (self.stored_step or 0) if hasattr(self, "trainer") else 0
+    def _used(self) -> bool:
+        """Whether the new run has made a step, or has anything to keep: steps taken by hand are not counted by Lightning."""
+        if not hasattr(self, "trainer"):
+            return False
+        by_hand = not self.model.automatic_optimization and self.trainer.fit_loop.total_batch_idx >= 0
+        return self.trainer.global_step > (self.stored_step or 0) or by_hand or any(self.run_folder.rglob("*.ckpt"))
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
@@ -193,7 +196,7 @@ class CommandLine(LightningCLI):
             name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of several processes
             if self.subcommand == "fit" and first and not chosen.trainer.fast_dev_run:
-                run = self.reserved.enter_context(reserved_run_folder(root, name, lambda: self._steps() > 0))
+                run = self.reserved.enter_context(reserved_run_folder(root, name, self._used))
             else:
                 run = new_run_folder(root, name)
         self.run_folder = run

@@ -101,6 +101,14 @@ REFUSED: list[tuple[list[str], list[str]]] = [
 
 FAULTY = """
 from lightning.pytorch.callbacks import Callback
+from ffrecur.lit import BackpropModule
+
+class ByHand(BackpropModule):
+    def __init__(self, hidden_features: list[int] = [4], **settings):
+        super().__init__(hidden_features, **settings)
+        self.automatic_optimization = False
+    def training_step(self, batch, batch_index):
+        self.net.head.bias.data += 0.1
 
 class InSetup(Callback):
     def setup(self, trainer, module, stage):
@@ -211,6 +219,15 @@ def test_a_new_run_from_another_ones_checkpoint_leaves_no_folder_either(faulty):
     assert run("fit", "--ckpt_path=best", "--trainer.max_epochs=9", CALLBACK + "faulty.Pipe").code == 2
     assert run("fit", "--ckpt_path=best").code == 0, "nothing is left to train"
     assert only_run() == before
+
+
+def test_steps_that_are_taken_by_hand_are_steps(faulty):
+    """Lightning does not count them."""
+    assert (
+        run(*FIT, "--model=faulty.ByHand", "--model.hidden_features=[4]", "--trainer.enable_checkpointing=false").code
+        == 0
+    )
+    assert (only_run() / "metrics.csv").is_file()
 
 
 def test_a_file_of_figures_that_was_changed_is_named(workplace):
