@@ -30,6 +30,7 @@ def test_every_change_is_accepted_and_changes_the_configuration(workplace, name)
     assert (changed == as_it_is) == (name == "as it is")
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was(workplace, monkeypatch):
     def ablate(*names, seeds="0"):
         out = io.StringIO()

@@ -24,6 +24,7 @@ def printed_by(script, monkeypatch, *command):
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare_text, "ORDERS", (2, 1))  # an order of 6 takes seconds
@@ -68,6 +69,7 @@ def test_the_whole_text_has_settings_of_its_own(name, tmp_path, monkeypatch):
     assert (settings["state_dropout"], settings["optimizer"]["init_args"]["lr"]) == expected
 
 
+@pytest.mark.slow
 def test_the_curve_of_sleep(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = printed_by(sleep, monkeypatch, "--root=s", "--phases", "0", "2")

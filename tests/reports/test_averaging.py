@@ -107,6 +107,7 @@ def test_exponential_averaging(snapshots):
         torch.testing.assert_close(parameter.detach(), average[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("averaging", "batch"),
     [slow(SWA, 3), (SWA, 12), slow(SWA, 15), slow(MEAN, 3), slow(MEAN, 12), slow(EMA, 3), (EMA, 12)],
@@ -124,6 +125,7 @@ def test_a_run_that_is_stopped_averages_the_same(workplace, monkeypatch, averagi
             assert torch.equal(tensor, other[key][name]), (key, name)
 
 
+@pytest.mark.slow
 def test_a_finished_average_goes_on_from_the_weights_before_it(workplace):
     """Of 4 epochs, then 6, as in one go: the average goes on too."""
     longer = "--trainer.max_epochs=6"
@@ -150,6 +152,7 @@ def test_averages_that_are_refused(workplace, options, sentence):
     assert (outcome.code, outcome.err.splitlines()[-1]) == (2, f"error: {sentence}")
 
 
+@pytest.mark.slow
 def test_an_average_of_other_epochs_than_before_is_refused(workplace):
     share = "--trainer.callbacks.swa_epoch_start=0.5"
     assert run(*FIT, *SWA, share, "--trainer.max_epochs=4").code == 0

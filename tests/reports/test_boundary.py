@@ -156,7 +156,14 @@ def faulty(workplace, monkeypatch):
     sys.modules.pop("faulty", None)
 
 
-@pytest.mark.parametrize(("typed", "pieces"), [case for case in REFUSED if case[0]], ids=lambda value: value[0][:60])
+# Each third case in the quick run, all of them in the slow one.
+CASES = [
+    pytest.param(*case, marks=pytest.mark.slow if number % 3 else ())
+    for number, case in enumerate(case for case in REFUSED if case[0])
+]
+
+
+@pytest.mark.parametrize(("typed", "pieces"), CASES, ids=lambda value: value[0][:60])
 def test_one_sentence_and_nothing_left(faulty, typed, pieces):
     before = snapshot(faulty)
     outcome = run(*FIT, *typed)
