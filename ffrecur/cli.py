@@ -18,12 +18,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.checkpoint import NET_KEY, read_checkpoint, stored_names
-from ffrecur.command import DISK_ERRORS, closed_pipe, not_written, output_closed
+from ffrecur.command import closed_pipe, output_closed
 from ffrecur.data import CorpusDataModule, ImageDataModule
-from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.errors import UserError, check_setting
 from ffrecur.files import with_home
 from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
-from ffrecur.lit.boundary import Named, as_user_error, failed, named_classes
+from ffrecur.lit.boundary import Named, failed, named_classes, to_tell
 from ffrecur.lit.classifier import ClassifierModule
 from ffrecur.lit.config import CONFIG_KEY, RunConfig, check_written, typed_value
 from ffrecur.lit.csv_logger import ContinuedCSVLogger
@@ -60,38 +60,13 @@ class CommandLine(LightningCLI):
             try:
                 super().__init__(*args, **kwargs)
             except Exception as error:
-                told = self._told(error)
+                told = to_tell(error, self._named(), self.typed, getattr(self, "trainer", None))
                 if told is None:
                     raise
                 raise told from error
 
-    def _told(self, error: Exception) -> Exception | None:
-        """Return what to tell of an error, with the checkpoint that was written because of it; None for one of ours."""
-        told: UserError | None
-        if isinstance(error, UserError):
-            told = error
-        elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            told = UserError(not_written(error))
-        elif isinstance(error, BrokenPipeError) and output_closed():
-            told = None
-        else:
-            told = as_user_error(error, self._named(), self.typed)
-        saved = self._saved()
-        if told is None or saved is None:
-            return told
-        message = f"{one_line(told)}; {saved}"
-        return CommonError(message) if isinstance(told, CommonError) else UserError(message)
-
     def _named(self) -> list[Named]:
         return list(named_classes(self.config.get(self.config.subcommand))) if hasattr(self, "config") else []
-
-    def _saved(self) -> str | None:
-        """Return a phrase that names the checkpoint of this training, if one was written."""
-        callbacks = self.trainer.checkpoint_callbacks if hasattr(self, "trainer") else []
-        last = next((each for each in callbacks if isinstance(each, LastCheckpoint)), None)
-        if last is None or (last.saved_path is None and last.saved_step < 0):
-            return None
-        return f"{'the training so far' if last.saved_path else 'the last checkpoint'} is in {last.path}"
 
     def _used(self) -> bool:
         """Whether the new run has made a step, or has anything to keep: steps taken by hand are not counted by Lightning."""

@@ -35,3 +35,12 @@ def with_home(path: str) -> str:
         with suppress(RuntimeError):  # ~name of nobody
             return str(Path(path).expanduser())
     return path
+
+
+def existing(source: str) -> Path | None:
+    """Return the path of a file or folder that is there, `~` and all; None if there is none of that name."""
+    path = Path(with_home(source))
+    try:
+        return path if path.exists() else None
+    except OSError:  # a name that no file can have
+        return None

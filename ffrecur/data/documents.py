@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
 from ffrecur.data.textfolder import Listing, is_data_set, list_folder, plural, shortened, told
 from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, ending
 from ffrecur.errors import UserError
+from ffrecur.files import existing
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
 DOES = {"train": "train", "validation": "validate", "test": "test"}
@@ -61,17 +61,6 @@ def read_documents(
             source, f"file {path.name}", TABLES[ending(path.name)], {"train": [path]}, pattern, text_column, encoding
         )
     return read_files(source, f"text file {path.name}", path.parent, {"train": [path]}, pattern, encoding)
-
-
-def existing(source: str) -> Path | None:
-    """Return the path of a file or folder that is there; None if there is none of that name."""
-    path = Path(source)
-    with suppress(RuntimeError):  # ~name of nobody: left as it is
-        path = path.expanduser()
-    try:
-        return path if path.exists() else None
-    except OSError:  # a name that no file can have
-        return None
 
 
 # --- files and folders of text ----------------------------------------------------------------------------------------

@@ -18,13 +18,8 @@ from ffrecur.errors import UserError
 
 UNPACKED = ("__MACOSX",)  # what archives bring along
 BY_PRODUCTS = ("thumbs.db", "desktop.ini")
-UNNAMED = (
-    "images",
-    "unknown",
-    "unlabeled",
-    "unlabelled",
-    "all",
-)  # sub-folders that are no class where they stand alone
+# Sub-folders that are no class where they stand alone.
+UNNAMED = ("images", "unknown", "unlabeled", "unlabelled", "all")
 
 
 @dataclass
@@ -116,47 +111,56 @@ def list_images(
     root = wrapper(images, Path(), known)
     inside = [file for file in images if file.is_relative_to(root)]
     chosen = find_splits(source, [file.relative_to(root) for file in inside])
-    listing = Listing({})
-    if chosen:
-        roots = {split: root / name for split, name in chosen.items()}
-        listing.splits = {split: [f for f in inside if f.is_relative_to(place)] for split, place in roots.items()}
-        used = {file for split in listing.splits.values() for file in split}
-        outside = f"outside the folders {', '.join(sorted(chosen.values()))}"
-        listing.leave_out([file for file in images if file not in used], outside)
-    else:
-        roots, listing.splits = {"train": root}, {"train": images if not labelled else inside}
-        if labelled:
-            listing.leave_out(
-                [file for file in images if not file.is_relative_to(root)], f"beside the folder {root.as_posix()}"
-            )
-    listing.leave_out(
-        [file for file in files if file.suffix.lower() not in readable and file not in taken], "no images"
+    roots = {split: root / name for split, name in chosen.items()} or {"train": root}
+    listing = Listing({split: [f for f in inside if f.is_relative_to(place)] for split, place in roots.items()})
+    if not chosen and not labelled:
+        listing.splits["train"] = images
+    used = {file for split in listing.splits.values() for file in split}
+    where = (
+        f"outside the folders {', '.join(sorted(chosen.values()))}"
+        if chosen
+        else f"beside the folder {root.as_posix()}"
     )
+    listing.leave_out([file for file in images if file not in used], where)
+    others = [file for file in files if file.suffix.lower() not in readable and file not in taken]
+    listing.leave_out(others, "no images")
     if labelled:
-        if "train" not in roots and not testing:
-            there = sorted(
-                {file.relative_to(root).parts[0] for file in inside if len(file.relative_to(root).parts) > 1}
-            )
-            raise UserError(
-                f"data.source is {source!r}, which has the folders {', '.join(there)}, but none for training, "
-                "which must be named train or training; data without it can test a net that is trained"
-            )
-        for split, place in sorted(roots.items(), key=lambda item: item[0] != "train"):
-            roots[split] = wrapper(listing.splits[split], place, known)
-            if split == "train":
-                inner = [
-                    file.relative_to(roots[split])
-                    for file in listing.splits[split]
-                    if file.is_relative_to(roots[split])
-                ]
-                known = {*known, *(file.parts[0] for file in inner)}
-        label(source, listing, roots, testing)
-        found = {roots["train" if "train" in roots else split] / name for split in roots for name in listing.names}
-        empty = [place for place in folders if place.parent in roots.values() and place not in found]
-        empty = [place for place in empty if not any(file.is_relative_to(place) for file in images)]
-        if empty:
-            listing.notes.append(f"the folder {empty[0].as_posix()} has no images, and so makes no class")
+        set_classes(source, listing, roots, [file.relative_to(root) for file in inside], testing, known)
+        note_empty(listing, roots, images, folders)
     return listing
+
+
+def set_classes(
+    source: str,
+    listing: Listing,
+    roots: dict[str, Path],
+    inside: Sequence[Path],
+    testing: bool,
+    known: Collection[str],
+) -> None:
+    """Enter the folders that alone are in a split, and set the classes of a listing. Raises `UserError` as `list_images` does."""
+    if "train" not in roots and not testing:
+        there = sorted({file.parts[0] for file in inside if len(file.parts) > 1})
+        raise UserError(
+            f"data.source is {source!r}, which has the folders {', '.join(there)}, but none for training, "
+            "which must be named train or training; data without it can test a net that is trained"
+        )
+    for split in sorted(roots, key=lambda split: split != "train"):  # the others may not enter a class of training
+        roots[split] = wrapper(listing.splits[split], roots[split], known)
+        if split == "train":
+            inner = [
+                file.relative_to(roots[split]) for file in listing.splits[split] if file.is_relative_to(roots[split])
+            ]
+            known = {*known, *(file.parts[0] for file in inner)}
+    label(source, listing, roots, testing)
+
+
+def note_empty(listing: Listing, roots: dict[str, Path], images: Sequence[Path], folders: Sequence[Path]) -> None:
+    """Note a sub-folder of a split that has no images, and so makes no class."""
+    holding = {above for file in images for above in file.parents}
+    empty = [place for place in folders if place.parent in roots.values() and place not in holding]
+    if empty:
+        listing.notes.append(f"the folder {empty[0].as_posix()} has no images, and so makes no class")
 
 
 def wrapper(files: Sequence[Path], root: Path, classes: Collection[str] = ()) -> Path:

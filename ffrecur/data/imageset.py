@@ -97,11 +97,8 @@ def build_source(
         notes += of_one_colour(SPLIT_WORDS[split], rows, image_shape, files.get(split))
 
     note = ""
-    train = sets["train"].labels
-    changes_N = torch.zeros(0) if train is None else (train.diff() != 0).long()
-    if train is not None and not testing and 0 < int(changes_N.sum()) == len(train.unique()) - 1:
-        # Each class is one run. Numbered in the order of the runs, they ascend, whatever the order of the labels.
-        order = interleave_classes(torch.cat([torch.zeros(1, dtype=torch.long), changes_N.cumsum(0)]))
+    order = None if testing else interleaved(sets["train"].labels)
+    if order is not None:
         sets["train"] = sets["train"].take(order)
         if "train" in files:
             files["train"] = [files["train"][index] for index in order.tolist()]
@@ -146,6 +143,22 @@ def parts_of(images: Tensor | MappedImages) -> Iterator[Tensor]:
     size = max(1, PART // max(1, images[:1].shape[1]))
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def interleaved(labels_N: Tensor | None) -> Tensor | None:
+    """The order (N,) of `interleave_classes` for labels of which each class is one run, whatever the order of the runs; None for
+    others, for one class, and for none.
+
+    >>> interleaved(torch.tensor([1, 1, 0, 0])), interleaved(torch.tensor([0, 1, 0]))
+    (tensor([0, 2, 1, 3]), None)
+    """
+    if labels_N is None:
+        return None
+    changes_N = (labels_N.diff() != 0).long()
+    if not 0 < int(changes_N.sum()) == len(labels_N.unique()) - 1:
+        return None
+    # Numbered in the order of the runs, the classes ascend.
+    return interleave_classes(torch.cat([torch.zeros(1, dtype=torch.long), changes_N.cumsum(0)]))
 
 
 def interleave_classes(labels_N: Tensor) -> Tensor:

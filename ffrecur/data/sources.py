@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
-from ffrecur.data.documents import existing
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
 from ffrecur.data.imageset import ImageSource, Reading
 from ffrecur.errors import UserError
+from ffrecur.files import existing
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 FILES = (".npz", ".parquet", ".csv", ".json", ".jsonl", ".arrow")

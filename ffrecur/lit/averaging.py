@@ -16,9 +16,11 @@ from ffrecur.lit.runs import BEST, notice
 def keep_averaged(trainer: Trainer, module: LightningModule, last: Path) -> None:
     """Validate weights that are no longer those in last.ckpt, write them there and into best.ckpt, and say so.
 
-    The weights that the training goes on with stay in the checkpoint beside them.
+    The weights that the training goes on with stay in the checkpoint beside them. Of a module of the user's own, which we
+    cannot continue, nothing is changed.
     """
-    assert isinstance(module, NetModule)
+    if not isinstance(module, NetModule):
+        return
     checkpoint = read_archive(last)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
     if all(torch.equal(tensor, checkpoint["state_dict"][name]) for name, tensor in weights.items()):

@@ -17,28 +17,21 @@ from typing import Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
+from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 from torch.optim import Optimizer
 
-from ffrecur.errors import UserError, one_line
+from ffrecur.command import DISK_ERRORS, not_written, output_closed
+from ffrecur.errors import CommonError, UserError, one_line
+from ffrecur.lit.saving import LastCheckpoint
 
 OURS = "ffrecur"
-PASSED_THROUGH = (
-    "ffrecur.cli",
-    "ffrecur.main",
-    "ffrecur.lit.parser",
-    "ffrecur.lit.boundary",
-)  # on the way to any class
+# On the way to any class.
+PASSED_THROUGH = ("ffrecur.cli", "ffrecur.main", "ffrecur.lit.parser", "ffrecur.lit.boundary")
 OF_THE_TRAINER = ("lightning", "multiprocessing", "pickle", "torch.distributed", "torch.profiler", "importlib")
-BASES = (
-    OURS,
-    "builtins",
-    "abc",
-    "typing",
-    "torch.nn.",
-    "lightning.pytorch.core.",
-)  # code that every class of a kind shares
+# Code that every class of a kind shares.
+BASES = (OURS, "builtins", "abc", "typing", "torch.nn.", "lightning.pytorch.core.")
 CALLED_BACK = ("lightning.", "torch.autograd")
 OTHER_PROCESS = ("Connection closed by peer", "Connection reset by peer", "gloo", "NCCL")
 REFUSALS = (ValueError, TypeError, RuntimeError, ImportError, OSError, NotImplementedError, pickle.PicklingError)
@@ -78,6 +71,37 @@ def _class_of(path: str) -> type | None:
     return made if isinstance(made, type) else None
 
 
+def to_tell(
+    error: Exception, named: Sequence[Named], typed: Sequence[str], trainer: Trainer | None
+) -> UserError | None:
+    """Return what `as_user_error` makes of any error of a command, with the training's checkpoint, if there is one.
+
+    None for an error of ours, and for a reader that has seen enough, which is no error.
+    """
+    told: UserError | None
+    if isinstance(error, UserError):
+        told = error
+    elif isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        told = UserError(not_written(error))
+    elif isinstance(error, BrokenPipeError) and output_closed():
+        told = None
+    else:
+        told = as_user_error(error, named, typed)
+    saved = None if trainer is None else checkpoint_of(trainer)
+    if told is None or saved is None:
+        return told
+    kind = CommonError if isinstance(told, CommonError) else UserError
+    return kind(f"{one_line(told)}; {saved}")
+
+
+def checkpoint_of(trainer: Trainer) -> str | None:
+    """Return a phrase that names the checkpoint of a training, if one was written."""
+    last = next((each for each in trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint)), None)
+    if last is None or (last.saved_path is None and last.saved_step < 0):
+        return None
+    return f"{'the training so far' if last.saved_path else 'the last checkpoint'} is in {last.path}"
+
+
 def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]) -> UserError | None:
     """Return what to tell the user of an error; None if it is ours, which keeps its traceback.
 
@@ -86,11 +110,8 @@ def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]
     if lacks_memory(error):
         cure = "a smaller data.batch_size or model.hidden_features takes less"
         return UserError(f"the memory is not enough: {one_line(error)}; {cure}")
-    if (
-        distributed.is_available()
-        and distributed.is_initialized()
-        and any(words in str(error) for words in OTHER_PROCESS)
-    ):
+    together = distributed.is_available() and distributed.is_initialized()
+    if together and any(words in str(error) for words in OTHER_PROCESS):
         return UserError(f"another process of the training has ended: {one_line(error)}")
     frames = list(_frames(error))
     own = [depth for depth, frame in enumerate(frames) if _is_ours(frame)]
@@ -136,23 +157,22 @@ def typed_for(named: Named, typed: Sequence[str]) -> list[str]:
     """Return the arguments that chose a class, and those after it that set something of it.
 
     >>> class EarlyStopping: ...
-    >>> args = ["fit", "--trainer.callbacks+=Timer", "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "x"]
-    >>> typed_for(Named("trainer.callbacks", EarlyStopping), args)
+    >>> args = ["fit", "--trainer.callbacks+=Timer", "--trainer.callbacks+=EarlyStopping", "--data=x"]
+    >>> typed_for(Named("trainer.callbacks", EarlyStopping), [*args, "--trainer.callbacks.monitor", "x"])
     ['--trainer.callbacks+=EarlyStopping', '--trainer.callbacks.monitor', 'x']
     """
     found: list[str] = []
-    taking = False
+    chosen = shown = False  # whether the class chosen last is this one, and whether the option is about it
     for place, arg in enumerate(typed):
         option, _, value = arg.partition("=")
         if option.startswith("--"):
             name = option[2:].removesuffix("+")
             if name == named.setting:
                 value = value or next(iter(typed[place + 1 :]), "")
-                taking = value.rpartition(".")[2] == named.made.__name__
-                found = [] if taking else found
-            elif not name.startswith(f"{named.setting}."):
-                taking = False
-        if taking:
+                chosen = value.rpartition(".")[2] == named.made.__name__
+                found = [] if chosen else found
+            shown = chosen and (name == named.setting or name.startswith(f"{named.setting}."))
+        if shown:
             found.append(arg)
     return found
 

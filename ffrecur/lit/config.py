@@ -14,9 +14,8 @@ from jsonargparse import Namespace
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
-from ffrecur.data.documents import existing
 from ffrecur.errors import UserError, one_line
-from ffrecur.files import replacing
+from ffrecur.files import existing, replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
 NOT_OF_THE_RUN = ("config", "ckpt_path", "weights_only", "return_predictions", "verbose")  # of one command only

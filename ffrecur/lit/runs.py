@@ -12,8 +12,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from ffrecur.data.documents import existing
 from ffrecur.errors import UserError
+from ffrecur.files import existing
 
 BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
 

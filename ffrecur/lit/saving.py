@@ -221,16 +221,16 @@ class LastCheckpoint(Checkpoint):
     # --- exceptions ---------------------------------------------------------------------------------------------------
 
     def remember(self, trainer: Trainer, module: LightningModule) -> None:
-        """Remember this place, after an optimiser step."""
-        assert isinstance(module, NetModule)
+        """Remember this place, after an optimiser step; what a batch changes before its step, of our modules alone."""
         _, batches = progress(trainer)
         self.place = {
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             "batches": (batches.total.processed, batches.current.processed),
-            "before": module.between_steps(),
+            "before": module.between_steps() if isinstance(module, NetModule) else None,
         }
-        module._stepping = False
+        if isinstance(module, NetModule):
+            module._stepping = False
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write last.ckpt as of the last optimiser step, from which the run goes on as if nothing had happened.
@@ -253,8 +253,9 @@ class LastCheckpoint(Checkpoint):
             self.saved_path = self.path
 
     def save_as_of_last_step(self, trainer: Trainer, module: LightningModule) -> None:
-        """See `on_exception`."""
-        assert isinstance(module, NetModule)
+        """See `on_exception`. A module of the user's own cannot be taken back to its last step: the checkpoint before stands."""
+        if not isinstance(module, NetModule):
+            return
         epoch, batches = (counts.current for counts in progress(trainer))
         if self.place is None or self.place["step"] != trainer.global_step:
             if batches.processed != batches.ready or not step_taken(trainer):

@@ -118,3 +118,53 @@ def test_a_data_module_of_the_users(tmp_path, monkeypatch):
         outcome = run(*command)
         assert outcome.code == 0, outcome.err
     assert {path.name for path in (only_run() / "test_plots").iterdir()} == {"goodness.png", "error.png"}
+
+
+PLAIN = """
+import lightning, torch
+from torch import nn
+
+class Plain(lightning.LightningModule):
+    def __init__(self, stop_at: int = -1, seed: int = 0):
+        super().__init__()
+        self.stop_at, self.net = stop_at, nn.Linear(30, 3)
+    def training_step(self, batch, batch_index):
+        if self.global_step == self.stop_at:
+            raise ValueError("here")
+        loss = nn.functional.cross_entropy(self.net(batch[0] / 255), batch[1])
+        self.log("train/loss", loss)
+        return loss
+    def validation_step(self, batch, batch_index):
+        self.log("val/error", (self.net(batch[0] / 255).argmax(1) != batch[1]).float().mean())
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+"""
+
+
+@pytest.fixture
+def plain(workplace, monkeypatch):
+    """A LightningModule that knows nothing of ours."""
+    (workplace / "plain_module.py").write_text(PLAIN)
+    monkeypatch.syspath_prepend(workplace)
+    return ["fit", "--model=plain_module.Plain", *(option for option in TINY if not option.startswith("--model"))]
+
+
+@pytest.mark.parametrize(
+    "more", [[], [CALLBACK + "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"]], ids=["", "averaged"]
+)
+def test_a_module_of_the_users_is_trained(plain, more):
+    outcome = run(*plain, *more)
+    assert outcome.code == 0, outcome.err
+    for name in ("best.ckpt", "last.ckpt"):
+        assert "net.weight" in torch.load(only_run() / name, weights_only=True)["state_dict"]
+
+
+def test_an_error_of_a_module_of_the_users_names_the_last_checkpoint(plain):
+    """Three steps an epoch: it cannot be taken back to its fifth step, so that the checkpoint of the epoch's end stands."""
+    outcome = run(*plain, "--model.stop_at=5")
+    assert outcome.code == 2
+    assert outcome.err.startswith(
+        "error: --model=plain_module.Plain --model.stop_at=5: ValueError: here (plain_module.py, line "
+    )
+    assert outcome.err.endswith(f"; the last checkpoint is in {only_run() / 'last.ckpt'}\n")
+    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3
