@@ -7,6 +7,8 @@ from typing import get_args
 import compatibility
 import pytest
 from compatibility import IMAGES, PARTS, Part, shown, table, try_part
+from compatibility_checks import made_steps
+from compatibility_parts import flag
 from lightning import Trainer
 from lightning.fabric.connector import _PRECISION_INPUT_STR
 from lightning.pytorch import callbacks, loggers
@@ -46,14 +48,14 @@ def test_the_page_has_every_part_and_no_traceback():
     ("part", "expected"),
     [
         (
-            compatibility.flag("limit_train_batches=1", compatibility.made_steps(2)),
+            flag("limit_train_batches=1", made_steps(2)),
             "trained; tested; continued; 2 steps were made",
         ),
         (
-            compatibility.flag("barebones=true"),
+            flag("barebones=true"),
             "refused: trainer.barebones is True, but must be false: a run keeps its figures",
         ),
-        (Part("flags", "wrong", [], compatibility.made_steps(1)), "TRACEBACK"),
+        (Part("flags", "wrong", [], made_steps(1)), "TRACEBACK"),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
