@@ -72,8 +72,12 @@ class Parser(LightningArgumentParser):
         super().add_instantiator(telling, object)
 
     def dump(self, cfg: Namespace, *args: Any, **kwargs: Any) -> str:
-        """Return a configuration as YAML that can be read again: without the defaults of classes that YAML cannot hold."""
+        """Return a configuration as YAML that can be read again: without the defaults of classes that YAML cannot hold.
+
+        It was parsed, so it is not checked once more, which takes longer than the rest.
+        """
         config = plain(cfg.clone())
+        kwargs["skip_check"] = True
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=f"(?s).*{NOT_WRITTEN}")
             text: str = super().dump(config, *args, **kwargs)
