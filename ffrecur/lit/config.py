@@ -47,7 +47,7 @@ class RunConfig(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the configuration, so that a checkpoint on its own is enough to test it or to continue."""
         content = deepcopy(self.content)
-        settings = content["model"]["init_args"]
+        settings = content["model"].get("init_args", {})  # a class of the user's own may have no settings
         learned = {name: pl_module.hparams.get(name) for name, value in settings.items() if value is None}
         settings.update(learned)  # what the data told, such as the number of classes
         checkpoint[CONFIG_KEY] = {key: value for key, value in content.items() if key not in NOT_OF_THE_RUN}

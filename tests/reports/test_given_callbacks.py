@@ -138,6 +138,10 @@ class Plain(lightning.LightningModule):
         self.log("val/error", (self.net(batch[0] / 255).argmax(1) != batch[1]).float().mean())
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters())
+
+class WithoutSettings(Plain):
+    def __init__(self):
+        super().__init__()
 """
 
 
@@ -168,3 +172,17 @@ def test_an_error_of_a_module_of_the_users_names_the_last_checkpoint(plain):
     )
     assert outcome.err.endswith(f"; the last checkpoint is in {only_run() / 'last.ckpt'}\n")
     assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_a_module_without_settings_is_trained_and_not_continued(plain):
+    command = [option.replace(".Plain", ".WithoutSettings") for option in plain]
+    outcome = run(*command)
+    assert outcome.code == 0, outcome.err
+    before = (only_run() / "last.ckpt").read_bytes()
+    outcome = run(*command, "--ckpt_path=last")
+    assert outcome.code == 2
+    checkpoint = only_run() / "last.ckpt"
+    assert outcome.err.endswith(
+        f"error: checkpoint is '{checkpoint}', which holds no ffrecur net; give a file that `ffrecur fit` wrote\n"
+    )
+    assert checkpoint.read_bytes() == before
