@@ -77,7 +77,7 @@ class Parser(LightningArgumentParser):
         It was parsed, so it is not checked once more, which takes longer than the rest.
         """
         config = plain(cfg.clone())
-        kwargs["skip_check"] = True
+        kwargs["skip_validation"] = True
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=f"(?s).*{NOT_WRITTEN}")
             text: str = super().dump(config, *args, **kwargs)
