@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 import os
 import subprocess
 import sys
@@ -94,8 +95,9 @@ def prints(words: str) -> Check:
 def finds_a_rate(run: Path, out: str) -> str:
     """Check that a learning rate was found, and that the training used it."""
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
-    rate = checkpoint["ffrecur_optimizer"]["found_rate"]
-    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == rate, rate
+    found = checkpoint["ffrecur_optimizer"]["found_rate"]
+    used = checkpoint["optimizer_states"][0]["param_groups"][0]["lr"]
+    assert math.isclose(used, found, rel_tol=1e-12), (used, found)
     return "the rate that was found is the optimiser's"
 
 
