@@ -5,11 +5,11 @@ Importing it brings the nets and the equations, and needs `torch` only; Lightnin
 """
 
 from ffrecur import functional, negatives
-from ffrecur.backprop import BackpropNet
-from ffrecur.character import CharNet
-from ffrecur.checkpoint import load, save
 from ffrecur.errors import UserError
-from ffrecur.recurrent import RecurrentNet
+from ffrecur.nets.backprop import BackpropNet
+from ffrecur.nets.character import CharNet
+from ffrecur.nets.recurrent import RecurrentNet
+from ffrecur.storage.checkpoint import load, save
 
 __version__ = "0.1.0"
 __all__ = ["BackpropNet", "CharNet", "RecurrentNet", "UserError", "functional", "load", "negatives", "save"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ffrecur.checkpoint import Net, load, save
 from ffrecur.errors import UserError, one_line
-from ffrecur.exported import CONFIG, WEIGHTS
+from ffrecur.storage.checkpoint import Net, load, save
+from ffrecur.storage.exported import CONFIG, WEIGHTS
 
 save_pretrained = save  # the name that users of the hub look for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ffrecur.command import replace_unwritable, written_out
+from ffrecur.commands.plain import replace_unwritable, written_out
 
 
 def entry_point() -> None:
@@ -20,14 +20,14 @@ def entry_point() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; return its exit code."""
     if arguments[:1] == ["generate"]:
-        from ffrecur.generate import main as generate
+        from ffrecur.commands.generate import main as generate
 
         return generate(arguments[1:])
     if arguments[:1] == ["export"]:
-        from ffrecur.export import main as export
+        from ffrecur.commands.export import main as export
 
         return export(arguments[1:])
-    from ffrecur.cli import main  # imports Lightning, which takes seconds
+    from ffrecur.commands.train import main  # imports Lightning, which takes seconds
 
     return main()
 

@@ -26,11 +26,12 @@ import torch
 from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
 from bench_text import measure_text, text_table
 
-from ffrecur import engine, reference
+from ffrecur.core import learning as engine
+from ffrecur.core import reference
 from ffrecur.data.loader import TensorLoader
-from ffrecur.lit.classifier import prepare
-from ffrecur.lit.quiet import silence_all
+from ffrecur.lit.images import prepare
 from ffrecur.lit.recurrent import RecurrentModule
+from ffrecur.lit.run.quiet import silence_all
 
 MEMORY_ITERATIONS = (8, 16, 32, 64)
 SCALING = {

@@ -14,8 +14,8 @@ from pathlib import Path
 from bench_parts import make, through_time
 from torch.optim import Adam
 
-from ffrecur import engine
-from ffrecur.reference import Learning
+from ffrecur.core import learning as engine
+from ffrecur.core.learning import Learning
 
 
 def kibibytes(field: str) -> int:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ffrecur import RecurrentNet
+from ffrecur.core.learning import Learning
+from ffrecur.core.products import Weight, prepare, product, weight_gradient
 from ffrecur.functional import goodness, logistic_loss, window_score
-from ffrecur.negatives import hard_labels
-from ffrecur.products import Weight, prepare, product, weight_gradient
-from ffrecur.reference import Learning
+from ffrecur.negatives.labels import hard_labels
 
 FEATURES, CLASSES, BATCH, ITERATIONS, WINDOW = 784, 10, 100, 8, (3, 5)
 Timed = Callable[[], object]

@@ -24,7 +24,7 @@ import torch
 
 from ffrecur.data.loader import TensorLoader
 from ffrecur.lit import RecurrentModule
-from ffrecur.lit.quiet import silence_all
+from ffrecur.lit.run.quiet import silence_all
 
 FEATURES, CLASSES, ITERATIONS, WARM_UP = 784, 10, 8, 5
 

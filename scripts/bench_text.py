@@ -12,12 +12,15 @@ from bench_parts import BATCH, Timed, adam, medians
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur import CharNet, character_engine, reference
-from ffrecur.dreams import teacher_forced
+from ffrecur import CharNet
+from ffrecur.core import learning as engine
+from ffrecur.core import reference
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Paired
+from ffrecur.core.products import prepare, product, weight_gradient
 from ffrecur.functional import rms_normalize
-from ffrecur.products import prepare, product, weight_gradient
-from ffrecur.reference import LayerLearning
-from ffrecur.sampling import draw, roll_out
+from ffrecur.negatives.windows import teacher_forced
+from ffrecur.text.sampling import draw, roll_out
 
 HIDDEN, STREAMS, CHARACTERS = (2000, 2000, 2000), 256, 20
 
@@ -32,8 +35,10 @@ def make(widths: Sequence[int], batch: int = BATCH) -> tuple[CharNet, Tensor, Te
 
 def training_step(local_learning: Any, net: CharNet, contexts: Tensor, following: Tensor) -> Timed:
     """Return one whole training step with teacher-forced negatives: loss, gradients and fused Adam."""
-    optimizer, learning = adam(net.parameters()), LayerLearning(objective="paired")
-    negatives = partial(teacher_forced, contexts, following)
+    optimizer, learning = adam(net.parameters()), Learning(objective=Paired(), iterations=1)
+
+    def negatives(logits: Tensor, following: Tensor) -> Tensor:
+        return teacher_forced(contexts, following, logits)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -102,8 +107,8 @@ def measure_text(repetitions: int, widths: Sequence[int] = HIDDEN) -> dict[str, 
     seconds = medians(
         {
             "products": necessary_products(net),
-            "engine": training_step(character_engine.local_learning, net, contexts, following),
-            "reference": training_step(reference.text_learning, net, contexts, following),
+            "engine": training_step(engine.local_learning, net, contexts, following),
+            "reference": training_step(reference.local_learning, net, contexts, following),
             "one": partial(roll_out, net, many[:1], noise[:1]),
             "one, by score": partial(roll_out, by_score(net), many[:1], noise[:1], by="score"),
             "batched": partial(roll_out, net, many, noise),

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrecur.checkpoint import read_checkpoint
+from ffrecur.storage.checkpoint import read_checkpoint
 
 NOT_COMPARED = ("train/minutes",)
 OF_THE_NET = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")

@@ -24,7 +24,7 @@ import torch
 from compatibility_checks import BOTH, IMAGES, TEXT, program
 from compatibility_parts import PARTS, Part
 
-from ffrecur.lit.quiet import silence_all
+from ffrecur.lit.run.quiet import silence_all
 
 HEAD = """# What works with Lightning
 

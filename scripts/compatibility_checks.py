@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ffrecur.cli import main as ffrecur
+from ffrecur.commands.train import main as ffrecur
 
 IMAGES = [
     "--data.source=digits",

@@ -25,7 +25,7 @@ from torch import Generator, Tensor
 import ffrecur
 from ffrecur.data import ImageDataModule
 from ffrecur.data.drift import drift
-from ffrecur.lit.classifier import prepare
+from ffrecur.lit.images import prepare
 from ffrecur.seeding import seeded_generator
 
 WINDOW, FRAMES, BATCH, SIDE = (3, 5), 8, 500, 28

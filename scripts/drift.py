@@ -14,9 +14,9 @@ from torch import Tensor
 
 import ffrecur
 from ffrecur.data import DriftDataModule
-from ffrecur.lit.classifier import prepare
-from ffrecur.metrics import RecurrentEvaluation
-from ffrecur.recurrent import RecurrentNet
+from ffrecur.lit.images import prepare
+from ffrecur.metrics.images import RecurrentEvaluation
+from ffrecur.nets.recurrent import RecurrentNet
 
 WINDOW, TEMPERATURE = (3, 5), 0.1
 

@@ -19,11 +19,10 @@ from study import parse
 from torch import Tensor
 
 import ffrecur
-from ffrecur.character_engine import candidate_goodness, prepare_layers
 from ffrecur.errors import UserError
 from ffrecur.functional import noise_contrastive_logits
-from ffrecur.text import Text, places, windows_at
-from ffrecur.text_metrics import NextCharacter
+from ffrecur.metrics.text import NextCharacter
+from ffrecur.text.places import Text, places, windows_at
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
 BATCH = 1000  # windows
@@ -33,11 +32,11 @@ BATCH = 1000  # windows
 def by_weight(net: ffrecur.CharNet, text: Text, weights: Sequence[float]) -> dict[float, dict[str, float | int]]:
     """Return bits per character and accuracy of a text for each weight, by the formula of `CharNet.score`."""
     metrics = {weight: NextCharacter() for weight in weights}
-    layers, here = prepare_layers(net), places(text, net.window)
+    prepared, here = net.prepare(), places(text, net.window)
     for places_B in here.split(BATCH):
         contexts_BW, next_B = windows_at(text, places_B - 1, net.window), text.symbols_N[places_B].long()
         logits_BV = net.logits(contexts_BW)
-        goodness_BV: Tensor = net.sign * candidate_goodness(net, layers, contexts_BW).sum(dim=0)
+        goodness_BV: Tensor = net.sign * net.candidate_goodness(prepared, contexts_BW).sum(dim=0)
         for weight, metric in metrics.items():
             scores_BV = noise_contrastive_logits(logits_BV, goodness_BV, weight, net.noise) if weight else logits_BV
             metric.update(scores_BV, next_B)

@@ -26,10 +26,10 @@ from torch import distributed as dist
 from torch import multiprocessing as processes
 
 from ffrecur import RecurrentNet
-from ffrecur.engine import goodness_slopes, local_learning
+from ffrecur.core.learning import Learning, local_learning
+from ffrecur.core.objectives import slopes_of
 from ffrecur.functional import damped_update, goodness, rms_normalize
-from ffrecur.negatives import uniform_labels
-from ffrecur.reference import Learning
+from ffrecur.negatives.labels import uniform_labels
 
 FEATURES, CLASSES = 784, 10
 
@@ -99,12 +99,14 @@ def learn(net: RecurrentNet, layer: int, batch: tuple[Tensor, Tensor, Tensor], l
     outer_drive = (clamped @ outer.weight.t() + bias_H).repeat(signs, 1)
     state = first_state(net, layer, image_row_BD).repeat(2, 1)
     deltas, rows = [], []
-    for _ in range(learning.iterations):
+    for iteration in range(learning.iterations):
+        damping = net.damping_at(iteration)
         rows.append(exchange(rms_normalize(state), moving.in_features))
         computed = torch.relu(outer_drive + rows[-1] @ moving.weight.t())
-        state = damped_update(state, computed, net.damping)
-        slopes_2B = goodness_slopes(goodness(state), learning, net.sign)
-        scale = 2 * (1 - net.damping) / (state.shape[1] * cases)
+        state = damped_update(state, computed, damping)
+        of_both = goodness(state).view(1, 1, 2, cases, 1)
+        slopes_2B = slopes_of(learning.objective, of_both, net.sign).flatten()
+        scale = 2 * (1 - damping) / (state.shape[1] * cases)
         deltas.append((slopes_2B * scale)[:, None] * state * (computed > 0))
     summed = torch.stack(deltas).sum(dim=0).unflatten(0, (signs, -1)).sum(dim=0)
     outer.weight.grad, bias_H.grad = summed.t() @ clamped, summed.sum(dim=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from study import parse
 
-from ffrecur.cli import main as ffrecur
+from ffrecur.commands.train import main as ffrecur
 
 
 def train_and_test(config: str, seed: int, root: Path, options: list[str]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ffrecur.cli import main as ffrecur
+from ffrecur.commands.train import main as ffrecur
 
 Row = dict[str, Any]
 Found = dict[str, dict[str, Row]]  # by name and seed

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from test_data_idx import idx_bytes
 
-from ffrecur.cli import main
+from ffrecur.commands.train import main
 
 TASKS = Path(__file__).parent.parent / "tasks"
 TINY = [

@@ -4,7 +4,7 @@ import os
 import sys
 
 from ffrecur import RecurrentNet
-from ffrecur.cli import main
+from ffrecur.commands.train import main
 
 steps = 0
 learn = RecurrentNet.local_learning

@@ -9,7 +9,7 @@ import ablation
 import pytest
 from conftest import TASKS
 
-from ffrecur.cli import main
+from ffrecur.commands.train import main
 
 SMALL = ["--data.source=digits", "--data.batch_size=20", "--model.hidden_features=[6,5]", "--trainer.max_epochs=1"]
 TASK = str(TASKS / "mnist" / "small.yaml")

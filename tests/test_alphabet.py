@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffrecur import UserError
-from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, learn_alphabet
+from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, learn_alphabet
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=40), st.booleans())

@@ -43,7 +43,7 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--model.image_dropout=1"], "image_dropout is 1.0, but must be at least 0 and less than 1"),
     ([*FIT, "--model.weight_decay=-1"], "weight_decay is -1.0, but must be at least 0"),
     ([*FIT, "--model.head_learning_rate_scale=0"], "head_learning_rate_scale is 0.0, but must be greater than 0"),
-    ([*FIT, "--model.objective=hinge"], "model.objective is hinge, but must be one of 'logistic', 'paired'"),
+    ([*FIT, "--model.objective=hinge"], "model.objective is hinge, but must be one of 'logistic', 'paired', 'softmax'"),
     ([*FIT, "--model.negatives=easy"], "model.negatives is easy, but must be one of 'hard', 'uniform'"),
     ([*FIT, "--model.dampning=0.3"], "model.dampning is not a setting (nearest: model.damping)"),
     (

@@ -5,8 +5,9 @@ import bench_text
 import pytest
 import torch
 
-from ffrecur import character_engine, engine, reference
-from ffrecur.sampling import roll_out
+from ffrecur.core import learning as engine
+from ffrecur.core import reference
+from ffrecur.text.sampling import roll_out
 
 
 def test_necessary_multiply_adds_by_hand():
@@ -58,7 +59,7 @@ def test_the_naive_generator_writes_the_same_text():
 
 def test_the_timed_steps_train_the_same_character_model_alike():
     weights = []
-    for learn in (character_engine.local_learning, reference.text_learning):
+    for learn in (engine.local_learning, reference.local_learning):
         net, contexts, following = bench_text.make([30, 20], batch=20)
         torch.manual_seed(1)
         for _ in range(2):

@@ -11,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from ffrecur import CharNet, UserError, character_engine, reference
-from ffrecur.backprop import character_logits
-from ffrecur.character_engine import prepare_layers
+from ffrecur import CharNet, UserError
+from ffrecur.core import learning as engine
+from ffrecur.core import reference
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Logistic, objective_of
 from ffrecur.functional import NOISES, noise_contrastive_logits, rms_normalize
-from ffrecur.reference import LayerLearning
-from ffrecur.sampling import goodness_logits
-from ffrecur.text_metrics import NextCharacter
+from ffrecur.metrics.text import NextCharacter
+from ffrecur.nets import character
+from ffrecur.nets import windows as windows_module
+from ffrecur.nets.backprop import character_logits
+from ffrecur.text.sampling import goodness_logits
 
 OBJECTIVES = [("logistic", 1), ("logistic", -1), ("paired", 1), ("paired", -1)]
 
@@ -83,21 +87,25 @@ def test_the_engine_is_the_reference(data):
     window, batch = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6))
     hidden = data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))
     objective, sign = data.draw(st.sampled_from(OBJECTIVES))
-    learning = LayerLearning(
-        objective=objective,
-        threshold=data.draw(st.floats(0.1, 2)),
-        temperature=data.draw(st.floats(0.05, 2)),
-        phase=data.draw(st.sampled_from(["both", "awake", "asleep"])) if objective == "logistic" else "both",
-    )
+    threshold, temperature = data.draw(st.floats(0.1, 2)), data.draw(st.floats(0.05, 2))
+    chosen = objective_of(data.draw(st.sampled_from([objective, "softmax"])), threshold, temperature)
+    if objective == "logistic" and data.draw(st.booleans()):
+        chosen = Logistic(threshold, temperature, *data.draw(st.sampled_from([(1.0, 0.0), (0.0, 1.0)])))
+    learning = Learning(objective=chosen, iterations=1)
+    several = data.draw(st.booleans())
     dropout = data.draw(st.sampled_from([0.0, 0.4]))
     results = []
-    for module, name in ((character_engine, "local_learning"), (reference, "text_learning")):
+    for module in (engine, reference):
         net = make_net(alphabet, window, hidden, sign=sign)
         contexts, negatives = windows_of(net, batch, seed=1), windows_of(net, batch, seed=2)
         masks = net.dropout_masks(batch, dropout, torch.Generator().manual_seed(3))
-        learned = getattr(module, name)(net, contexts, negatives[:, 0], lambda logits, n=negatives: n, learning, masks)
+        if several:
+            negatives = character.LastSymbols((negatives[:, :1] + torch.arange(1, len(alphabet))) % len(alphabet))
+        following = windows_of(net, batch, seed=2)[:, 0]
+        learned = module.local_learning(net, contexts, following, lambda *_, n=negatives: n, learning, masks)
         (0.7 * learned.loss).backward()
-        results.append([*(part.detach() for part in learned), *(p.grad for p in net.parameters())])
+        tensors = [part.detach() for part in learned if isinstance(part, torch.Tensor)]
+        results.append([*tensors, *(p.grad for p in net.parameters())])
     for one, two in zip(*results, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 
@@ -107,7 +115,7 @@ def test_dropped_units_are_as_good_as_absent():
 
     Kept units count 1 / (1 - rate) times as much, for what is above them.
     """
-    net, learning = make_net(hidden=(6, 5)), LayerLearning(temperature=0.3)
+    net, learning = make_net(hidden=(6, 5)), Learning(objective=Logistic(temperature=0.3))
     contexts, negatives, following = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2), torch.tensor([0, 3, 1, 2])
     mask = torch.full((4, 6), 1.25).double()
     mask[:, 2] = 0
@@ -145,7 +153,8 @@ def test_a_phase_is_its_own_half_of_the_logistic_loss(phase, kind, sign):
     """Awake, every layer raises sign * goodness of real windows; asleep, it lowers that of negative ones."""
     net = make_net(sign=sign)
     contexts, negatives, following = windows_of(net, 4, seed=1), windows_of(net, 4, seed=2), torch.tensor([0, 3, 1, 2])
-    learning = LayerLearning(threshold=0.9, temperature=0.3, phase=phase)
+    weights = (1.0, 0.0) if phase == "awake" else (0.0, 1.0)
+    learning = Learning(objective=Logistic(0.9, 0.3, *weights))
     learned = net.local_learning(contexts, following, negatives, learning)
     seen = torch.cat([contexts[:, 1:], following[:, None]], dim=1) if phase == "awake" else negatives
     expected = F.softplus(-kind * sign * (net.goodness(seen) - 0.9) / 0.3).sum() / 4
@@ -222,7 +231,7 @@ def test_without_gradients_only_the_value_is_computed():
 def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
     net = make_net(sign=-1)
     windows = windows_of(net, 5)
-    found = goodness_logits(net, prepare_layers(net), windows, temperature=0.2)
+    found = goodness_logits(net, net.prepare(), windows, temperature=0.2)
     for symbol in range(4):
         moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
         torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
@@ -233,7 +242,7 @@ def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
 def test_the_score_is_head_and_goodness_together(candidates, noise, monkeypatch):
     """By its formula, from explicit windows; also where the candidates come in several parts."""
     if candidates is not None:
-        monkeypatch.setattr(character_engine, "CANDIDATES", candidates)
+        monkeypatch.setattr(windows_module, "CANDIDATES", candidates)
     net = make_net(sign=-1, goodness_weight=1.7, noise=noise)
     windows = windows_of(net, 5)
     probabilities = torch.softmax(net.logits(windows), dim=1)
@@ -325,7 +334,7 @@ def test_windows_of_another_length():
 
 def test_windows_that_do_not_fit():
     net = make_net()
-    windows, learning = windows_of(net, 4), LayerLearning()
+    windows, learning = windows_of(net, 4), Learning()
     with pytest.raises(UserError, match="there are 4 real windows, but 3 negative ones"):
         net.local_loss(windows, windows[:3])
     with pytest.raises(UserError, match="there are 4 real windows, but 2 negative ones"):

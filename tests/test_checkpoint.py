@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ffrecur
-from ffrecur.checkpoint import NET_KEY, describe, read_checkpoint
+from ffrecur.storage.checkpoint import NET_KEY, describe, read_checkpoint
 
 SETTINGS = [
     {"hidden_features": [5]},

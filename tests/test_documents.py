@@ -10,7 +10,7 @@ from ffrecur.data import CorpusDataModule
 from ffrecur.data.cutting import cut
 from ffrecur.data.documents import read_documents
 from ffrecur.data.textsplits import split_documents
-from ffrecur.text import places, windows_at
+from ffrecur.text.places import places, windows_at
 
 TITLES = r"^[^a-z\n]+\n\n"
 BOOK = "THE FOX\n\nA fox ran\noff.\n\nIt came back.\n\nTHE HEN, AND I\n\nA hen\tsat.\n"

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffrecur.alphabet import Alphabet, choose_symbols, count_characters, learn_alphabet
 from ffrecur.data.cutting import cut
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.loader import epoch_order
 from ffrecur.seeding import seeded_generator
-from ffrecur.text import Places, make_text, places
+from ffrecur.text.alphabet import Alphabet, choose_symbols, count_characters, learn_alphabet
+from ffrecur.text.places import Places, make_text, places
 
 # A capital sigma becomes another letter at the end of a word; the small letter of a dotted capital I is two characters.
 LETTERS = st.one_of(st.sampled_from("ab ABΣς.'İ\u0345é🦊\ud800\x00"), st.characters())

@@ -6,9 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dynamics import make_net
 
-from ffrecur import engine, reference
-from ffrecur.batch import label_reaches
-from ffrecur.reference import Learning
+from ffrecur.core import learning as engine
+from ffrecur.core import reference
+from ffrecur.core.goodness import Goodness, MeanSquare
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import objective_of
+from ffrecur.core.sweep import Sweep
+
+
+class Quartic(Goodness):
+    """A goodness without a factor."""
+
+    def value(self, state_BH):
+        return state_BH.pow(4).mean(dim=-1, keepdim=True)
 
 
 @st.composite
@@ -16,6 +26,7 @@ def problems(draw):
     """A net, a batch and how to learn from it."""
     classes, features = draw(st.integers(2, 5)), draw(st.integers(1, 6))
     net_settings = {
+        "goodness": draw(st.sampled_from([MeanSquare(), MeanSquare(), Quartic()])),
         "hidden": tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))),
         "in_features": features,
         "classes": classes,
@@ -23,15 +34,14 @@ def problems(draw):
         "sign": draw(st.sampled_from([1, -1])),
         "update_scheme": draw(st.sampled_from(["synchronous", "alternating"])),
     }
+    objective = draw(st.sampled_from(["logistic", "paired", "softmax"]))
     learning = Learning(
         iterations=draw(st.integers(1, 6)),
-        objective=draw(st.sampled_from(["logistic", "paired"])),
-        threshold=draw(st.floats(0.1, 2)),
-        temperature=draw(st.floats(0.05, 2)),
+        objective=objective_of(objective, draw(st.floats(0.1, 2)), draw(st.floats(0.05, 2))),
         peer_normalization=draw(st.sampled_from([0.0, 0.1])),
         memory=draw(st.sampled_from(["full", "constant"])),
-        average=draw(st.sampled_from([None, lambda mean: 0.5 * mean + 0.1])),  # as if other processes had other means
     )
+    average = draw(st.sampled_from([None, lambda mean: 0.5 * mean + 0.1]))  # as if other processes had other means
     batch, video = draw(st.integers(1, 4)), draw(st.booleans())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
     shape = (learning.iterations + draw(st.integers(0, 2)), batch, features) if video else (batch, features)
@@ -39,14 +49,16 @@ def problems(draw):
     labels = torch.randint(classes, (batch,), generator=generator)
     negatives = (labels + torch.randint(1, classes, (batch,), generator=generator)) % classes
     dropout = draw(st.sampled_from([None, (0.3, 0.0), (0.2, 0.4)]))
-    return net_settings, learning, images, labels, negatives, dropout
+    if draw(st.booleans()):  # several negatives a case
+        negatives = (labels[:, None] + torch.randint(1, classes, (batch, 3), generator=generator)) % classes
+    return net_settings, learning, images, labels, negatives, dropout, average
 
 
-def learn(module, net_settings, learning, images, labels, negatives, dropout):
+def learn(module, net_settings, learning, images, labels, negatives, dropout, average):
     net = make_net(**net_settings)
     torch.nn.init.normal_(net.head.weight)
     masks = dropout and net.dropout_masks(len(labels), *dropout, torch.Generator().manual_seed(0))
-    learned = module.local_learning(net, images, labels, negatives, learning, masks)
+    learned = module.local_learning(net, images, labels, negatives, learning, masks, average)
     (0.7 * learned.loss).backward()
     return net, learned
 
@@ -63,7 +75,7 @@ def test_the_engine_is_the_reference(problem):
     for one, two in zip(fast_net.peer_means(), plain_net.peer_means(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=0)
     # Gradients that cancel exactly in theory differ from 0 by rounding, relative to the slope 1 / temperature.
-    scale = 1 / problem[1].temperature
+    scale = 1 / problem[1].objective.temperature
     for (name, one), two in zip(fast_net.named_parameters(), plain_net.parameters(), strict=True):
         torch.testing.assert_close(
             one.grad, two.grad, rtol=1e-10, atol=1e-12 * scale, msg=lambda m, n=name: f"{n}: {m}"
@@ -77,7 +89,13 @@ def test_where_the_label_reaches_when(layers, scheme):
     net = make_net((5,) * layers, update_scheme=scheme)
     spread = net.label_goodness(torch.randn(3, 4, dtype=torch.float64), iterations=layers).std(dim=-1).amax(dim=-1)
     first = [(spread[:, layer] > 0).nonzero()[0].item() for layer in range(layers)]
-    assert label_reaches(net) == first
+    wiring = net.begin(torch.randn(3, 4, dtype=torch.float64), None, torch.float64).wiring
+    sweep = Sweep(wiring(torch.arange(3)[:, None], None, layers), net.goodness_function, torch.float64)
+    found: dict[int, int] = {}
+    for iteration in range(layers):
+        sweep.iterate(iteration, 0)
+        found |= {layer: iteration for layer in range(layers) if not sweep.agree[layer] and layer not in found}
+    assert [found[layer] for layer in range(layers)] == first
     if scheme == "synchronous":
         assert first == [layers - layer - 1 for layer in range(layers)]  # L - l + 1, counted from 1
 

@@ -14,8 +14,8 @@ from conftest import snapshot
 from test_checkpoint import Harmful, make_net, write_checkpoint
 
 import ffrecur
-from ffrecur.checkpoint import NET_KEY, describe
-from ffrecur.export import main
+from ffrecur.commands.export import main
+from ffrecur.storage.checkpoint import NET_KEY, describe
 
 FILES = {"config.json", "model.safetensors"}
 

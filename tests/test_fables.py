@@ -3,9 +3,9 @@
 import re
 from importlib import resources
 
-from ffrecur.alphabet import Alphabet
 from ffrecur.data.documents import read_documents
-from ffrecur.samples import grams
+from ffrecur.text.alphabet import Alphabet
+from ffrecur.text.quality import grams
 
 
 def fables():

@@ -27,12 +27,12 @@ from test_data_idx import idx_bytes
 from test_released_versions import FIRST
 
 import ffrecur
-from ffrecur.checkpoint import read_checkpoint
+from ffrecur.commands.generate import main as generate
 from ffrecur.data.bundled import read_bundled
 from ffrecur.data.documents import read_documents
 from ffrecur.data.idx import read_idx
-from ffrecur.generate import main as generate
-from ffrecur.lit.config import typed_value
+from ffrecur.lit.run.config import typed_value
+from ffrecur.storage.checkpoint import read_checkpoint
 
 NORMAL, SLOW = 150, 5000
 

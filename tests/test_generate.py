@@ -10,7 +10,7 @@ import torch
 from test_character import make_net
 
 import ffrecur
-from ffrecur.generate import main
+from ffrecur.commands.generate import main
 
 
 @pytest.fixture
@@ -81,7 +81,9 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
         folder = tmp_path / "runs" / str(number)
         folder.mkdir(parents=True)
         weights = {f"net.{name}": value for name, value in net.float().state_dict().items()}
-        torch.save({"ffrecur_net": ffrecur.checkpoint.describe(net), "state_dict": weights}, folder / "last.ckpt")
+        torch.save(
+            {"ffrecur_net": ffrecur.storage.checkpoint.describe(net), "state_dict": weights}, folder / "last.ckpt"
+        )
         os.utime(folder / "last.ckpt", (number, number))
     code, out, err = generate(capsys, "--length", 3)
     assert (code, len(out)) == (0, 4)
@@ -121,7 +123,7 @@ def run_alone(*arguments, text=""):
 
 def test_lightning_and_the_compiler_are_not_imported(model):
     code = (
-        "import sys; from ffrecur.generate import main; "
+        "import sys; from ffrecur.commands.generate import main; "
         f"assert main(['--checkpoint', {str(model)!r}, '--length', '3']) == 0; "
         "assert not {'lightning', 'torch._dynamo'} & set(sys.modules)"
     )

@@ -11,7 +11,7 @@ from test_character import make_net
 from test_text_cli import TINY
 from torch.nn import functional as F
 
-from ffrecur.text import make_text, places, windows_at
+from ffrecur.text.places import make_text, places, windows_at
 
 
 @pytest.mark.parametrize("noise", ["head", "masked_head", "uniform"])

@@ -7,9 +7,9 @@ import torch
 from conftest import TINY, only_run, run
 from lightning.pytorch.callbacks import Callback
 
-from ffrecur import cli
+from ffrecur.commands import train as cli
 from ffrecur.errors import UserError
-from ffrecur.lit.health import check_figures, check_tensors, collapses
+from ffrecur.lit.run.health import check_figures, check_tensors, collapses
 
 FINITE = torch.ones(3, 2)
 BAD = [math.nan, math.inf, -math.inf]

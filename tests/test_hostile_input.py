@@ -19,10 +19,10 @@ from test_checkpoint import make_net, write_checkpoint
 import ffrecur
 import ffrecur.data
 import ffrecur.lit
-from ffrecur.checkpoint import NET_KEY
+from ffrecur.commands.generate import main as generate
 from ffrecur.data.documents import read_documents
 from ffrecur.data.idx import read_idx
-from ffrecur.generate import main as generate
+from ffrecur.storage.checkpoint import NET_KEY
 
 LONG = "x" * 5000
 TEN = ", ".join

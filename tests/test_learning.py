@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_dynamics import make_net
 
+from ffrecur.core.learning import Learning
+from ffrecur.core.reference import drive_of
 from ffrecur.functional import peer_ascent
-from ffrecur.reference import Learning, iterate
 
 LABELS, NEGATIVES = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2])
 
@@ -47,8 +48,9 @@ def test_loss_and_gradients_agree_with_the_oracle(hidden, scheme, objective, sig
 def test_no_layers_goodness_sends_a_gradient_anywhere_else(scheme):
     net = make_net((6, 5, 4), update_scheme=scheme)
     images = images_for(video=False)
-    states = [state.requires_grad_() for state in net.bottom_up_pass(images)]
-    _, new = iterate(net, states, net.image_row(images), net.label_row(LABELS), None)
+    wiring = net.begin(images, None, torch.float64).wiring(LABELS, NEGATIVES, 1)
+    states = [torch.stack([state, state]).detach().requires_grad_() for state in net.bottom_up_pass(images)]
+    new = [torch.relu(drive_of(wiring, states, layer, 0)) for layer in range(3)]
     named = dict(net.named_parameters())
     for layer in range(3):
         own = {f"bottom_up.{layer}.weight", f"bottom_up.{layer}.bias", f"top_down.{layer}.weight"}
@@ -133,7 +135,7 @@ def test_negatives_may_be_a_function_of_the_heads_logits():
 
     learned = net.local_learning(images, LABELS, negatives, Learning(iterations=3))
     assert torch.equal(learned.loss, net.local_loss(images, LABELS, NEGATIVES, iterations=3))
-    assert torch.equal(learned.negative_labels_B, NEGATIVES)
+    assert torch.equal(learned.negatives, NEGATIVES)
     torch.testing.assert_close(seen[0][0], net.one_pass_logits(images).detach())
     assert not seen[0][0].requires_grad
     torch.testing.assert_close(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_dynamics import make_net
 
-from ffrecur.metrics import GoodnessError, LogitEvaluation, MeanGoodness, RecurrentEvaluation, split_by_truth
+from ffrecur.metrics.images import GoodnessError, LogitEvaluation, MeanGoodness, RecurrentEvaluation, split_by_truth
 
 
 def brute_force(net, images, labels, iterations, window, temperature, head_weight):

@@ -8,12 +8,14 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffrecur
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
 from ffrecur.lit import FlatThenLinear, RecurrentModule
 from ffrecur.lit import recurrent as lit_recurrent
-from ffrecur.lit.classifier import prepare
-from ffrecur.negatives import hard_labels, uniform_labels
+from ffrecur.lit.images import prepare
+from ffrecur.negatives.labels import hard_labels, uniform_labels
 from ffrecur.seeding import seeded_generator
 
 WIDTHS = [12, 10]
@@ -75,7 +77,8 @@ def plain_training(data, settings, epochs, rate):
     torch.manual_seed(SEED)
     of_net = {name: settings[name] for name in ("damping", "sign", "update_scheme") if name in settings}
     net = ffrecur.RecurrentNet(30, WIDTHS, 3, **of_net)
-    of_learning = ("iterations", "objective", "threshold", "peer_normalization")
+    objective = objective_of(settings.get("objective", "logistic"), settings.get("threshold", 1.0))
+    of_learning = ("iterations", "peer_normalization")
     optimizer, losses = torch.optim.SGD(net.parameters(), lr=rate), []
     draw = uniform_labels if settings.get("negatives") == "uniform" else hard_labels
     for epoch in range(epochs):
@@ -89,7 +92,7 @@ def plain_training(data, settings, epochs, rate):
             chosen = {name: settings[name] for name in of_learning if name in settings}
             optimizer.zero_grad()
             learned = net.local_learning(
-                images, labels, partial(draw, noise_BC=noise), lit_recurrent.Learning(**chosen), masks
+                images, labels, partial(draw, noise_BC=noise), Learning(objective=objective, **chosen), masks
             )
             learned.loss.backward()
             optimizer.step()
@@ -123,9 +126,9 @@ def noises_of(fit_seed, monkeypatch, before=0, **settings):
     seen = []
     plain = ffrecur.RecurrentNet.local_learning
 
-    def watched(net, images, labels, negatives, learning, masks):
+    def watched(net, images, labels, negatives, learning, masks, average):
         seen.append([negatives.keywords["noise_BC"], *masks])
-        return plain(net, images, labels, negatives, learning, masks)
+        return plain(net, images, labels, negatives, learning, masks, average)
 
     with monkeypatch.context() as patch:
         patch.setattr(ffrecur.RecurrentNet, "local_learning", watched)
@@ -368,6 +371,6 @@ def test_settings_come_back_with_the_module(workplace):
     fitted.save_checkpoint("own.ckpt")
     loaded = RecurrentModule.load_from_checkpoint("own.ckpt")
     assert loaded.window == (2, 4)
-    assert loaded.learning.temperature == 0.2
+    assert loaded.learning.objective.temperature == 0.2
     assert (loaded.image_dropout, loaded.negatives, loaded.weight_decay) == (0.1, "uniform", 0.3)
     assert (loaded.hparams["in_features"], loaded.hparams["num_classes"], loaded.seed) == (30, 3, SEED)

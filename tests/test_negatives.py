@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from ffrecur.negatives import hard_labels, uniform_labels
+from ffrecur.negatives.labels import hard_labels, uniform_labels
 
 DRAWS = 100_000
 

@@ -3,8 +3,8 @@
 import torch
 from pipeline_layers import Task, optimizer_of, parameters_of, train_together
 
-from ffrecur import reference
-from ffrecur.reference import Learning
+from ffrecur.core import reference
+from ffrecur.core.learning import Learning
 
 
 def test_weights_are_those_of_the_plain_form_in_one_process():

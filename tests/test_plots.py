@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ffrecur import plots
+from ffrecur.metrics import plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 EDGE = 0.5  # the shaded window reaches half an iteration beyond its first and last

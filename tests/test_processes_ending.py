@@ -12,7 +12,7 @@ from conftest import TINY, largest_file, only_run, run
 from launching import ONE, TESTS, TORCHRUN, TWO, check_weights, started
 
 from ffrecur.errors import UserError
-from ffrecur.lit.runs import SameCheckpoint
+from ffrecur.lit.run.folders import SameCheckpoint
 
 SETTINGS = [*TINY, "--trainer.precision=64-true", "--data.batch_size=11", "--data.evaluation_batch_size=7"]
 NOISE = ["--model.state_dropout=0.2", "--model.peer_normalization=0.05", "--model.image_dropout=0.2"]

@@ -4,9 +4,12 @@ import pytest
 import torch
 from test_dynamics import make_net
 
-from ffrecur import CharNet, engine, products
-from ffrecur.reference import LayerLearning, Learning
-from ffrecur.sampling import roll_out
+from ffrecur import CharNet
+from ffrecur.core import learning as engine
+from ffrecur.core import products
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Paired
+from ffrecur.text.sampling import roll_out
 
 WIDE = products.SMALLEST_BLOCKED_GRADIENT
 
@@ -100,7 +103,7 @@ def learn_text(precision=None):
     torch.nn.init.normal_(net.head.weight, std=0.1)
     windows, following = torch.randint(7, (2, 12, 5)), torch.arange(12) % 7
     with torch.autocast("cpu", dtype=precision or torch.bfloat16, enabled=precision is not None):
-        learned = net.local_learning(windows[0], following, windows[1], LayerLearning(objective="paired"))
+        learned = net.local_learning(windows[0], following, windows[1], Learning(objective=Paired()))
         text = roll_out(net, windows[0], torch.rand(12, 200, generator=torch.Generator().manual_seed(0)))
     learned.loss.backward()
     return learned, text, {name: parameter.grad for name, parameter in net.named_parameters()}
@@ -111,7 +114,7 @@ def test_text_in_bfloat16_is_close_and_leaves_float32(monkeypatch):
     plain, _, plain_gradients = learn_text()
     half, text, half_gradients = learn_text(torch.bfloat16)
     torch.testing.assert_close(half.loss, plain.loss, rtol=2e-2, atol=0)
-    assert half.goodness_positive_LB.dtype == half.logits_BV.dtype == torch.float32
+    assert half.goodness_positive_TLB.dtype == half.logits_BC.dtype == torch.float32
     for name, gradient in half_gradients.items():
         assert gradient.dtype == torch.float32, name
         assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name

@@ -11,8 +11,8 @@ import pytest
 from conftest import TASKS, TINY, run
 from PIL import Image
 
-from ffrecur.export import main as export
-from ffrecur.generate import main as generate
+from ffrecur.commands.export import main as export
+from ffrecur.commands.generate import main as generate
 
 ROOT = TASKS.parent
 TEXTS = [ROOT / "README.md", *sorted(TASKS.glob("*/README.md"))]
@@ -86,7 +86,7 @@ def test_help_is_there(capsys):
 
 
 def test_every_setting_in_the_readme_exists():
-    from ffrecur.lit.messages import known_settings
+    from ffrecur.lit.run.messages import known_settings
 
     text = (ROOT / "README.md").read_text()
     known = set(known_settings()) | {"model.optimizer.lr", "model.help"}

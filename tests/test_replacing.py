@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ffrecur.files import replacing
+from ffrecur.storage.files import replacing
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):

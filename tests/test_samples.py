@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffrecur.samples import distinct_4gram_ratio, grams, known_word_share, longest_copied, words
+from ffrecur.text.quality import distinct_4gram_ratio, grams, known_word_share, longest_copied, words
 
 TEXT = st.text("ab ", max_size=25)
 

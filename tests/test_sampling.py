@@ -7,8 +7,8 @@ from test_character import make_net, windows_of
 
 from ffrecur import CharNet, UserError
 from ffrecur.data.corpus import WindowLoader
-from ffrecur.sampling import draw, padded, roll_out, stream
-from ffrecur.text import make_text, places
+from ffrecur.text.places import make_text, places
+from ffrecur.text.sampling import draw, padded, roll_out, stream
 
 
 def generator(seed=0):

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY, only_run, run
 from lightning.pytorch.callbacks import Callback
 
-from ffrecur import cli
+from ffrecur.commands import train as cli
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 IMAGES = [*TINY, "--model.image_dropout=0.2", "--data.memory_limit=0", "--data.batch_size=4"]

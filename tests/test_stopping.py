@@ -37,7 +37,7 @@ class Interrupt(Callback):
 
 def interrupted(monkeypatch, number, after, *args):
     """Run `ffrecur fit` with a signal amid batches; return the outcome."""
-    from ffrecur import cli
+    from ffrecur.commands import train as cli
 
     interrupt = Interrupt(number, after)
     with monkeypatch.context() as patch:
@@ -137,7 +137,7 @@ def test_checkpoint_seconds_writes_amid_an_epoch(workplace, monkeypatch):
 @pytest.mark.parametrize("accumulated", [1, 2])
 def test_a_run_that_dies_before_its_epoch_is_logged_logs_it_when_it_goes_on(workplace, monkeypatch, accumulated):
     """The checkpoint of an epoch's end comes first; there the process dies, at the first epoch's end or the second's."""
-    from ffrecur.lit.saving import LastCheckpoint
+    from ffrecur.lit.run.saving import LastCheckpoint
 
     class Death(BaseException):
         pass
@@ -189,7 +189,7 @@ def test_checkpoint_seconds_that_mean_nothing(workplace, seconds, told):
 
 def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(workplace, monkeypatch):
     """As two processes would find it: each looks for a free name before the other has made its folder."""
-    from ffrecur.lit import runs
+    from ffrecur.lit.run import folders as runs
 
     names = [Path("runs/fit-1"), Path("runs/fit-1"), Path("runs/fit-2")]
     monkeypatch.setattr(runs, "new_run_folder", lambda root, name: names.pop(0))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from test_character import make_net, windows_of
 
 from ffrecur import UserError
-from ffrecur.dreams import dream_begins, self_generated, teacher_forced, uniform
-from ffrecur.text import document_begins, make_text, places, windows_at
+from ffrecur.negatives.windows import dream_begins, self_generated, teacher_forced, uniform
+from ffrecur.text.places import document_begins, make_text, places, windows_at
 
 
 def generator(seed=0):
@@ -138,7 +138,7 @@ def test_dreams_do_not_depend_on_how_they_are_batched(monkeypatch):
     net, text = make_net(), some_text((40, 30))
     here = places(text, net.window)
     together = self_generated(net, text, here, (1, 4), 1.0, generator(3), shuffle=True)
-    monkeypatch.setattr("ffrecur.dreams.ROWS", 3)
+    monkeypatch.setattr("ffrecur.negatives.windows.ROWS", 3)
     assert torch.equal(self_generated(net, text, here, (1, 4), 1.0, generator(3), shuffle=True), together)
 
 

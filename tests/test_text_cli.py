@@ -13,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional as F
 
 import ffrecur
-from ffrecur import CharNet, character_engine
+from ffrecur import CharNet
 from ffrecur.data import CorpusDataModule
 from ffrecur.lit import CharModule
-from ffrecur.samples import distinct_4gram_ratio
-from ffrecur.text import places, windows_at
-from ffrecur.text_evaluation import variety as variety_of
+from ffrecur.metrics.text_probes import variety as variety_of
+from ffrecur.text.places import places, windows_at
+from ffrecur.text.quality import distinct_4gram_ratio
 
 TINY = [
     "--model=CharModule",
@@ -204,13 +204,13 @@ def test_dropout_is_of_training_alone(tales, options, monkeypatch):
 def test_sleep_takes_turns(tales, monkeypatch):
     """Six steps an epoch, so that the second epoch begins asleep, where the first ended: phases of four updates."""
     phases = []
-    learn = character_engine.local_learning
+    learn = CharNet.local_learning
 
     def watched(net, contexts, following, negatives, learning, masks):
-        phases.append(learning.phase)
+        phases.append("awake" if learning.objective.positive_weight else "asleep")
         return learn(net, contexts, following, negatives, learning, masks)
 
-    monkeypatch.setattr(character_engine, "local_learning", watched)
+    monkeypatch.setattr(CharNet, "local_learning", watched)
     outcome = run("fit", *TINY, "--model.sleep=4", "--model.objective=logistic")
     assert outcome.code == 0, outcome.err
     assert phases == ["awake"] * 4 + ["asleep"] * 4 + ["awake"] * 4

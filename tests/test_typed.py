@@ -10,10 +10,10 @@ from conftest import largest_file
 from lightning.pytorch.loggers import CSVLogger
 
 from ffrecur import UserError
-from ffrecur.lit import runs
-from ffrecur.lit.config import typed_value
-from ffrecur.lit.csv_logger import ContinuedCSVLogger
-from ffrecur.lit.messages import explain, known_classes, known_settings
+from ffrecur.lit.run import folders as runs
+from ffrecur.lit.run.config import typed_value
+from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.run.messages import explain, known_classes, known_settings
 
 EVALUATIONS = ["validate", "test", "predict"]
 ROOT = "trainer.default_root_dir"

@@ -14,7 +14,7 @@ import ffrecur
 # Writes the first half of what it is asked to, then is killed as by a power switch.
 KILLED_AMID_A_CHECKPOINT = """
 import io, os, signal, sys, torch
-from ffrecur import cli
+from ffrecur.commands import train as cli
 save = torch.save
 def half(what, file):
     whole = io.BytesIO()
@@ -27,7 +27,7 @@ cli.main(sys.argv[1:])
 """
 KILLED_AMID_A_REPORT = """
 import os, pathlib, signal, sys
-from ffrecur import cli
+from ffrecur.commands import train as cli
 write = pathlib.Path.write_text
 def half(self, text, *args, **kwargs):
     ours = "test_results" in self.name

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
-from ffrecur import cli
+from ffrecur.commands import train as cli
 from ffrecur.data import ImageDataModule
 
 codes: list[int] = []

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from ffrecur.cli import main
-from ffrecur.lit.classifier import ClassifierModule
+from ffrecur.commands.train import main
+from ffrecur.lit.images import ClassifierModule
 
 validate = ClassifierModule.validation_step
 

@@ -9,7 +9,6 @@ from typing import Any
 from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
-from ffrecur.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
 from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
 from ffrecur.data.textmessages import (
@@ -25,7 +24,8 @@ from ffrecur.data.textsettings import LEARNED, check_text_settings
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
 from ffrecur.data.windows import WindowLoader
 from ffrecur.errors import UserError
-from ffrecur.text import Places, Text
+from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
+from ffrecur.text.places import Places, Text
 
 
 class CorpusDataModule(LightningDataModule):

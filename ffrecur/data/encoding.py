@@ -9,8 +9,8 @@ from typing import overload
 import numpy as np
 import torch
 
-from ffrecur.alphabet import Alphabet, characters, code_points
-from ffrecur.text import Text, symbol_type
+from ffrecur.text.alphabet import Alphabet, characters, code_points
+from ffrecur.text.places import Text, symbol_type
 
 CHUNK = 1 << 18  # characters that are encoded at a time, which takes some 30 bytes for each
 

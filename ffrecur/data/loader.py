@@ -11,7 +11,7 @@ from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import CommonError
 from ffrecur.processes import rank_slice
 from ffrecur.seeding import seeded_generator
-from ffrecur.text import Places
+from ffrecur.text.places import Places
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:

@@ -13,7 +13,7 @@ from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
 from ffrecur.data.imageset import ImageSource, Reading
 from ffrecur.errors import UserError
-from ffrecur.files import existing
+from ffrecur.storage.files import existing
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 FILES = (".npz", ".parquet", ".csv", ".json", ".jsonl", ".arrow")

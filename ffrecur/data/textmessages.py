@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from ffrecur.alphabet import Alphabet
 from ffrecur.data.documents import Documents
 from ffrecur.errors import UserError
-from ffrecur.text import Text
+from ffrecur.text.alphabet import Alphabet
+from ffrecur.text.places import Text
 
 
 def sizes(text: Text, does: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ffrecur.alphabet import Alphabet
 from ffrecur.data.cutting import compile_separator
 from ffrecur.data.textfiles import check_encoding
 from ffrecur.errors import check_setting
+from ffrecur.text.alphabet import Alphabet
 
 LEARNED = "learned"  # no alphabet: it has an e twice
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ffrecur.errors import UserError, check_setting
-from ffrecur.text import Text
+from ffrecur.text.places import Text
 
 TWENTIETHS = 20  # of a single text: the last tests, the one before it validates, the others train
 NEAREST_SPACE = 1000  # characters after a place within which white space is looked for

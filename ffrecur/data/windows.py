@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ffrecur.data.loader import TensorLoader
-from ffrecur.text import Places, Text, windows_at
+from ffrecur.text.places import Places, Text, windows_at
 
 
 class WindowLoader(TensorLoader):

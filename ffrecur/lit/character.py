@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.dreams import self_generated, teacher_forced, uniform
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import objective_of
 from ffrecur.errors import check_setting
-from ffrecur.lit.health import repetition
-from ffrecur.lit.optim import Interval
+from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
+from ffrecur.metrics.text_probes import variety
+from ffrecur.negatives.windows import self_generated, teacher_forced, uniform
 from ffrecur.processes import sum_over_processes
-from ffrecur.reference import LayerLearning, Objective, Phase
 from ffrecur.seeding import seeded_generator
-from ffrecur.text import check_depth, places
-from ffrecur.text_evaluation import variety
+from ffrecur.text.places import check_depth, places
 
 DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
@@ -38,20 +37,13 @@ class CharModule(TextModule):
 
     Args:
         hidden_features: units of each hidden layer, any number of layers.
-        window: characters that the model looks back; learned from the data.
-        alphabet: its symbols; learned from the data.
         sign: 1 if real text shall have high goodness, -1 if low.
         head_layers: layers that the head reads, counted from 1; all by default.
-        fold_case: whether text is lower-cased; learned from the data.
-        unknown: what becomes of characters that are no symbols; learned from the data.
-        sample_temperature: of the samples in TensorBoard and in evaluations.
-        state_dropout: share of the normalised states that are dropped in training, in [0, 1); the same units for the
-            context, the positive and the negative window.
         goodness_weight: weight of goodness beside the head's logits in predictions and samples, see `CharNet.score`.
         negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
             one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
             (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
-        dream_depth: least and most dreamt characters of a dream, see `ffrecur.dreams.dream_begins`.
+        dream_depth: least and most dreamt characters of a dream, see `ffrecur.negatives.windows.dream_begins`.
         dream_temperature: temperature of the softmax that dreams are drawn from.
         dream_every: epochs after which the model dreams anew.
         dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
@@ -59,14 +51,7 @@ class CharModule(TextModule):
         objective: "logistic" or "paired" (each negative against the positive of the same place; no threshold).
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
-        optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, such as PyTorch's.
-        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
-        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
-        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
-        seed: seed of the first weights and of all draws; the command line sets it to `seed_everything`.
-        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
-            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
+        shared: see `TextModule` and `NetModule`.
 
     Raises:
         UserError: a setting outside its range.
@@ -75,14 +60,8 @@ class CharModule(TextModule):
     def __init__(
         self,
         hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
-        window: int | None = None,
-        alphabet: str | None = None,
         sign: int = 1,
         head_layers: list[int] | None = None,
-        fold_case: bool | None = None,
-        unknown: str | None = None,
-        sample_temperature: float = 0.7,
-        state_dropout: float = 0.0,
         goodness_weight: float = 0.0,
         negatives: Negatives = "teacher_forcing",
         dream_depth: tuple[int, int] = (1, 5),
@@ -90,42 +69,28 @@ class CharModule(TextModule):
         dream_every: int = 1,
         dream_every_steps: int = 0,
         sleep: int = 0,
-        objective: Objective = "paired",
+        objective: Literal["logistic", "paired", "softmax"] = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        weight_decay: float = 0.0,
-        head_learning_rate_scale: float = 1.0,
-        head_weight_decay: float | None = None,
-        seed: int = 0,
-        lr_scheduler_interval: Interval | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            optimizer,
-            lr_scheduler,
-            weight_decay,
-            head_learning_rate_scale,
-            head_weight_decay,
-            seed,
-            lr_scheduler_interval,
-        )
-        # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        super().__init__(**shared)
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
         check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
         check_setting(sleep >= 0, "sleep", sleep, "at least 0")
-        learning = partial(LayerLearning, objective=objective, threshold=threshold, temperature=temperature)
-        phases: tuple[Phase, ...] = ("awake", "asleep") if sleep else ("both",)
-        self.learnings = [learning(phase=phase) for phase in phases]
+        check_setting(not sleep or objective == "logistic", "objective", objective, "logistic with phases apart")
+        chosen: Any = objective_of(objective, threshold, temperature)
+        awake_asleep = {"negative_weight": 0.0}, {"positive_weight": 0.0}
+        chosen_of = [replace(chosen, **weights) for weights in awake_asleep] if sleep else [chosen]
+        self.learnings = [Learning(objective=each, iterations=1) for each in chosen_of]
         self.negatives, self.sleep = negatives, sleep
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
         self.dreams_MW: Tensor | None = None
         self.dreamt_at = -1  # the update before which it dreamt last
-        self.check_net_settings(sample_temperature, state_dropout)
+        self.check_net_settings()
 
     def net_settings(self) -> dict[str, Any]:
         """Add what the negatives are drawn from, which decides how `CharNet.score` weighs the head."""
@@ -190,7 +155,8 @@ class CharModule(TextModule):
             return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)
         if self.negatives in LAST_CHARACTER:
             noise_BV = self.batch_noise(part, len(self.net.alphabet), source)
-            negatives: Any = partial(LAST_CHARACTER[self.negatives], contexts_BW, next_B, noise_BV=noise_BV)
+            make = LAST_CHARACTER[self.negatives]
+            negatives: Any = lambda logits_BV, next_B: make(contexts_BW, next_B, logits_BV, noise_BV=noise_BV)  # noqa: E731
         else:
             steps = self.hparams["dream_every_steps"]
             if self.dreams_MW is None or (
@@ -201,11 +167,11 @@ class CharModule(TextModule):
         learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         goodness = {
-            "positive": learned.goodness_positive_LB.mean(dim=-1)[None],
-            "negative": learned.goodness_negative_LB.mean(dim=-1)[None],
+            "positive": learned.goodness_positive_TLB.mean(dim=-1),
+            "negative": learned.goodness_negative_TLB.mean(dim=-1),
         }
         return self.finish_text_step(
-            learned.loss, learned.head_loss, learned.logits_BV, next_B, part, batch_index, goodness
+            learned.loss, learned.head_loss, learned.logits_BC, next_B, part, batch_index, goodness
         )
 
     def between_steps(self) -> dict[str, Any]:

@@ -14,10 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ffrecur.checkpoint import NET_KEY, describe
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
-from ffrecur.lit.first import First, catch_up
-from ffrecur.lit.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
@@ -30,8 +27,11 @@ from ffrecur.lit.optim import (
     step_plateau,
     use_rate,
 )
-from ffrecur.lit.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
+from ffrecur.lit.run.first import First, catch_up
+from ffrecur.lit.run.health import check_figures, check_tensors, collapses, warn
+from ffrecur.lit.run.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
+from ffrecur.storage.checkpoint import NET_KEY, describe
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
@@ -45,24 +45,36 @@ class NetModule(L.LightningModule, ABC):
     """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
+
+    Args:
+        optimizer: any optimiser, for example torch.optim.Adam.
+        lr_scheduler: any schedule, such as PyTorch's.
+        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
+        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
+        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
+        seed: seed of the first weights and of all noise; the command line sets it to `seed_everything`.
+        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
+            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
     """
 
-    kind: ClassVar[str]  # of its net, in `ffrecur.checkpoint.KINDS`
+    kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
     target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
     net: Any
 
     def __init__(
         self,
-        optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable | None,
-        weight_decay: float,
-        head_learning_rate_scale: float,
-        head_weight_decay: float | None,
-        seed: int,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        weight_decay: float = 0.0,
+        head_learning_rate_scale: float = 1.0,
+        head_weight_decay: float | None = None,
+        seed: int = 0,
         lr_scheduler_interval: Interval | None = None,
     ) -> None:
         super().__init__()
+        # Of the subclass too. Callables do not load with weights_only=True; the command line keeps them as text.
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         self.optimizer, self.lr_scheduler, self.seed = optimizer, lr_scheduler, seed
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay

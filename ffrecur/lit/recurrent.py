@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from ffrecur.core.learning import Learning, Memory
+from ffrecur.core.objectives import objective_of
 from ffrecur.errors import check_setting
-from ffrecur.lit.classifier import ClassifierModule, prepare
-from ffrecur.lit.optim import Interval
-from ffrecur.metrics import RecurrentEvaluation
-from ffrecur.negatives import hard_labels, uniform_labels
+from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.metrics.images import RecurrentEvaluation
+from ffrecur.negatives.labels import hard_labels, uniform_labels
+from ffrecur.nets.arguments import check_window
+from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.processes import mean_over_processes
-from ffrecur.recurrent import RecurrentNet, check_window
-from ffrecur.reference import Learning, Memory, Objective
 
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
@@ -45,17 +43,8 @@ class RecurrentModule(ClassifierModule):
             alone, the temperature multiplies both probabilities.
         peer_normalization: strength of peer normalisation; 0 is off.
         memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
-        image_dropout: share of the image's features that are dropped in training, in [0, 1).
-        state_dropout: share of the normalised states that are dropped in training, in [0, 1).
         negatives: "hard" (wrong labels as the one-pass head would guess them) or "uniform".
-        optimizer: any optimiser, for example torch.optim.Adam.
-        lr_scheduler: any schedule, such as PyTorch's.
-        weight_decay: every step multiplies the weights, not the biases, by (1 - rate * weight_decay).
-        head_learning_rate_scale: the head's learning rate over that of the hidden layers.
-        head_weight_decay: weight decay of the head; as `weight_decay` where not given.
-        seed: seed of the first weights and of all noise; the command line sets it to `seed_everything`.
-        lr_scheduler_interval: what the schedule is stepped after, "epoch" or "step" (of the optimiser). By default each
-            epoch; OneCycleLR and CyclicLR, which are meant for it, each step.
+        shared: see `ClassifierModule` and `NetModule`.
 
     Raises:
         UserError: a setting outside its range.
@@ -71,7 +60,7 @@ class RecurrentModule(ClassifierModule):
         damping: float = 0.3,
         sign: int = 1,
         update_scheme: Literal["synchronous", "alternating"] = "synchronous",
-        objective: Objective = "logistic",
+        objective: Literal["logistic", "paired", "softmax"] = "logistic",
         threshold: float = 1.0,
         temperature: float = 0.1,
         iterations: int = 8,
@@ -80,40 +69,18 @@ class RecurrentModule(ClassifierModule):
         head_weight: float = 0.0,
         peer_normalization: float = 0.0,
         memory: Memory = "full",
-        image_dropout: float = 0.0,
-        state_dropout: float = 0.0,
         negatives: Literal["hard", "uniform"] = "hard",
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        weight_decay: float = 0.0,
-        head_learning_rate_scale: float = 1.0,
-        head_weight_decay: float | None = None,
-        seed: int = 0,
-        lr_scheduler_interval: Interval | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            optimizer,
-            lr_scheduler,
-            weight_decay,
-            head_learning_rate_scale,
-            head_weight_decay,
-            image_dropout,
-            state_dropout,
-            seed,
-            lr_scheduler_interval,
-        )
-        # Callables do not load with weights_only=True; the command line keeps them in the checkpoint as text.
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        super().__init__(**shared)
         self.learning = Learning(
+            objective=objective_of(objective, threshold, temperature),
             iterations=iterations,
-            objective=objective,
-            threshold=threshold,
-            temperature=temperature,
             peer_normalization=peer_normalization,
             memory=memory,
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
-        self.negatives, self.head_weight = negatives, head_weight
+        self.negatives, self.head_weight, self.temperature = negatives, head_weight, temperature
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
@@ -138,7 +105,7 @@ class RecurrentModule(ClassifierModule):
     def new_evaluation(self) -> RecurrentEvaluation:
         """Return the metrics; while training, no iteration is computed that the validation error does not need."""
         iterations = self.window[1] if self.trainer.state.fn == "fit" else self.evaluation_iterations
-        return RecurrentEvaluation(self.net, iterations, self.window, self.learning.temperature, self.head_weight)
+        return RecurrentEvaluation(self.net, iterations, self.window, self.temperature, self.head_weight)
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -148,8 +115,8 @@ class RecurrentModule(ClassifierModule):
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
         negatives = partial(NEGATIVES[self.negatives], noise_BC=noise_BC)
-        learning = replace(self.learning, average=partial(mean_over_processes, count=part.size))
-        learned = self.net.local_learning(images, labels_B, negatives, learning, masks)
+        average = partial(mean_over_processes, count=part.size)
+        learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),
             "negative": learned.goodness_negative_TLB.mean(dim=-1),

@@ -10,29 +10,53 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrecur.character import CharNet
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.lit.module import NetModule
+from ffrecur.metrics.text import NextCharacter
+from ffrecur.nets.character import CharNet
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
-from ffrecur.text import fingerprint
-from ffrecur.text_metrics import NextCharacter
+from ffrecur.text.places import fingerprint
 
 TEXT_KEY = "ffrecur_training_text"  # entry of a checkpoint: the fingerprint of the text that the net was trained on
 
 
 class TextModule(NetModule):
-    """Base of the modules for text. The alphabet and the window come from the data."""
+    """Base of the modules for text. The alphabet and the window come from the data.
+
+    Args:
+        window: characters that the model looks back; learned from the data.
+        alphabet: its symbols; learned from the data.
+        fold_case: whether text is lower-cased; learned from the data.
+        unknown: what becomes of characters that are no symbols; learned from the data.
+        sample_temperature: of the samples in TensorBoard and in evaluations.
+        state_dropout: share of the normalised states that are dropped in training, in [0, 1); the same units for the
+            context, the positive and the negative window.
+        training: see `NetModule`.
+    """
 
     kind = "CharNet"
     target = "val/bits_per_character"
     structure = ("alphabet", "window", "hidden_features", "head_layers")
     net: CharNet
-    sample_temperature: float
-    state_dropout: float
     trained_on: str | None = (
         None  # the fingerprint of the training text; None before training, and in older checkpoints
     )
+
+    def __init__(
+        self,
+        window: int | None = None,
+        alphabet: str | None = None,
+        fold_case: bool | None = None,
+        unknown: str | None = None,
+        sample_temperature: float = 0.7,
+        state_dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        super().__init__(**training)
+        check_setting(sample_temperature >= 0, "sample_temperature", sample_temperature, "at least 0")
+        check_setting(0 <= state_dropout < 1, "state_dropout", state_dropout, "at least 0 and less than 1")
+        self.sample_temperature, self.state_dropout = sample_temperature, state_dropout
 
     def match_data(self, data: Any) -> None:
         """Take alphabet and window from a data module that has been set up, unless they are known already.
@@ -61,11 +85,8 @@ class TextModule(NetModule):
         """Return a new net."""
         return CharNet(**self.net_settings())
 
-    def check_net_settings(self, sample_temperature: float, state_dropout: float) -> None:
+    def check_net_settings(self) -> None:
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
-        check_setting(sample_temperature >= 0, "sample_temperature", sample_temperature, "at least 0")
-        check_setting(0 <= state_dropout < 1, "state_dropout", state_dropout, "at least 0 and less than 1")
-        self.sample_temperature, self.state_dropout = sample_temperature, state_dropout
         check_widths(self.hparams["hidden_features"])  # null would mean the net's own default
         with torch.device("meta"):
             self.build()

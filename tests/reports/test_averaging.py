@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, Wei
 from test_resume import At, fit_with, kill, slow
 
 import ffrecur
-from ffrecur import cli
+from ffrecur.commands import train as cli
 from ffrecur.data import ImageDataModule
 from ffrecur.lit import RecurrentModule
 

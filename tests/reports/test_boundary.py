@@ -13,7 +13,7 @@ import torch
 from conftest import TINY, only_run, run, snapshot
 from lightning.pytorch.callbacks import Callback
 
-from ffrecur.lit.boundary import Named, as_user_error, lacks_memory
+from ffrecur.lit.run.boundary import Named, as_user_error, lacks_memory
 
 FIT = ["fit", *TINY]
 CALLBACK = "--trainer.callbacks+="

@@ -21,13 +21,13 @@ from test_data_idx import idx_bytes
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffrecur
-from ffrecur import plots
-from ffrecur.checkpoint import NET_KEY, describe
 from ffrecur.data import ImageDataModule
 from ffrecur.data.classes import match, number_labels
 from ffrecur.errors import UserError
 from ffrecur.lit import RecurrentModule
-from ffrecur.plots import name_of
+from ffrecur.metrics import plots
+from ffrecur.metrics.plots import name_of
+from ffrecur.storage.checkpoint import NET_KEY, describe
 
 # --- labels of any kind -----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, make_digits, only_run, run
 
-from ffrecur.lit.runs import same_source
+from ffrecur.lit.run.folders import same_source
 
 
 def results(stage="test"):

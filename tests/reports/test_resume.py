@@ -15,8 +15,8 @@ import torch
 from conftest import TINY, make_digits, run
 from lightning.pytorch.callbacks import Callback, Timer
 
-from ffrecur.lit.report import Minutes
-from ffrecur.lit.saving import LastCheckpoint
+from ffrecur.lit.report.images import Minutes
+from ffrecur.lit.run.saving import LastCheckpoint
 
 LAST = "last.ckpt"
 # 50 images to train on: 5 batches an epoch, 2 epochs.
@@ -74,7 +74,7 @@ def should_stop(trainer):
 
 def fit_with(monkeypatch, callback, *args):
     """Run `fit` with a callback before those that write checkpoints; what it raises ends the command."""
-    from ffrecur import cli
+    from ffrecur.commands import train as cli
 
     with monkeypatch.context() as patch, contextlib.suppress(BoomError):
         patch.setattr(cli, "Minutes", lambda: callback)  # in its place among the callbacks

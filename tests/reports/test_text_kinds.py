@@ -19,8 +19,8 @@ from ffrecur.data.documents import read_documents
 from ffrecur.data.textfolder import list_folder
 from ffrecur.data.textsplits import split_by_place, without_short
 from ffrecur.lit import CharBackpropModule, CharModule
-from ffrecur.lit.text_report import report_text, text_table
-from ffrecur.text import Places, fingerprint, make_text, places
+from ffrecur.lit.report.text import report_text, text_table
+from ffrecur.text.places import Places, fingerprint, make_text, places
 
 ANIMALS = ("fox", "hen", "cow", "dog", "cat", "owl", "pig", "rat")
 TALES = [f"the {one} met the {other}, and both slept." for one, other in zip(ANIMALS, reversed(ANIMALS), strict=True)]

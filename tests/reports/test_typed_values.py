@@ -10,8 +10,8 @@ import yaml
 from conftest import TINY, only_run, run
 
 import ffrecur
-from ffrecur.lit.arguments import after_subcommand, expand_home, typed_with_home
-from ffrecur.lit.parser import NOT_WRITTEN, without_marks
+from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
+from ffrecur.lit.run.parser import NOT_WRITTEN, without_marks
 
 FIT = ["fit", *TINY, "--trainer.max_epochs=1"]
 
@@ -107,8 +107,8 @@ def home(workplace, monkeypatch):
 
 
 def test_the_home_folder_in_every_path_of_every_command(home):
-    from ffrecur.export import main as export
-    from ffrecur.generate import main as generate
+    from ffrecur.commands.export import main as export
+    from ffrecur.commands.generate import main as generate
 
     (home / "mine.yaml").write_text("trainer: {default_root_dir: ~/runs}\ndata: {init_args: {source: ~/digits}}")
     options = [option for option in TINY if "data.source" not in option]

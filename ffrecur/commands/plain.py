@@ -1,0 +1,131 @@
+"""What the commands that start without Lightning share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import io
+import os
+import re
+import select
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from ffrecur.errors import UserError
+from ffrecur.storage.checkpoint import kind_of
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake as `UserError`, one sentence without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake, told with the option's name, its value and what is allowed or nearest."""
+        if match := re.fullmatch(r"argument --(\w+): invalid (int|float) value: '(.*)'", message, flags=re.DOTALL):
+            raise UserError(f"{match[1]} is {match[3]!r}, but must be a {'whole ' * (match[2] == 'int')}number")
+        if match := re.match(r"unrecognized arguments: ([^\s=]+)", message):
+            known = [option for action in self._actions for option in action.option_strings]
+            found = difflib.get_close_matches(match[1], known, n=1)
+            raise UserError(f"{match[1]} is not an option{f' (nearest: {found[0]})' if found else ''}")
+        if match := re.match(r"the following arguments are required: --(.*)", message):
+            raise UserError(f"{match[1]} is not given, but must be")
+        raise UserError(message)
+
+
+def newest_run(root: str, kind: str | None = None) -> Path | None:
+    """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
+
+    It says on standard error which one that is. Raises `UserError` for a root that cannot be read.
+    """
+    try:
+        lasts = sorted(Path(root).glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    except OSError as error:  # a name that no folder can have
+        raise UserError(f"root is '{root}', which cannot be read: {error.strerror}") from error
+    for last in lasts:
+        found = kind_of(last)
+        if found is not None and kind in (None, found):
+            print(f"Using {last.parent}, the newest {'text ' if kind == 'CharNet' else ''}run.", file=sys.stderr)
+            return last.parent
+    return None
+
+
+def not_written(error: OSError) -> str:
+    """Return the sentence for a disk that does not take a file."""
+    what = "a file" if error.filename is None else f"'{error.filename}'"
+    return f"{what} cannot be written: {error.strerror}"
+
+
+def output_closed() -> bool:
+    """Whether standard output or standard error is a pipe that nobody reads any more."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
+            poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def closed_pipe() -> int:
+    """Return the exit code of a program whose reader has seen enough, as `head` does; nothing more is written."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python complains when it flushes at exit
+    return 128 + signal.SIGPIPE
+
+
+def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run a command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 after Ctrl-C.
+
+    A full disk, that of standard output too, is one line as well; a reader that has seen enough ends the command quietly.
+    """
+    try:
+        run(arguments)
+    except UserError as error:
+        return refused(str(error))
+    except BrokenPipeError:
+        if not output_closed():
+            raise
+        return closed_pipe()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        return refused(not_written(error))
+    except KeyboardInterrupt:
+        print()
+        return 130  # what a shell expects of a command that was interrupted
+    return 0
+
+
+def refused(message: str) -> int:
+    """Tell a mistake in one line; return the exit code, 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    return 2
+
+
+def written_out(code: int) -> int:
+    """Write what is left of the output; return the exit code, which is another one where it cannot be written.
+
+    Without this Python would print a traceback of its own as it ends.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        return closed_pipe()
+    except OSError as error:
+        sys.stdout = None  # it keeps what it could not write, and would try again
+        return refused(not_written(error))
+    return code
+
+
+def replace_unwritable() -> None:
+    """Let characters that the output cannot show, where it is not UTF-8, be written as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,314 @@
+"""The command line: `ffrecur fit | validate | test | predict`, a LightningCLI."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from ffrecur.commands.plain import closed_pipe, output_closed
+from ffrecur.data import CorpusDataModule, ImageDataModule
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit.images import ClassifierModule
+from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
+from ffrecur.lit.report.images import Minutes, PredictionWriter, Report
+from ffrecur.lit.report.text import TextSamples
+from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
+from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
+from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_written, typed_value
+from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
+from ffrecur.lit.run.folders import (
+    LAST,
+    SameCheckpoint,
+    checkpoint_to_use,
+    new_run_folder,
+    reserved_run_folder,
+    run_of,
+    same_source,
+)
+from ffrecur.lit.run.messages import tell
+from ffrecur.lit.run.parser import Mistake, Parser, without_marks
+from ffrecur.lit.run.quiet import silence_noise
+from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
+from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
+from ffrecur.lit.text import TextModule
+from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint, stored_names
+from ffrecur.storage.files import with_home
+
+DEFAULT_ROOT = "runs"
+OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
+
+
+class CommandLine(LightningCLI):
+    """LightningCLI with a folder a run, checkpoints found by name, and typed settings that win over a checkpoint's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Run the command. Raises `UserError` for errors of the user's choices, see `ffrecur.lit.run.boundary`."""
+        given = kwargs.get("args")
+        self.typed = list(sys.argv[1:] if given is None else given)
+        with ExitStack() as self.reserved:  # what is taken back if it fails
+            try:
+                super().__init__(*args, **kwargs)
+            except Exception as error:
+                told = to_tell(error, self._named(), self.typed, getattr(self, "trainer", None))
+                if told is None:
+                    raise
+                raise told from error
+
+    def _named(self) -> list[Named]:
+        return list(named_classes(self.config.get(self.config.subcommand))) if hasattr(self, "config") else []
+
+    def _used(self) -> bool:
+        """Whether the new run has made a step, or has anything to keep: steps taken by hand are not counted by Lightning."""
+        if not hasattr(self, "trainer"):
+            return False
+        by_hand = not self.model.automatic_optimization and self.trainer.fit_loop.total_batch_idx >= 0
+        return self.trainer.global_step > (self.stored_step or 0) or by_hand or any(self.run_folder.rglob("*.ckpt"))
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
+        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help. "
+        what += "For a net without its training: ffrecur export --help."
+        kwargs.setdefault("description", what)
+        return super().init_parser(allow_abbrev=False, **kwargs)
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Add the subcommand that was typed alone, as each takes 25 ms; leave the printing of results to `Report`."""
+        every = type(self).subcommands()
+        first = self.typed[0] if self.typed else None
+        if first in every:  # Lightning asks this method which there are
+            self.subcommands = lambda: {first: every[first]}  # type: ignore[method-assign]
+        super()._add_subcommands(parser, **kwargs)
+        for name, made in self._subcommand_parsers.items():
+            if name in ("validate", "test"):
+                made.set_defaults(verbose=False)
+            if name == "fit":
+                help = "Seconds after which last.ckpt is written anew amid an epoch, more than 0."
+                made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed, which the model and the data get too."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random numbers, at least 0.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Set our default classes, and pass the seed on."""
+        parser.set_defaults(
+            {
+                "model": {"class_path": "ffrecur.lit.RecurrentModule"},
+                "data": {"class_path": "ffrecur.data.ImageDataModule"},
+            }
+        )
+        for key in ("model", "data"):
+            parser.link_arguments("seed_everything", f"{key}.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
+        typed = typed_with_home(after_subcommand(self.typed, self.subcommands()))
+        subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
+        self.checkpoint = None
+        stored: dict[str, Any] = {}
+        if subcommand is not None and not {"-h", "--help"} & set(typed):
+            root = with_home(str(typed_value(typed, "trainer.default_root_dir") or DEFAULT_ROOT))
+            self.checkpoint = checkpoint_to_use(subcommand, self._typed_checkpoint(typed), root)
+        self.stored_net: dict[str, Any] | None = None
+        self.stored_optimizer: dict[str, Any] | None = None
+        self.stored_step: int | None = None
+        self.training_settings: dict[str, Any] | None = None  # of the data that the net was trained on
+        if self.checkpoint is not None:
+            checkpoint = read_checkpoint(self.checkpoint)
+            self.stored_net, self.stored_optimizer = checkpoint[NET_KEY], checkpoint.get(OPTIMIZER_KEY)
+            self.stored_step = checkpoint.get("global_step")
+            stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
+            self.training_settings = stored.get("data", {}).get("init_args")
+            stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "checkpoint.yaml"
+            file.write_text(yaml.safe_dump(stored), encoding="utf-8")
+            at = typed.index(subcommand) + 1 if subcommand else 0
+            first = ["--config", str(file)] if stored else []
+            self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
+        chosen = expand_home(self.config[self.config.subcommand])
+        chosen.trainer.default_root_dir = chosen.trainer.default_root_dir or DEFAULT_ROOT
+        check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
+        chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
+        chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
+        check_setting(
+            chosen.weights_only is not False, "weights_only", False, "true: nothing in a checkpoint runs as code"
+        )
+        chosen.weights_only = True  # Lightning's default, null, leaves it to the environment
+
+    @staticmethod
+    def _typed_checkpoint(typed: list[str]) -> str | None:
+        given = typed_value(typed, "ckpt_path")
+        check_setting(given is None or isinstance(given, str), "ckpt_path", given, "a path, or last, or best")
+        return None if given in (None, "null") else with_home(given)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let the checkpoint's settings win here."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, with the run's folder, loggers and checkpoints."""
+        chosen = self.config[self.subcommand]
+        root = Path(chosen.trainer.default_root_dir)
+        try:
+            allowed = next(folder for folder in (root, *root.absolute().parents) if folder.exists()).is_dir()
+        except (OSError, ValueError):  # a name that no folder can have
+            allowed = False
+        check_setting(allowed, "trainer.default_root_dir", str(root), "a folder")
+        check_settings(chosen.trainer)
+        if self.subcommand == "fit":
+            seconds = chosen.checkpoint_seconds
+            check_setting(seconds > 0, "checkpoint_seconds", seconds, "more than 0")
+        run = None if self.checkpoint is None else run_of(self.checkpoint)
+        # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
+        from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
+        if run is None or from_another:
+            name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of several processes
+            if self.subcommand == "fit" and first and not chosen.trainer.fast_dev_run:
+                run = self.reserved.enter_context(reserved_run_folder(root, name, self._used))
+            else:
+                run = new_run_folder(root, name)
+        self.run_folder = run
+        trainer = self._get(self.config_init, "trainer")
+        plugins = listed(trainer.plugins)
+        whole = [] if any(isinstance(plugin, CheckpointIO) for plugin in plugins) else [WholeCheckpointIO()]
+        kwargs["plugins"] = [*plugins, *whole]
+        loggers = own_loggers(trainer.logger)
+        if trainer.logger in (None, True):
+            # Of a run that is continued, what was logged after the checkpoint comes once more.
+            purged: dict[str, Any] = {}
+            if self.subcommand == "fit" and not from_another:
+                purged["purge_step"] = self.stored_step
+            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
+        callbacks = listed(trainer.callbacks)
+        shown, kwargs["enable_progress_bar"] = progress(callbacks, trainer.enable_progress_bar)
+        callbacks += [SameCheckpoint(self.checkpoint), *shown] if self.checkpoint else shown
+        if self.subcommand == "fit":
+            loggers.insert(0, ContinuedCSVLogger(run, self.stored_step))
+            callbacks += [Minutes(), TextSamples()]
+            callbacks += self._checkpoints() if trainer.enable_checkpointing is not False else []
+        else:
+            kwargs["enable_checkpointing"] = False
+            callbacks.append(PredictionWriter(run) if self.subcommand == "predict" else Report(run, self.checkpoint))
+        made: Trainer = super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        check_trainer(made)
+        silence_notifier(made)
+        self.reserved.push(lambda kind, error, trace: end_launched(made, error))
+        return made
+
+    def _checkpoints(self) -> list[Any]:
+        """One callback for the best checkpoint and one for the last."""
+        target = self.model.target if isinstance(self.model, NetModule) else "val/error"
+        best = BestCheckpoint(self.run_folder, target)
+        return [best, LastCheckpoint(self.run_folder, self.config.fit.checkpoint_seconds)]
+
+    def _add_instantiators(self) -> None:
+        super()._add_instantiators()
+        assert isinstance(self.parser, Parser)
+        self.parser.tell_of(self._failed)
+
+    def _failed(self, made: type, error: Exception) -> str:
+        named = next((each for each in self._named() if each.made is made), Named("trainer", made))
+        return failed(named, error, self.typed)
+
+    def _check_data(self) -> None:
+        """Read the data and match the net before the run's folder is made, so that a mistake leaves no trace there."""
+        stage = str(self.subcommand)
+        if stage == "fit":
+            check_written(self._parser("fit"), self.config.fit)
+        if stage == "predict" and isinstance(self.model, TextModule):
+            raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
+        if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
+            self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
+        if self.stored_net is not None and isinstance(self.datamodule, ImageDataModule):
+            self.datamodule.net_classes = stored_names(self.stored_net)
+        for name in ("batch_size", "evaluation_batch_size"):
+            size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
+            check_setting(
+                size is None or size >= processes,
+                f"data.{name}",
+                size,
+                f"at least the number of processes, {processes}",
+            )
+        if stage in ("validate", "test") and self.training_settings is not None:
+            source = getattr(self.datamodule, "source", None)  # a data module of the user's own may have none
+            self.datamodule.other_source = not same_source(self.training_settings.get("source"), source)
+            self.datamodule.training_settings = self.training_settings
+        self.datamodule.setup(stage)
+        if isinstance(self.model, NetModule):
+            self._check_net(self.model)
+            self.model.match_data(self.datamodule)
+            if stage == "fit":
+                self.model.check_optimizer(self.stored_optimizer)
+
+    def _check_net(self, model: NetModule) -> None:
+        """Refuse a net of another kind or size than the checkpoint's."""
+        if self.stored_net is None:
+            return
+        kind, settings = self.stored_net["kind"], self.stored_net["settings"]
+        if kind != model.kind:
+            raise UserError(
+                f"model is {type(model).__name__}, which trains a {model.kind}, but {self.checkpoint} holds a {kind}"
+            )
+        for name in model.structure:
+            asked, stored = model.hparams.get(name), settings.get(name)
+            if None not in (asked, stored) and asked != stored:
+                raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
+        if isinstance(model, ClassifierModule):
+            model.adopt(self.stored_net)
+
+    before_fit = before_validate = before_test = before_predict = _check_data
+
+    def after_fit(self) -> None:
+        """Say where things are and what to type next."""
+        if not self.trainer.is_global_zero:
+            return
+        if not (self.run_folder / LAST).is_file():
+            print("\nNo checkpoint was written: there is nothing to test or to continue.")
+            return
+        print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
+        print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
+        if isinstance(self.model, TextModule):
+            print(f"      ffrecur generate --checkpoint {self.run_folder}")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 or 143 after a signal."""
+    torch.set_flush_denormal(True)  # process state, so it is set here and not by an import
+    silence_noise()
+    try:
+        with stoppable():
+            CommandLine(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                parser_class=Parser,
+                save_config_callback=RunConfig,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults={"default_root_dir": DEFAULT_ROOT, "max_epochs": 40},
+                auto_configure_optimizers=False,
+                args=args,
+            )
+    except Stopped as stopped:
+        return stopped.code
+    except BrokenPipeError:
+        if not output_closed():
+            raise
+        return closed_pipe()
+    except (UserError, MisconfigurationException, Mistake) as error:
+        return tell(error, sys.argv[1:] if args is None else args)
+    return 0

@@ -1,0 +1,111 @@
+"""The goodness of a layer: what it is judged by, and what it learns from.
+
+Shapes: B cases, H units, K values a layer; each is judged by the objective on its own. K is 1 unless a goodness says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrecur.errors import check_setting
+
+
+class Goodness:
+    """Base of the goodness functions: a subclass says what the `value` is; the gradient follows by autograd.
+
+    The state is that before normalisation.
+    """
+
+    blocks: int = 1
+
+    def value(self, state_BH: Tensor) -> Tensor:
+        """Return the goodness of each case, `(B, K)` with `K = blocks`."""
+        raise NotImplementedError
+
+    def gradient(self, state_BH: Tensor, slopes_BK: Tensor) -> Tensor:
+        """Return the derivative of `sum(slopes * value)` by the state, `(B, H)`: by autograd, right for any value."""
+        with torch.enable_grad():
+            state_BH = state_BH.detach().requires_grad_()
+            values_BK = self.value(state_BH)
+            (gradient_BH,) = torch.autograd.grad(values_BK, state_BH, slopes_BK, materialize_grads=True)
+        return gradient_BH
+
+    def factor(self, slopes: Tensor, units: int) -> Tensor | None:
+        """Return `f` of shape `(..., 1)` or `(..., H)` where the gradient is `f * state`; None where it is no such product.
+
+        With it the sweep works in place on states of which it keeps the active units only.
+        """
+        return None
+
+    def check(self, units: int) -> None:
+        """Raise `UserError` for a layer of so many units that it cannot judge."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build another like it, in plain types: here its attributes, which must be named so."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class MeanSquare(Goodness):
+    """Mean of the squared states, of the layer as a whole or of each of `blocks` equal blocks of neighbouring units.
+
+    Blocks are judged, and learn, each alone; the loss is the mean over them. Not in the paper, whose goodness is the sum.
+
+    Args:
+        blocks: number of blocks, at least 1; must divide the number of units.
+
+    Raises:
+        UserError: a setting outside its range.
+
+    >>> MeanSquare(blocks=2).value(torch.tensor([[1.0, 2.0, 0.0, 1.0]]))
+    tensor([[2.5000, 0.5000]])
+    """
+
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        check_setting(self.blocks >= 1, "goodness blocks", self.blocks, "at least 1")
+
+    def value(self, state_BH: Tensor) -> Tensor:
+        """See `Goodness.value`."""
+        return state_BH.unflatten(-1, (self.blocks, -1)).square().mean(dim=-1)
+
+    def factor(self, slopes: Tensor, units: int) -> Tensor:
+        """See `Goodness.factor`: `2 * slope / units of the block`."""
+        units_of_block = units // self.blocks
+        factors = slopes * (2 / units_of_block)
+        return factors if self.blocks == 1 else factors.repeat_interleave(units_of_block, dim=-1)
+
+    def check(self, units: int) -> None:
+        """See `Goodness.check`."""
+        check_setting(
+            units % self.blocks == 0, "goodness blocks", self.blocks, f"a divisor of the layer's {units} units"
+        )
+
+
+MEAN_SQUARE = MeanSquare()
+EPS = 1e-8  # of `functional.rms_normalize`
+
+
+def judge(goodness: Goodness, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the goodness `(..., K)` of states `(..., H)`, and the factor `(..., 1)` by which `rms_normalize` multiplies them."""
+    mean_square = torch.linalg.vector_norm(state, dim=-1, keepdim=True).square_().div_(state.shape[-1])
+    if goodness == MEAN_SQUARE:
+        return mean_square, (mean_square + EPS).rsqrt_()
+    values = goodness.value(state.flatten(0, -2)).unflatten(0, state.shape[:-1])
+    return values, mean_square.add_(EPS).rsqrt_()
+
+
+def mean_over_blocks(goodness: Goodness, state: Tensor) -> Tensor:
+    """Return the goodness of states `(..., H)`, the mean over its blocks, `(...)`."""
+    return goodness.value(state.flatten(0, -2)).mean(dim=-1).unflatten(0, state.shape[:-1])
+
+
+def described_as(goodness: Goodness) -> dict[str, Any]:
+    """Return the class and the settings of a goodness, as a checkpoint keeps them."""
+    kind = type(goodness)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": goodness.settings()}

@@ -1,0 +1,226 @@
+"""One batch of local learning: the skeleton that all nets share, its settings and what it gives.
+
+First pass, head, negatives, the visits to the layers, the loss, and the exact local gradients, which a backward hands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ffrecur.core.goodness import Goodness
+from ffrecur.core.gradients import Gradients
+from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
+from ffrecur.core.products import product_dtype
+from ffrecur.core.sources import parameters_of
+from ffrecur.core.sweep import Sweep, Wiring
+from ffrecur.errors import check_setting
+from ffrecur.functional import peer_ascent, peer_mean
+
+Memory = Literal["full", "constant"]
+MEMORIES = ("full", "constant")
+Masks = Sequence[Tensor | None]
+Negatives = Tensor | Callable[[Tensor, Tensor], Tensor]
+Average = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """How a net learns from a batch.
+
+    Args:
+        objective: what the goodness of positive and negative data should be.
+        iterations: number of iterations, all of which carry loss; 1 for nets whose layers are visited once.
+        peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
+        memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
+            memory does not grow with the iterations. The gradients are the same but for rounding.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    objective: Objective = field(default_factory=Logistic)
+    iterations: int = 8
+    peer_normalization: float = 0.0
+    memory: Memory = "full"
+
+    def __post_init__(self) -> None:
+        check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
+        check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
+
+
+class LocalLoss(NamedTuple):
+    """What one batch of local learning gives; only `loss` carries gradients."""
+
+    loss: Tensor  # scalar, 1/B * sum of the objective over cases, layers and iterations
+    head_loss: Tensor  # scalar, mean cross-entropy of the head
+    logits_BC: Tensor  # of the head
+    negatives: Any  # as they were drawn or given
+    goodness_positive_TLB: Tensor
+    goodness_negative_TLB: Tensor  # mean over the negatives of a case
+
+
+class Begun(NamedTuple):
+    """A batch before its negatives are known."""
+
+    features_BF: Tensor  # what the head reads
+    wiring: Callable[[Tensor, Any, int], Wiring]  # from the true answers, the negatives and the number of iterations
+
+
+class LocalNet(Protocol):
+    """What the skeleton knows of a net."""
+
+    head: nn.Linear
+    sign: int
+    goodness_function: Goodness
+
+    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
+        """Show a batch to the net, once; with autocast switched off."""
+
+    def candidates(self, true_B: Tensor) -> Any:
+        """Return all wrong answers as negatives."""
+
+    def plain_logits(self, inputs: Tensor, masks: Masks | None) -> Tensor:
+        """Return the head's logits, differentiable by the head: for the reference."""
+
+
+class Swept(NamedTuple):
+    """What the visits of a batch give."""
+
+    loss: Tensor
+    goodness_TLNBK: Tensor
+    gradients: list[Tensor | None]  # of `parameters_of(layers)`; empty if none were asked for
+
+
+def local_learning(
+    net: LocalNet,
+    inputs: Tensor,
+    true_B: Tensor,
+    negatives: Any,
+    learning: Learning,
+    masks: Masks | None = None,
+    average: Average | None = None,
+) -> LocalLoss:
+    """Return the loss of one batch, whose backward leaves the exact local gradients and the head's delta rule.
+
+    `negatives` are what the net takes for them, or a function of the head's logits and the true answers.
+    `reference.local_learning` is what this must equal.
+    """
+    gradients, dtype = torch.is_grad_enabled(), product_dtype(net.head.weight)
+    # Under autocast the products alone are in bfloat16: the rest is sums of small differences.
+    with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+        begun = net.begin(inputs, masks, dtype)
+        logits_BC = net.head(begun.features_BF)
+        negatives = draw(net, negatives, logits_BC, true_B, learning)
+        wiring = begun.wiring(true_B, negatives, learning.iterations)
+        swept = sweep_batch(net, wiring, learning, dtype, gradients, average)
+        of_head = head_gradients(logits_BC, begun.features_BF, true_B) if gradients else []
+    loss = swept.loss
+    if gradients:
+        parameters = [*parameters_of(wiring.layers), *net.head.parameters()]
+        loss = HandOut.apply(loss, [*swept.gradients, *of_head], *parameters)
+    head_loss = F.cross_entropy(logits_BC, true_B)
+    return LocalLoss(loss, head_loss, logits_BC, negatives, *goodness_of_both(swept.goodness_TLNBK))
+
+
+def draw(net: LocalNet, negatives: Any, logits_BC: Tensor, true_B: Tensor, learning: Learning) -> Any:
+    """Return the negatives of a batch: all wrong answers where the objective compares them all."""
+    if learning.objective.all_candidates:
+        return net.candidates(true_B)
+    return negatives(logits_BC.detach(), true_B) if callable(negatives) else negatives
+
+
+def goodness_of_both(goodness_TLNBK: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the goodness of positive and of negative data `(T, L, B)`: means over blocks, and over negatives."""
+    goodness_TLNB = goodness_TLNBK.mean(dim=-1) if goodness_TLNBK.shape[-1] > 1 else goodness_TLNBK.squeeze(-1)
+    return goodness_TLNB[:, :, 0], goodness_TLNB[:, :, 1:].mean(dim=2)
+
+
+def sweep_batch(
+    net: LocalNet,
+    wiring: Wiring,
+    learning: Learning,
+    dtype: torch.dtype,
+    gradients: bool,
+    average: Average | None = None,
+) -> Swept:
+    """Visit the layers, iteration by iteration; return loss, goodness and, if wanted, the local gradients.
+
+    Memory "full" keeps every iteration's rows, so that a weight's gradient is one product; "constant" keeps those of one
+    iteration and adds up, since nothing has to flow back in time. Where several processes train together, `average` makes a
+    mean over this process' cases one over those of all; peer normalisation needs it.
+    """
+    total = len(wiring.damping)
+    length = total if gradients and learning.memory == "full" else 1
+    peers = gradients and learning.peer_normalization > 0
+    sweep = Sweep(wiring, net.goodness_function, dtype, length if gradients else 0, peers)
+    layers, blocks = len(wiring.layers), net.goodness_function.blocks
+    goodness_TLNBK = net.head.weight.new_empty(total, layers, wiring.kinds, wiring.cases, blocks)
+    sums = Gradients(sweep) if gradients else None
+    for start in range(0, total, length):
+        for step in range(length):
+            sweep.iterate(start + step, step, goodness_TLNBK[start + step])
+        if sums is not None:
+            ascents = find_ascents(sweep.positive_means, wiring.peer_means, learning, average)
+            sums.add(slopes_of(learning.objective, goodness_TLNBK[start : start + length], net.sign), start, ascents)
+        if start + length < total:
+            sweep.wind_back()
+    loss = loss_of(learning.objective, goodness_TLNBK, net.sign)
+    return Swept(loss, goodness_TLNBK, [] if sums is None else sums.finish())
+
+
+def find_ascents(
+    means: list[list[Tensor]], running: Sequence[Tensor], learning: Learning, average: Average | None
+) -> list[Tensor]:
+    """Update the peers' running means by the batch means of a stretch; return the ascents of each layer, `(t, H)`.
+
+    No state depends on them, so that all layers and iterations of a stretch are averaged over the processes at once.
+    """
+    if learning.peer_normalization == 0:
+        return []
+    flat = torch.cat([mean_H for layer in means for mean_H in layer])
+    flat = flat if average is None else average(flat)
+    ascents, at = [], 0
+    for mean_H, layer in zip(running, means, strict=True):
+        found = []
+        for _ in layer:
+            mean_H.copy_(peer_mean(mean_H, flat[None, at : at + len(mean_H)]))
+            found.append(peer_ascent(mean_H, learning.peer_normalization))
+            at += len(mean_H)
+        ascents.append(torch.stack(found))
+    return ascents
+
+
+def head_gradients(logits_BC: Tensor, features_BF: Tensor, labels_B: Tensor) -> list[Tensor]:
+    """Return the delta rule's gradients of the head's weight and bias, of the mean cross-entropy."""
+    error_BC = (torch.softmax(logits_BC, dim=1) - F.one_hot(labels_B, logits_BC.shape[1])) / len(labels_B)
+    return [error_BC.t() @ features_BF, error_BC.sum(dim=0)]
+
+
+class HandOut(torch.autograd.Function):
+    """A loss whose gradients are known already: backward hands them out."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor | None], *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the local gradients were handed out already: call backward once for each local_loss")
+        # Let go of them, so that autograd can take them for .grad without a copy.
+        gradients, ctx.gradients = ctx.gradients, None
+        if grad_output.device.type != "cpu" or grad_output.item() != 1:
+            for gradient in gradients:
+                if gradient is not None:
+                    gradient.mul_(grad_output)
+        return None, None, *gradients

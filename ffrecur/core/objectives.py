@@ -1,0 +1,190 @@
+"""What the goodness of positive and negative data should be: the objective of every layer.
+
+An objective is written for high goodness on positive data. It is given *signed* goodness, `sign * (goodness - threshold)`, so
+that a net with `sign=-1`, which wants low goodness there, needs no objective of its own. Shapes: `(...)` any, M negatives a
+case, first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ffrecur.errors import UserError, check_setting
+from ffrecur.functional import logistic_loss, logistic_loss_gradient, paired_loss, paired_loss_gradient
+
+
+class Objective:
+    """Base of the objectives: a subclass says what `loss` is, and may say what its `slopes` are, where that is cheaper.
+
+    `threshold` is taken off the goodness before the sign is put to it. `all_candidates` asks for every wrong label, or
+    symbol, as negatives.
+    """
+
+    threshold: float = 0.0
+    all_candidates: ClassVar[bool] = False
+
+    def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """Return the loss `(...)` of signed goodness: `(...)` of the positive, `(M, ...)` of its negatives."""
+        raise NotImplementedError
+
+    def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivatives of the loss by both, `(...)` and `(M, ...)`: by autograd, right for any loss."""
+        with torch.enable_grad():
+            pair = positive.detach().requires_grad_(), negatives.detach().requires_grad_()
+            by_positive, by_negatives = torch.autograd.grad(self.loss(*pair).sum(), pair, materialize_grads=True)
+        return by_positive, by_negatives
+
+
+@dataclass(frozen=True)
+class Logistic(Objective):
+    """Logistic regression of "is it positive?" on goodness (section 2), each of M negatives with weight 1/M.
+
+    `softplus(-positive / temperature) + mean over negatives of softplus(negative / temperature)`, see
+    `functional.logistic_loss`.
+
+    Args:
+        threshold: goodness at which the probability of positive is one half.
+        temperature: goodness scale, greater than 0.
+        positive_weight: weight of positive data; 0 in the phases of sleep.
+        negative_weight: weight of negative data; 0 in the phases of waking.
+
+    Raises:
+        UserError: a setting outside its range.
+
+    >>> Logistic(threshold=1.0).loss(torch.tensor(0.2), torch.tensor([0.0]))
+    tensor(0.8201)
+    """
+
+    threshold: float = 1.0
+    temperature: float = 0.1
+    positive_weight: float = 1.0
+    negative_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+
+    def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """See `Objective.loss`."""
+        weights = self.positive_weight, self.negative_weight
+        return logistic_loss(positive, negatives, 0.0, self.temperature, 1, *weights).mean(dim=0)
+
+    def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective.slopes`; in closed form."""
+        weights = self.positive_weight, self.negative_weight
+        by_positive, by_negatives = logistic_loss_gradient(positive, negatives, 0.0, self.temperature, 1, *weights)
+        return by_positive, by_negatives / len(negatives)
+
+
+@dataclass(frozen=True)
+class Paired(Objective):
+    """Each negative against the positive of the same case, `mean of softplus((negative - positive) / temperature)`.
+
+    It needs no threshold; see `functional.paired_loss`.
+
+    Args:
+        temperature: goodness scale, greater than 0.
+
+    Raises:
+        UserError: a setting outside its range.
+
+    >>> Paired().loss(torch.tensor(1.2), torch.tensor([1.0]))
+    tensor(0.1269)
+    """
+
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+
+    def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """See `Objective.loss`."""
+        return paired_loss(positive, negatives, self.temperature).mean(dim=0)
+
+    def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective.slopes`; in closed form."""
+        by_positive, by_negatives = paired_loss_gradient(positive, negatives, self.temperature)
+        return by_positive.mean(dim=0), by_negatives / len(negatives)
+
+
+@dataclass(frozen=True)
+class Softmax(Objective):
+    """Cross-entropy of the true candidate among all: `-log softmax(signed goodness / temperature)` of the positive.
+
+    Its negatives are all other labels, or symbols, of which none is drawn. Not in the paper.
+
+    Args:
+        temperature: goodness scale, greater than 0.
+
+    Raises:
+        UserError: a setting outside its range.
+
+    >>> Softmax(temperature=1.0).loss(torch.tensor(1.0), torch.tensor([1.0, 1.0]))
+    tensor(1.0986)
+    """
+
+    temperature: float = 0.1
+    all_candidates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+
+    def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """See `Objective.loss`."""
+        candidates = torch.cat([positive[None], negatives]) / self.temperature
+        return torch.logsumexp(candidates, dim=0) - candidates[0]
+
+    def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective.slopes`; in closed form."""
+        probabilities = torch.softmax(torch.cat([positive[None], negatives]) / self.temperature, dim=0)
+        return (probabilities[0] - 1) / self.temperature, probabilities[1:] / self.temperature
+
+
+NAMES = ("logistic", "paired", "softmax")
+
+
+def objective_of(objective: str | Objective, threshold: float = 1.0, temperature: float = 0.1) -> Objective:
+    """Return an objective as it is, or ours of that name with these settings. Raises `UserError` for anything else.
+
+    >>> objective_of("paired", temperature=0.05)
+    Paired(temperature=0.05)
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if objective == "logistic":
+        return Logistic(threshold, temperature)
+    if objective == "paired":
+        return Paired(temperature)
+    if objective == "softmax":
+        return Softmax(temperature)
+    allowed = f"{', '.join(NAMES)} or an ffrecur.Objective"
+    raise UserError(f"objective is {objective!r}, but must be {allowed}")
+
+
+def signed(objective: Objective, goodness: Tensor, sign: int) -> Tensor:
+    """Return `sign * (goodness - threshold)`, what objectives are given."""
+    shifted = goodness - objective.threshold if objective.threshold else goodness
+    return shifted if sign > 0 else -shifted
+
+
+def loss_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
+    """Return the loss `1/B * sum over iterations, layers and cases of the mean over blocks`, of N kinds, the positive first."""
+    cases, blocks = goodness_TLNBK.shape[3:]
+    positive, negatives = kinds_of(objective, goodness_TLNBK, sign)
+    loss = objective.loss(positive, negatives)
+    return (loss if blocks == 1 else loss.mean(dim=-1)).sum() / cases
+
+
+def slopes_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
+    """Return the derivatives of `B * loss` by goodness, of the same shape."""
+    by_positive, by_negatives = objective.slopes(*kinds_of(objective, goodness_TLNBK, sign))
+    return torch.cat([by_positive[None], by_negatives]).movedim(0, 2) * (sign / goodness_TLNBK.shape[-1])
+
+
+def kinds_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+    """Return the signed goodness of positive data `(T, L, B, K)` and of negative data `(M, T, L, B, K)`."""
+    of_kinds = signed(objective, goodness_TLNBK, sign).movedim(2, 0)
+    return of_kinds[0], of_kinds[1:]

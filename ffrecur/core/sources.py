@@ -1,0 +1,167 @@
+"""What drives a layer: the sources that it reads, each with parameters of its own.
+
+A source has a plain method, `plain`, differentiable and right by itself; `drive` and `gradients` are the same without a graph
+and may be faster. A stream is a source together with what it reads: rows that are clamped, or those of a hidden layer, which
+move. Shapes: K rows, N features that a source reads, H units that it drives; B cases, n kinds of data (1 where all kinds read the
+same), T frames of a video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffrecur.core.goodness import EPS
+from ffrecur.core.products import Weight, prepare, product, weight_gradient
+
+
+class Source:
+    """A source made of any module: `(K, N)` rows to `(K, H)` drives, each row on its own. Its gradient is by autograd.
+
+    The module must give the same answer twice: no random numbers, and no statistics of the batch.
+    """
+
+    bias: Tensor | None = (
+        None  # the last of the parameters, if `drive` leaves it out: it is added once for all iterations
+    )
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def parameters(self) -> list[Tensor]:
+        """Return the parameters, in the order of `gradients`."""
+        return list(self.module.parameters())
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Return the drive, differentiable by the parameters."""
+        drive: Tensor = self.module(rows)
+        return drive
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """Return the drive without `bias`, plus `outer`, `(H,)` or `(K, H)`, in a new tensor and without a graph."""
+        drive_KH: Tensor = self.module(self._as_weights(rows_KN)).detach()
+        return drive_KH.clone() if outer is None else drive_KH + outer
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """Return the derivatives by the parameters but for `bias`, given those by the drive; None for what does not learn."""
+        parameters = self.parameters()
+        learning = [parameter for parameter in parameters if parameter.requires_grad]
+        with torch.enable_grad():
+            drive_KH = self.module(self._as_weights(rows_KN))
+        if not learning or not drive_KH.requires_grad:
+            return [None] * len(parameters)
+        found = iter(torch.autograd.grad(drive_KH, learning, deltas_KH.to(drive_KH.dtype), materialize_grads=True))
+        return [next(found) if parameter.requires_grad else None for parameter in parameters]
+
+    def _as_weights(self, rows: Tensor) -> Tensor:
+        """Rows in the precision of the parameters: those of hidden layers may be kept in bfloat16."""
+        parameter = next(self.module.parameters(), None)
+        return rows.detach() if parameter is None else rows.detach().to(parameter.dtype)
+
+
+class Dense(Source):
+    """A linear layer: one large product, in the precision asked for.
+
+    Args:
+        linear: the layer.
+        dtype: precision of the products.
+        again: whether the weight is read by more than one product, so that laying it out for them pays.
+    """
+
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype, again: bool = True) -> None:
+        super().__init__(linear)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        matrix = linear.weight.detach().to(dtype)
+        self.weight = prepare(matrix) if again else Weight(matrix, None)
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        return product(rows_KN, self.weight, outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`."""
+        return [weight_gradient(deltas_KH, rows_KN)]
+
+
+def source_of(module: nn.Module, dtype: torch.dtype, again: bool = True) -> Source:
+    """Return the fastest source for a module; see `Dense` for the arguments."""
+    return Dense(module, dtype, again) if type(module) is nn.Linear else Source(module)
+
+
+class LookUp(Source):
+    """A linear layer that reads one-hot vectors side by side, normalised: a sum of columns of its weight.
+
+    It drives by `columns`, whole numbers `(K, P)`, P of them a row; each 1 of the normalised row is `scale`.
+
+    Args:
+        linear: the layer.
+        symbols: length of each one-hot vector, V.
+        first: position of the first one-hot vector that is read here; of a layer that reads several.
+        table: the columns times the scale, `(N, H)`, where they are laid out already.
+    """
+
+    def __init__(self, linear: nn.Linear, symbols: int, first: int = 0, table: Tensor | None = None) -> None:
+        super().__init__(linear)
+        self.linear, self.symbols, self.first = linear, symbols, first
+        self.bias = None if linear.bias is None or first > 0 else linear.bias.detach()  # it is added once
+        self.scale = (1 / symbols + EPS) ** -0.5
+        self.table = (linear.weight.detach().t() * self.scale).contiguous() if table is None else table
+
+    def parameters(self) -> list[Tensor]:
+        """See `Source.parameters`."""
+        return [self.linear.weight] if self.bias is None else [self.linear.weight, self.linear.bias]
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """See `Source.plain`: a product with the one-hot vectors."""
+        one_hot = F.one_hot(rows, self.symbols).flatten(-2).to(self.table.dtype)
+        begin = self.first * self.symbols
+        weight = self.linear.weight[:, begin : begin + one_hot.shape[-1]]
+        return F.linear(one_hot * self.scale, weight, None if self.bias is None else self.linear.bias)
+
+    def columns(self, rows_KP: Tensor) -> Tensor:
+        """Return the columns that symbols name: `position * V + symbol`."""
+        if rows_KP.shape[-1] == 1 and self.first == 0:
+            return rows_KP
+        positions = torch.arange(self.first, self.first + rows_KP.shape[-1], device=rows_KP.device)
+        return rows_KP + positions * self.symbols
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        if rows_KN.shape[1] == 0:  # what all candidates share of a window of one character
+            drive_KH = self.table.new_zeros(len(rows_KN), self.table.shape[1])
+        else:
+            drive_KH = F.embedding_bag(self.columns(rows_KN), self.table, mode="sum")
+        return drive_KH if outer is None else drive_KH.add_(outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`."""
+        table = torch.zeros_like(self.table)
+        for column_K in self.columns(rows_KN).t():
+            table.index_add_(0, column_K, deltas_KH.to(table.dtype))
+        return [(table.t() * self.scale).contiguous()]
+
+
+@dataclass
+class Stream:
+    """A source and what it reads.
+
+    `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video; `(n, 1, N)` is the same for all cases. Without them the
+    rows are those of the hidden `layer`.
+    """
+
+    source: Source
+    layer: int = -1
+    rows: Tensor | None = None
+    video: bool = False
+
+
+Layers = Sequence[Sequence[Stream]]  # of each hidden layer, its streams
+
+
+def parameters_of(layers: Layers) -> list[Tensor]:
+    """Return the parameters of all sources, in the order of the sweep's gradients."""
+    return [parameter for streams in layers for stream in streams for parameter in stream.source.parameters()]

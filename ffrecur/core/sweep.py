@@ -1,0 +1,258 @@
+"""Visits to the layers of a net, in order, iteration by iteration: what every layer becomes, and its local gradients.
+
+For a layer with drive z, computed state c = relu(z), new state s = damping * previous + (1 - damping) * c and goodness g(s), the
+local derivative is
+
+    d loss / d z = d loss / d g * d g / d s * (1 - damping) * [c > 0]
+
+Neighbours, earlier iterations and the damped part are constants. The gradient of a parameter sums over iterations, kinds and
+cases; the rows that a source read and these derivatives are laid one under another, so that the sum is one matrix product.
+
+Shapes: N kinds of data, the positive first, B cases, H units, T iterations, L layers, K values of goodness a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ffrecur.core.goodness import Goodness, judge
+from ffrecur.core.sources import Layers, Source, Stream
+
+Order = Sequence[
+    Sequence[int]
+]  # layers that are visited together, group after group; a later group reads what an earlier became
+
+
+@dataclass
+class First:
+    """What one visit to each layer in turn leaves, each reading the one below; the iterations begin from there."""
+
+    states: list[Tensor]  # (n, B, H)
+    rows: list[Tensor]  # (n, B, H): normalised and masked, as neighbours and head read them
+    goodness: list[Tensor]  # (n, B, K)
+    drives: dict[int, Tensor] = field(default_factory=dict)  # of streams, by their place: (T, n, B, H) of video
+    # Each is that of the first stream of its layer, without the bias where it moves.
+
+
+class Wiring(NamedTuple):
+    """How the layers of a net hang together, with all that is clamped for a batch."""
+
+    layers: Layers
+    order: Order
+    damping: Sequence[float]  # of each iteration
+    masks: Sequence[Tensor | None]  # of each layer's normalised state, (B, H)
+    kinds: int  # N: the positive, and its negatives
+    cases: int  # B
+    first: First | None = None  # where the iterations begin; None for layers that are visited once, in turn
+    peer_means: Sequence[Tensor] = ()  # running means of the units' activities, of each layer (H,)
+
+
+class Sweep:
+    """The layers of a net while they are visited.
+
+    Args:
+        wiring: how they hang together.
+        goodness: what they are judged by.
+        dtype: precision of the rows that are kept.
+        tape: iterations of which rows and derivatives are kept; 0 keeps none. With a tape all states have N kinds, without
+            one kind until they differ.
+        peers: whether the units' mean activities on positive data are kept.
+    """
+
+    def __init__(
+        self, wiring: Wiring, goodness: Goodness, dtype: torch.dtype, tape: int = 0, peers: bool = False
+    ) -> None:
+        self.layers, self.order, self.damping, self.masks = wiring.layers, wiring.order, wiring.damping, wiring.masks
+        self.first, self.kinds = wiring.first, wiring.kinds
+        self.goodness, self.dtype, self.tape, self.peers = goodness, dtype, tape, peers
+        count = len(self.layers)
+        self.group = {layer: number for number, group in enumerate(self.order) for layer in group}
+        self.held = [self._held(layer) for layer in range(count)]
+        self.states: list[Tensor | None] = [None] * count
+        self.rows: list[Tensor | None] = [None] * count  # as the neighbours read them now
+        self.visits = [0] * count
+        self.agree = [True] * count  # whether all kinds have the same state
+        self.reads: list[Tensor] = []  # kept rows, (t + 1, N, B, H), or (1, N, B, H) of layers that are visited once
+        self.kept: list[Tensor] = []  # (t, N, B, H): active states, or whole ones where the goodness has no factor
+        self.gates: list[Tensor] = []  # (t, N, B, H): which units are active; for such a goodness only
+        self.positive_means: list[list[Tensor]] = [[] for _ in self.layers]  # of each iteration on the tape (H,)
+        self.folds = [False] * count  # whether in the first iteration all kinds read the same rows
+        if self.first is not None:
+            self._begin(self.first)
+
+    # --- what does not change ----------------------------------------------------------------------------------------
+
+    def _held(self, layer: int) -> Tensor | None:
+        """The part of a layer's drive that stays: what is clamped and still, and the biases; `(n, B, H)` or `(H,)`."""
+        held: Tensor | None = None
+        for place, stream in enumerate(self.layers[layer]):
+            if stream.rows is not None and not stream.video:
+                ready = None if self.first is None or place > 0 else self.first.drives.get(layer)
+                part = clamped_drive(stream) if ready is None else ready
+            elif stream.source.bias is not None and stream.rows is None:
+                part = stream.source.bias
+            else:
+                continue
+            held = part if held is None else held + part
+        if held is not None and held.ndim == 3 and self.tape and self.first is not None:
+            return held.expand(self.kinds, -1, -1).contiguous()  # read by every iteration's products
+        return held
+
+    def _begin(self, first: First) -> None:
+        """Put the first states where the iterations find them."""
+        if not self.tape:
+            self.states, self.rows = list(first.states), list(first.rows)
+            return
+        for layer, (state, row) in enumerate(zip(first.states, first.rows, strict=True)):
+            self.states[layer] = state.expand(self.kinds, -1, -1).clone()
+            shape = (self.kinds, *state.shape[1:])
+            self.reads.append(state.new_empty(self.tape + 1, *shape, dtype=self.dtype))
+            self.reads[layer][0] = row
+            self.rows[layer] = self.reads[layer][0]
+            whole = self.goodness.factor(state.new_empty(0), state.shape[-1]) is None
+            self.kept.append(state.new_empty(self.tape, *shape, dtype=state.dtype if whole else self.dtype))
+            if whole:
+                self.gates.append(state.new_empty(self.tape, *shape, dtype=torch.bool))
+
+    # --- visits -------------------------------------------------------------------------------------------------------
+
+    def iterate(self, iteration: int, step: int, goodness_LNBK: Tensor | None = None) -> None:
+        """Visit every layer once; write down its goodness. `step` is the iteration's place on the tape."""
+        for group in self.order:
+            shown = {}
+            for layer in group:
+                shown[layer], values = self.visit(layer, iteration, step)
+                if goodness_LNBK is not None:
+                    goodness_LNBK[layer] = values
+            for layer, (row, agree) in shown.items():
+                self.rows[layer], self.agree[layer] = row, agree
+                self.visits[layer] += 1
+
+    def wind_back(self) -> None:
+        """Make the tape ready for the next stretch of iterations: its last rows are the first ones there."""
+        self.positive_means = [[] for _ in self.layers]
+        for layer, read in enumerate(self.reads if self.first is not None else []):
+            read[0].copy_(read[-1])
+            self.rows[layer] = read[0]
+
+    def visit(self, layer: int, iteration: int, step: int) -> tuple[tuple[Tensor, bool], Tensor]:
+        """Visit a layer; return what its neighbours read of it from now on, whether all kinds agree, and its goodness."""
+        drive, agree = self.drive(layer, iteration)
+        computed = drive.clamp_(min=0)
+        if self.peers:
+            self.positive_means[layer].append(computed[0].mean(dim=0))
+        previous, damping = self.states[layer], self.damping[iteration]
+        if previous is None:
+            state = computed
+            if self.tape:
+                self.kept.append(state[None])
+                if self.goodness.factor(state.new_empty(0), state.shape[-1]) is None:
+                    self.gates.append(state[None] > 0)
+        elif self.tape:
+            if len(computed) < self.kinds:
+                computed = computed.repeat(self.kinds, 1, 1)
+            state = previous.lerp_(computed, 1 - damping)
+            if self.gates:
+                self.kept[layer][step] = state
+                torch.gt(computed, 0, out=self.gates[layer][step])
+            else:  # the state where the unit is active, else 0
+                torch.ops.aten.threshold_backward.grad_input(state, computed, 0, grad_input=self.kept[layer][step])
+        else:
+            state = computed.lerp_(previous, damping)
+        values, scale = judge(self.goodness, state)
+        mask = self.masks[layer]
+        if self.reads and previous is not None:
+            row = torch.mul(state, scale, out=self.reads[layer][step + 1])
+        else:
+            row = (state * scale).to(self.dtype)
+        if mask is not None:
+            row.mul_(mask)
+        if self.tape and previous is None:
+            self.reads.append(row[None])
+        self.states[layer] = state
+        return (row, agree), values
+
+    def drive(self, layer: int, iteration: int) -> tuple[Tensor, bool]:
+        """Return a layer's drive `(n, B, H)` in a new tensor, and whether it is the same for all kinds, `n = 1` then."""
+        streams = self.layers[layer]
+        agrees = [self._agrees(stream) for stream in streams]
+        agree = all(agrees) and self.agree[layer]
+        outer = self.held[layer]
+        for stream in streams:
+            if stream.video:
+                part = self._frame(layer, stream, iteration)
+                outer = part if outer is None else outer + part
+        moving = [(s, a) for s, a in zip(streams, agrees, strict=True) if s.rows is None]
+        if outer is not None and outer.ndim == 3 and agree:
+            outer = outer[:1]
+        if not moving:
+            assert outer is not None, "a layer has a source"
+            return (outer if self.first is None else outer.clone()), agree
+        if iteration == 0 and all(a for _, a in moving):
+            self.folds[layer] = True
+        for stream, same in moving:
+            rows = self.rows[stream.layer]
+            assert rows is not None, "a layer reads what was visited before"
+            rows = rows[:1] if same else rows
+            if self.first is not None and stream is streams[0] and self.visits[stream.layer] == 0:
+                ready = self.first.drives[layer]
+                outer = ready.clone() if outer is None else outer + ready
+            else:
+                outer = plus_product(stream.source, rows, outer)
+        assert outer is not None, "a layer has a source"
+        return outer, agree
+
+    def _agrees(self, stream: Stream) -> bool:
+        if stream.rows is None:
+            return self.agree[stream.layer]
+        return stream.rows.shape[1 if stream.video else 0] == 1
+
+    def _frame(self, layer: int, stream: Stream, iteration: int) -> Tensor:
+        """The drive of one frame, `(n, B, H)`."""
+        assert self.first is not None, "a video is looked at for several iterations"
+        return self.first.drives[layer][iteration]
+
+
+def plus_product(source: Source, rows: Tensor, outer: Tensor | None) -> Tensor:
+    """Return the drive of rows `(n, B, N)` plus `outer`, `(H,)` or what broadcasts to `(n, B, H)`, in a new tensor."""
+    flat = rows.flatten(0, 1)
+    if outer is None or outer.ndim == 1:
+        return source.drive(flat, outer).unflatten(0, rows.shape[:2])
+    if outer.shape[:2] == rows.shape[:2]:
+        return source.drive(flat, outer.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    drive = source.drive(flat).unflatten(0, rows.shape[:2])
+    wider = any(a > b for a, b in zip(outer.shape, drive.shape, strict=True))
+    return drive + outer if wider else drive.add_(outer)
+
+
+def clamped_drive(stream: Stream) -> Tensor:
+    """Return the drive of clamped rows with the bias, `(n, B, H)`, of a video `(T, n, B, H)`."""
+    assert stream.rows is not None
+    flat = stream.rows.flatten(0, -2)
+    return stream.source.drive(flat, stream.source.bias).unflatten(0, stream.rows.shape[:-1])
+
+
+def rise(layers: Layers, goodness: Goodness, masks: Sequence[Tensor | None]) -> First:
+    """Visit each layer once, in turn, reading its first stream alone: what is clamped, or the layer below."""
+    found = First([], [], [])
+    for layer, streams in enumerate(layers):
+        stream = streams[0]
+        if stream.rows is not None:
+            drive = found.drives[layer] = clamped_drive(stream)
+            drive = drive[0] if stream.video else drive
+        else:
+            found.drives[layer] = plus_product(stream.source, found.rows[stream.layer], None)
+            bias = stream.source.bias
+            drive = found.drives[layer] if bias is None else found.drives[layer] + bias
+        state = torch.relu(drive)
+        values, scale = judge(goodness, state)
+        row, mask = state * scale, masks[layer]
+        found.states.append(state)
+        found.rows.append(row if mask is None else row.mul_(mask))
+        found.goodness.append(values)
+    return found

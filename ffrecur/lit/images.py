@@ -1,0 +1,168 @@
+"""What the modules that classify images share: sizes learned from the data, noise, evaluation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.data.classes import listed
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit.module import NetModule
+from ffrecur.processes import Part
+from ffrecur.seeding import seeded_generator
+from ffrecur.storage.checkpoint import NET_KEY, stored_names
+
+
+class ClassifierModule(NetModule):
+    """Base of the modules for images. A subclass builds its net in `build_net`, trains it, and says how it is evaluated.
+
+    Every net has `dropout_masks`.
+
+    Args:
+        image_dropout: share of the image's features that are dropped in training, in [0, 1).
+        state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
+        training: see `NetModule`.
+    """
+
+    target = "val/error"
+    structure = ("in_features", "hidden_features", "num_classes")
+    evaluation: Any
+    class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
+    trained = False  # whether the net comes from a checkpoint; an older one has no names
+
+    def __init__(self, image_dropout: float = 0.0, state_dropout: float = 0.0, **training: Any) -> None:
+        super().__init__(**training)
+        self.image_dropout, self.state_dropout = image_dropout, state_dropout
+        for name in ("image_dropout", "state_dropout"):
+            check_setting(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")
+
+    # --- what a subclass says -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_net(self, in_features: int, num_classes: int) -> nn.Module:
+        """Return a new net."""
+
+    @abstractmethod
+    def new_evaluation(self) -> nn.Module:
+        """Return metrics with `update(net, images, labels)` and `compute()`, a dictionary with `error` in it."""
+
+    # --- building -----------------------------------------------------------------------------------------------------
+
+    def build(self) -> nn.Module:
+        """Return a new net of the sizes learned."""
+        net: Any = self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
+        net.class_names = self.class_names
+        built: nn.Module = net
+        return built
+
+    def check_net_settings(self) -> None:
+        """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
+        sizes = [self.hparams["in_features"], self.hparams["num_classes"]]
+        with torch.device("meta"):
+            self.build_net(sizes[0] or 1, sizes[1] or 2)
+        if None not in sizes:
+            self.configure_model()
+
+    def match_data(self, data: Any) -> None:
+        """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
+
+        Of a net that has names for its classes, or comes from a checkpoint, the data's labels are matched with them: see
+        `ImageDataModule.match_classes`. Raises `UserError` for data of other sizes, classes that the net does not know, and text.
+        """
+        if hasattr(data, "alphabet"):
+            raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads images: ImageDataModule")
+        # A net that is new has as many classes as the data, or else what was set is a mistake.
+        if (self.trained or self.class_names is not None) and hasattr(data, "match_classes"):
+            data.match_classes(self.class_names, self.hparams["num_classes"])
+        elif self.class_names is not None and tuple(getattr(data, "class_names", None) or ()) not in (
+            (),
+            self.class_names,
+        ):
+            raise UserError(
+                f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
+                f"{listed(self.class_names)}"
+            )
+        for name in ("in_features", "num_classes"):
+            found, known = getattr(data, name, None), self.hparams[name]
+            if known is None:
+                check_setting(found is not None, name, None, "given where the data does not tell it")
+                self.hparams[name] = found
+            elif found not in (None, known):
+                raise UserError(
+                    f"{name} of the net is {known}, but the data has {found}; train a net on this data first"
+                )
+        self.take_names(getattr(data, "class_names", None))
+
+    def take_names(self, names: Any) -> None:
+        """Give names to the net's classes, unless they have some."""
+        if self.class_names is None and names is not None and len(names) == self.hparams["num_classes"]:
+            self.class_names = tuple(names)
+        if self.net is not None:
+            self.net.class_names = self.class_names
+
+    def adopt(self, entry: dict[str, Any]) -> None:
+        """Take number and names of the classes of a stored net, which the data's labels are matched with from now on.
+
+        `entry` is that of a checkpoint, see `ffrecur.storage.checkpoint.describe`.
+        """
+        names, count = stored_names(entry), entry["settings"]["num_classes"]
+        if self.hparams["num_classes"] != count:  # learned from data that has other classes than the net
+            self.hparams["num_classes"], self.net = count, None
+        self.class_names, self.trained = names, True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Match the data, which was there before the checkpoint, with the classes of its net."""
+        before = self.class_names
+        self.adopt(checkpoint[NET_KEY])
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if data is not None and before != self.class_names:
+            self.match_data(data)
+        self.take_names(None)
+        if None not in (self.hparams["in_features"], self.hparams["num_classes"]):
+            self.configure_model()
+        super().on_load_checkpoint(checkpoint)
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def noise(self, part: Part, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
+        """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
+        source = seeded_generator(self.seed, self.current_epoch, batch_index)
+        noise = self.batch_noise(part, columns, source)
+        return noise, self.batch_masks(part, (self.image_dropout, self.state_dropout), source)
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def _start_evaluation(self) -> None:
+        self.evaluation = self.new_evaluation().to(self.device)
+
+    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Evaluate one batch."""
+        self.evaluation.update(self.net, prepare(batch[0]), batch[1])
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Evaluate one batch."""
+        self.validation_step(batch, batch_index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors."""
+        self._log_errors("val", prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the errors."""
+        self._log_errors("test", prog_bar=False)
+
+    def _log_errors(self, stage: str, prog_bar: bool) -> None:
+        results = self.evaluation.compute()
+        figures = {f"{stage}/{name}": float(results[name]) for name in ("error", "one_pass_error") if name in results}
+        self.log_dict(figures, prog_bar=prog_bar)
+
+
+def prepare(images: Tensor) -> Tensor:
+    """Turn a batch as stored, uint8 `(B, D)` or video `(B, T, D)`, into what the net reads: `(B, D)` or `(T, B, D)` in [0, 1]."""
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
+    return images.transpose(0, 1) if images.ndim == 3 else images

@@ -1,0 +1,1 @@
+"""What an evaluation leaves in the folder of a run."""

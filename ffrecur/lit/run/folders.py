@@ -1,0 +1,129 @@
+"""Run folders: where a run lives, and which checkpoint a command means."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from ffrecur.errors import UserError
+from ffrecur.storage.files import existing
+
+BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
+
+
+@rank_zero_only
+def notice(message: str) -> None:
+    """Tell the user which run or checkpoint a command means."""
+    print(message, flush=True)
+
+
+def new_run_folder(root: str | Path, name: str) -> Path:
+    """Return the path of a folder that does not exist yet, `<root>/<name>-<date>-<time>`; it is not made here."""
+    stem = f"{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    folder, number = Path(root) / stem, 2
+    while folder.exists():
+        folder, number = Path(root) / f"{stem}-{number}", number + 1
+    return folder
+
+
+@contextmanager
+def reserved_run_folder(root: str | Path, name: str, used: Callable[[], bool]) -> Iterator[Path]:
+    """Make a folder for a new run, so that another that starts in the same second takes another one.
+
+    After the block it is taken away again if it is not `used()`, that is if no step of training was made, and so is the root
+    if that was made here and has nothing else in it.
+    """
+    made_root = not Path(root).exists()
+    folder = new_run_folder(root, name)
+    while True:
+        try:
+            Path(root).mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            break
+        except FileExistsError:
+            folder = new_run_folder(root, name)
+        except OSError as error:
+            where = f"trainer.default_root_dir is '{root}', where no folder can be made: {error.strerror}"
+            raise UserError(where) from error
+    try:
+        yield folder
+    finally:
+        if not used():
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # not empty
+                if made_root:
+                    Path(root).rmdir()
+
+
+def newest_run(root: str | Path) -> Path | None:
+    """Return the run folder below `root` whose last.ckpt was written last; None if there is no such run."""
+    lasts = Path(root).glob(f"*/{LAST}") if existing(str(root)) is not None else []
+    return max(
+        (last.parent for last in lasts), key=lambda run: ((run / LAST).stat().st_mtime_ns, run.name), default=None
+    )
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in; None for a checkpoint on its own."""
+    return checkpoint.parent if (checkpoint.parent / CONFIG).is_file() else None
+
+
+def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> Path | None:
+    """Return the checkpoint that a command reads.
+
+    `fit` reads none unless `given`; the others the best one of the newest run. `given` is a file, a run folder (its
+    best checkpoint), or "last" or "best" of the newest run. `fit --ckpt_path last` without a run starts a new one.
+    Raises `UserError` where there is nothing to read.
+    """
+    if given is None and subcommand == "fit":
+        return None
+    if given not in (None, "last", "best"):
+        there = existing(given)
+        return _best_or_last(there) if there is not None and there.is_dir() else Path(given)
+    run = newest_run(root)
+    if run is None and subcommand == "fit":
+        notice(f"There is no run in '{root}' to continue: starting a new one.")
+        return None
+    if run is None:
+        raise UserError(
+            f"ckpt_path is {given or 'not given'}, but there is no run in '{root}' yet; train one with `ffrecur fit`, "
+            "or give the path of a checkpoint"
+        )
+    checkpoint = run / LAST if given == "last" else _best_or_last(run)
+    notice(f"Using {checkpoint}, of the newest run.")
+    return checkpoint
+
+
+def same_source(one: object, other: object) -> bool:
+    """Whether two values of `data.source` mean the same data: the same text, or the same file or folder."""
+    first, second = existing(str(one)), existing(str(other))
+    return one == other or (first is not None and second is not None and first.samefile(second))
+
+
+class SameCheckpoint(Callback):
+    """Refuse to go on where the processes of a run found different checkpoints, as the newest run may change in between."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare with what the first process found."""
+        first = trainer.strategy.broadcast(str(self.checkpoint))
+        if first != str(self.checkpoint):
+            raise UserError(
+                f"ckpt_path means {first} to the first process, but {self.checkpoint} to process {trainer.global_rank}; "
+                "give the path of a checkpoint"
+            )
+
+
+def _best_or_last(run: Path) -> Path:
+    if not (run / BEST).is_file() and not (run / LAST).is_file():
+        raise UserError(f"checkpoint is '{run}', a folder with neither {BEST} nor {LAST} in it")
+    return run / BEST if (run / BEST).is_file() else run / LAST

@@ -1,0 +1,1 @@
+"""What is measured of a net, and the pictures of it."""

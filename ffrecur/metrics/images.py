@@ -1,0 +1,213 @@
+"""What is measured on a data set, as torchmetrics: mean goodness, and errors of classification by goodness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
+from ffrecur.functional import window_score
+from ffrecur.nets.recurrent import RecurrentNet
+
+
+class MeanGoodness(Metric):
+    """Mean over the data of the goodness of every iteration and layer, `(T, L)`.
+
+    `update` takes goodness of shape `(T, L, B)`, the batch last.
+    """
+
+    full_state_update = False
+    sum_TL: Tensor
+    count: Tensor
+
+    def __init__(self, iterations: int, layers: int) -> None:
+        super().__init__()
+        self.add_state("sum_TL", torch.zeros(iterations, layers), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, goodness_TLB: Tensor) -> None:
+        """Add a batch."""
+        self.sum_TL += goodness_TLB.sum(dim=-1)
+        self.count += goodness_TLB.shape[-1]
+
+    def compute(self) -> Tensor:
+        """Return the mean, `(T, L)`."""
+        return self.sum_TL / self.count
+
+
+class ErrorRate(Metric):
+    """Share of cases whose highest score `(B, C)` is not their label's, in float64; equal scores count for the lowest."""
+
+    full_state_update = False
+    errors: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("errors", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, scores_BC: Tensor, labels_B: Tensor) -> None:
+        """Add a batch."""
+        self.errors += (scores_BC.argmax(dim=1) != labels_B).sum()
+        self.count += len(labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `error`, on the CPU so that 27 of 500 is 0.054 to the last digit, and `num_examples`."""
+        count = self.count.cpu()  # of all processes, which it is here only
+        return {"error": self.errors.cpu().double() / count, "num_examples": count}
+
+
+class GoodnessError(Metric):
+    """Share of images for which the label with the highest score is not the true one, by which goodness is scored.
+
+    `update` takes `label_goodness` of shape `(T, L, B, C)` and labels `(B,)`; `compute` returns `num_examples` and
+    fractions: `goodness_error` (all layers, mean over the window), `error_by_iteration` (T; all layers) and
+    `error_by_layer` (L; one layer, mean over the window). Equal scores count for the lowest label.
+    """
+
+    full_state_update = False
+    window_errors: Tensor
+    iteration_errors_T: Tensor
+    layer_errors_L: Tensor
+    count: Tensor
+
+    def __init__(self, iterations: int, layers: int, window: tuple[int, int], sign: int) -> None:
+        super().__init__()
+        self.window, self.sign = window, sign
+        self.add_state("window_errors", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("iteration_errors_T", torch.zeros(iterations, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("layer_errors_L", torch.zeros(layers, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, goodness_TLBC: Tensor, labels_B: Tensor) -> None:
+        """Add a batch."""
+
+        def wrong(score_BC: Tensor) -> Tensor:
+            return (score_BC.argmax(dim=-1) != labels_B).sum(dim=-1)
+
+        iterations, layers = goodness_TLBC.shape[:2]
+        self.window_errors += wrong(window_score(goodness_TLBC, self.window, self.sign))
+        for t in range(iterations):
+            self.iteration_errors_T[t] += wrong(window_score(goodness_TLBC, (t + 1, t + 1), self.sign))
+        for layer in range(layers):
+            self.layer_errors_L[layer] += wrong(window_score(goodness_TLBC[:, [layer]], self.window, self.sign))
+        self.count += len(labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the error fractions, in float64 on the CPU so that 27 of 500 is 0.054 to the last digit."""
+        count = self.count.cpu()
+        return {
+            "num_examples": count,
+            "goodness_error": self.window_errors.cpu().double() / count,
+            "error_by_iteration": self.iteration_errors_T.cpu().double() / count,
+            "error_by_layer": self.layer_errors_L.cpu().double() / count,
+        }
+
+
+def split_by_truth(goodness_TLBC: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Goodness under the true label and its mean over the wrong labels, two of shape `(T, L, B)`.
+
+    >>> split_by_truth(torch.tensor([[[[1.0, 2.0, 4.0]]]]), torch.tensor([0]))
+    (tensor([[[1.]]]), tensor([[[3.]]]))
+    """
+    index = labels_B.expand(goodness_TLBC.shape[:-1])[..., None]
+    true_TLB = goodness_TLBC.gather(-1, index).squeeze(-1)
+    return true_TLB, (goodness_TLBC.sum(dim=-1) - true_TLB) / (goodness_TLBC.shape[-1] - 1)
+
+
+def confused(confusion_CC: Tensor) -> dict[str, Tensor]:
+    """How often label i (row) was predicted as label j (column), and the error of each class, NaN for one without images.
+
+    >>> confused(torch.tensor([[3, 1], [0, 0]]))["error_by_class"]
+    tensor([0.2500,    nan], dtype=torch.float64)
+    """
+    confusion_CC = confusion_CC.detach().cpu()
+    counts_C = confusion_CC.sum(dim=1)
+    wrong_C = (counts_C - confusion_CC.diagonal()).double()
+    return {"confusion": confusion_CC, "error_by_class": torch.where(counts_C > 0, wrong_C / counts_C, torch.nan)}
+
+
+class RecurrentEvaluation(nn.Module):
+    """All that is measured when a `RecurrentNet` is evaluated on labelled images.
+
+    `compute` returns `error` (of the class score, in which the head has a say where `head_weight` is above 0), the
+    fractions of `GoodnessError` (goodness alone), `one_pass_error` (of the head after the bottom-up pass),
+    `calibration_error` (expected calibration error with 15 bins, of the softmax over the label scores divided by the
+    temperature; Naeini et al. 2015), `confusion` and `error_by_class` (see `confused`), and the mean goodness `(T, L)` under the
+    true label, `goodness_positive`, and under the wrong labels, `goodness_negative`.
+    """
+
+    def __init__(
+        self,
+        net: RecurrentNet,
+        iterations: int,
+        window: tuple[int, int],
+        temperature: float,
+        head_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        layers = len(net.hidden_features)
+        self.iterations, self.window, self.temperature, self.sign = iterations, window, temperature, net.sign
+        self.head_weight = head_weight
+        self.score_errors = ErrorRate()
+        self.errors = GoodnessError(iterations, layers, window, net.sign)
+        self.one_pass_errors = ErrorRate()
+        self.calibration_error = MulticlassCalibrationError(net.num_classes, n_bins=15, norm="l1")
+        self.confusion = MulticlassConfusionMatrix(net.num_classes)
+        self.goodness_positive = MeanGoodness(iterations, layers)
+        self.goodness_negative = MeanGoodness(iterations, layers)
+
+    def update(self, net: RecurrentNet, images: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch under every label, `images` of shape `(B, D)` or `(T, B, D)`, and add it."""
+        goodness_TLBC = net.label_goodness(images, self.iterations)
+        self.errors.update(goodness_TLBC, labels_B)
+        scores_BC = window_score(goodness_TLBC, self.window, self.sign)
+        if self.head_weight > 0:
+            scores_BC += net.head_scores(images, self.head_weight)
+        self.score_errors.update(scores_BC, labels_B)
+        self.confusion.update(scores_BC.argmax(dim=1), labels_B)
+        self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
+        self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
+        positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
+        self.goodness_positive.update(positive_TLB)
+        self.goodness_negative.update(negative_TLB)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        names = ("calibration_error", "goodness_positive", "goodness_negative")
+        results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
+        results |= {"error": self.score_errors.compute()["error"]}
+        results |= {"one_pass_error": self.one_pass_errors.compute()["error"], **confused(self.confusion.compute())}
+        # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
+        curve_TL = self.goodness_positive.sum_TL.shape
+        shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
+        shapes |= {"goodness_positive": curve_TL, "goodness_negative": curve_TL}
+        return {name: value.detach().cpu().reshape(shapes.get(name, value.shape)) for name, value in results.items()}
+
+
+class LogitEvaluation(nn.Module):
+    """What is measured of a net that answers with logits: `error`, `num_examples`, and `calibration_error`, `confusion` and
+    `error_by_class` as above.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.errors = ErrorRate()
+        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
+        self.confusion = MulticlassConfusionMatrix(num_classes)
+
+    def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch and add it."""
+        logits_BC = net(images_BD).float()
+        self.errors.update(logits_BC, labels_B)
+        self.confusion.update(logits_BC.argmax(dim=1), labels_B)
+        self.calibration_error.update(torch.softmax(logits_BC, dim=1), labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
+        return {**figures, **confused(self.confusion.compute())}

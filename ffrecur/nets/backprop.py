@@ -1,0 +1,89 @@
+"""The baseline: a multilayer perceptron of the same widths as a recurrent net, trained by backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.errors import check_sizes
+from ffrecur.functional import dropout_masks, masked, rms_normalize
+from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
+from ffrecur.nets.character import CharNet
+from ffrecur.seeding import draw_normal
+
+
+class BackpropNet(nn.Module):
+    """Hidden layers of ReLUs on the normalised image, and a linear head on the last of them.
+
+    Weights start at `N(0, 2/fan_in)` (He et al. 2015), biases and the head at 0. It reads images as `RecurrentNet` does
+    and takes dropout masks in the same places: on the image and on each hidden layer.
+
+    Args:
+        in_features: features of an image, D.
+        hidden_features: units of each hidden layer, at least one layer.
+        num_classes: number of labels C, at least 2.
+
+    Raises:
+        UserError (a ValueError): a setting outside its range.
+    """
+
+    hidden: Sequence[nn.Linear]
+    class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
+
+    def __init__(self, in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        widths = check_sizes(in_features, hidden_features, num_classes)
+        self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
+        # A ModuleList does not tell what it holds; the annotation above does.
+        layers = [nn.Linear(below, width) for below, width in pairwise((in_features, *widths))]
+        self.hidden = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.head = nn.Linear(widths[-1], num_classes)
+        for linear in layers:
+            draw_normal(linear.weight, (2 / linear.in_features) ** 0.5)
+        for linear in (*layers, self.head):
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.head.weight)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        return {
+            "in_features": self.in_features,
+            "hidden_features": list(self.hidden_features),
+            "num_classes": self.num_classes,
+        }
+
+    def forward(self, images_BD: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
+        """Logits `(B, C)`; raises `UserError` for images that are not `(B, in_features)`."""
+        images_BD = as_tensor("images", images_BD, self.head.weight.device)
+        check_image_shape(images_BD, self.in_features, video=False)
+        masks = masks or [None] * (len(self.hidden) + 1)
+        row = masked(rms_normalize(images_BD.to(self.head.weight.dtype)), masks[0])
+        for linear, mask in zip(self.hidden, masks[1:], strict=True):
+            row = masked(torch.relu(linear(row)), mask)
+        return self.head(row)
+
+    def classify(self, images_BD: Tensor) -> Tensor:
+        """Label with the highest logit, `(B,)`; raises `UserError` for images with NaN or infinity too."""
+        images_BD = as_images(images_BD, self.head.weight, self.in_features, video=False)
+        return self(images_BD).argmax(dim=1)
+
+    def dropout_masks(
+        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+    ) -> list[Tensor | None]:
+        """One mask a sample for the image and for each hidden layer, as `RecurrentNet.dropout_masks`."""
+        widths = (self.in_features, *self.hidden_features)
+        rates = (image_dropout, *[state_dropout] * len(self.hidden_features))
+        return dropout_masks(batch_size, widths, rates, self.head.weight, generator)
+
+
+def character_logits(net: CharNet, windows_BW: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
+    """Logits `(B, V)` of a character model, with a graph through all layers: for its training by backpropagation."""
+    masks, windows_BW = masks or [None] * len(net.hidden), net.check_windows(windows_BW)
+    rows = [masked(rms_normalize(torch.relu(net.first_drive(windows_BW))), masks[0])]
+    for linear, mask in zip(net.hidden[1:], masks[1:], strict=True):
+        rows.append(masked(rms_normalize(torch.relu(linear(rows[-1]))), mask))
+    return net.head(torch.cat([rows[layer - 1] for layer in net.head_layers], dim=1))

@@ -1,0 +1,249 @@
+"""The recurrent top-down network of section 3.4: its parameters, how it classifies and how it learns.
+
+Its dynamics are in `dynamics.py`. Shapes: B batch, D input features, H units of a layer, L hidden layers, T iterations,
+C classes. Iterations are numbered from 1, windows are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.core.goodness import MEAN_SQUARE, Goodness
+from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Memory, Negatives, local_learning
+from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.products import product_dtype
+from ffrecur.core.sources import LookUp, Stream, source_of
+from ffrecur.core.sweep import Wiring, rise
+from ffrecur.errors import check_setting, check_sizes
+from ffrecur.functional import window_score
+from ffrecur.nets.arguments import (
+    as_labels,
+    as_negatives,
+    check_iterations,
+    check_window,
+)
+from ffrecur.nets.base import States, draw_weights, every_other, linear_layers
+from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
+
+UPDATE_SCHEMES = ("synchronous", "alternating")
+
+
+class RecurrentNet(TopDownDynamics):
+    """Hidden layers of ReLUs between a clamped image and a clamped label, each driven from below and from above.
+
+    One iteration computes `relu(rms(below) @ bottom_up.T + rms(above) @ top_down.T + bias)` for every layer and moves
+    the state there by `damping * previous + (1 - damping) * computed`. Layer 0 of `bottom_up` reads the image; the last
+    of `top_down` reads the one-hot label. Weights start at `N(0, 1/fan_in)` per stream, biases at 0, the head at 0 (so
+    that the first hard negatives are uniform).
+
+    Args:
+        in_features: features of an image, D.
+        hidden_features: units of each hidden layer, at least one layer.
+        num_classes: number of labels C, at least 2.
+        damping: share of the previous state in the new one, in [0, 1); or one for each iteration, the last for all further.
+        sign: 1 if positive data shall have high goodness, -1 if low (section 3.5).
+        update_scheme: "synchronous" (all layers read the states of the previous iteration) or "alternating" (even
+            hidden layers first, counted from 1; then the odd ones, from the new even ones).
+        center_images: whether an image's own mean is taken off before it is normalised, so that the brightness of the
+            background does not matter; of a video, each frame's. Not in the paper.
+        goodness: what the layers are judged by.
+
+    Raises:
+        UserError (a ValueError): a setting outside its range.
+    """
+
+    class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: Sequence[int],
+        num_classes: int,
+        damping: float | Sequence[float] = 0.3,
+        sign: int = 1,
+        update_scheme: UpdateScheme = "synchronous",
+        center_images: bool = False,
+        goodness: Goodness = MEAN_SQUARE,
+    ) -> None:
+        widths = check_sizes(in_features, hidden_features, num_classes)
+        super().__init__(widths, sign, goodness)
+        check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))
+        self.damping = damping if isinstance(damping, int | float) else [float(share) for share in damping]
+        shares = [self.damping] if isinstance(self.damping, int | float) else self.damping
+        in_range = len(shares) > 0 and all(0 <= share < 1 for share in shares)
+        check_setting(in_range, "damping", self.damping, "at least 0 and less than 1")
+        self.in_features, self.num_classes = in_features, num_classes
+        self.update_scheme, self.center_images = update_scheme, center_images
+        # A ModuleList does not tell what it holds; the annotations above do.
+        self.bottom_up = linear_layers(in_features, widths)  # type: ignore[assignment]
+        above = (*widths[1:], num_classes)
+        self.top_down = nn.ModuleList(map(partial(nn.Linear, bias=False), above, widths))  # type: ignore[assignment]
+        self.head = nn.Linear(sum(widths), num_classes)
+        for layer, width in enumerate(widths):
+            self.register_buffer(f"peer_mean_{layer}", torch.full((width,), 0.5))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from `N(0, 1/fan_in)`, set biases and head to 0 and the peers' mean activities to 0.5."""
+        draw_weights([*self.bottom_up, *self.top_down], 1, self.head)
+        for mean_H in self.peer_means():
+            nn.init.constant_(mean_H, 0.5)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
+        names += ["center_images"] if self.center_images else []
+        plain = {name: getattr(self, name) for name in names}
+        return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
+
+    def extra_repr(self) -> str:
+        """Show the settings that the sub-modules do not tell."""
+        return f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"
+
+    def peer_means(self) -> States:
+        """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
+        return tuple(self.get_buffer(f"peer_mean_{layer}") for layer in range(len(self.hidden_features)))
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
+        """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`.
+
+        A layer has one state for all labels until the label's influence reaches it.
+        """
+        images = self.check_images(images)
+        check_iterations(images, iterations)
+        dtype = product_dtype(self.head.weight)
+        with torch.autocast(images.device.type, enabled=False):
+            wiring = self.begin(images, None, dtype).wiring
+            labels_C1 = torch.arange(self.num_classes, device=images.device)[:, None]
+            return self.goodness_of_kinds(wiring(labels_C1, None, iterations), dtype).transpose(-1, -2)
+
+    def score(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
+        """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).
+
+        With a `head_weight` the one-pass head has a say: its log-probabilities are added, times the weight. At the
+        temperature of the objective that multiplies the probabilities which head and goodness give a label.
+
+        Computes no iteration after the window. Raises `UserError` for a window that starts before 1 or is empty, and
+        for a weight below 0.
+        """
+        check_window(window)
+        check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
+        images = self.check_images(images)
+        scores_BC = window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
+        return scores_BC + self.head_scores(images, head_weight) if head_weight > 0 else scores_BC
+
+    @torch.no_grad()
+    def head_scores(self, images: Tensor, head_weight: float) -> Tensor:
+        """What the one-pass head adds to the class scores: its log-probabilities times `head_weight`, `(B, C)`."""
+        return head_weight * torch.log_softmax(self.one_pass_logits(images).to(self.head.weight.dtype), dim=1)
+
+    def classify(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
+        """Label with the highest score, `(B,)`."""
+        return self.score(images, window, head_weight).argmax(dim=1)
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def local_loss(
+        self,
+        images: Tensor,
+        labels_B: Tensor,
+        negative_labels_B: Negatives,
+        iterations: int = 8,
+        objective: str | Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        peer_normalization: float = 0.0,
+        masks: Masks | None = None,
+        memory: Memory = "full",
+    ) -> Tensor:
+        """Loss `1/B * sum over images, layers, iterations` of the objective; `.backward()` leaves the local gradients.
+
+        Every layer's gradient comes from its own goodness at each iteration, through its computed state only:
+        neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
+        cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired" or "softmax"
+        with this threshold and temperature, or an `Objective` of your own. See `Learning` for the other settings and
+        `local_learning` for the other arguments and for what else can be had.
+        """
+        learning = Learning(
+            objective=objective_of(objective, threshold, temperature),
+            iterations=iterations,
+            peer_normalization=peer_normalization,
+            memory=memory,
+        )
+        images = self.check_images(images, some=True)
+        return self.local_learning(images, labels_B, negative_labels_B, learning, masks).loss
+
+    def local_learning(
+        self,
+        images: Tensor,
+        labels_B: Tensor,
+        negative_labels_B: Negatives,
+        learning: Learning,
+        masks: Masks | None = None,
+        average: Average | None = None,
+    ) -> LocalLoss:
+        """`local_loss` and what came along: the head's loss and logits, goodness of both kinds of data.
+
+        Args:
+            images: `(B, D)`, or video `(T, B, D)` with at least `iterations` frames.
+            labels_B: true labels.
+            negative_labels_B: wrong labels, `(B,)` or K for each image `(B, K)`; or a function of the head's logits `(B, C)`
+                and the true labels that draws them, such as `ffrecur.negatives.hard_labels`.
+            learning: iterations, objective and its settings.
+            masks: dropout masks from `dropout_masks`.
+            average: of several processes, what makes a mean over this one's images one over those of all.
+
+        Raises:
+            UserError: images or labels that do not fit the net, negative labels that are the true ones, or a video with too
+                few frames. On a GPU, values are not looked at, and those of images nowhere: `local_loss` does that.
+        """
+        images = self.check_images(images, values=False, some=True)
+        labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)
+        negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
+        check_iterations(images, learning.iterations)
+        return local_learning(self, images, labels_B, negative_labels_B, learning, masks, average)
+
+    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
+        """Make the bottom-up pass; see `core.learning.LocalNet`."""
+        row = self.image_row(inputs, masks)
+        video, of_layers = row.ndim == 3, [None] * len(self.bottom_up) if masks is None else masks[1:]
+        image = Stream(
+            source_of(self.bottom_up[0], dtype, again=False), rows=row[:, None] if video else row[None], video=video
+        )
+        below = [image, *(Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.bottom_up[1:]))]
+        first = rise([[stream] for stream in below], self.goodness_function, of_layers)
+
+        def wiring(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
+            """Clamp the labels: the true ones and the negatives, or as many kinds `(N, 1)` as there are."""
+            kinds = labels if negatives is None else torch.cat([labels[None], negatives.view(len(labels), -1).t()])
+            above = [
+                Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.top_down[:-1], start=1)
+            ]
+            above.append(Stream(LookUp(self.top_down[-1], self.num_classes), rows=kinds[..., None]))
+            damping = [self.damping_at(iteration) for iteration in range(iterations)]
+            layers = [list(streams) for streams in zip(below, above, strict=True)]
+            cases, means = row.shape[-2], self.peer_means()
+            return Wiring(layers, self.update_groups(), damping, of_layers, len(kinds), cases, first, means)
+
+        return Begun(torch.cat([row_1BH[0] for row_1BH in first.rows], dim=1), wiring)
+
+    def candidates(self, true_B: Tensor) -> Tensor:
+        """Every wrong label, `(B, C - 1)`."""
+        return every_other(true_B, self.num_classes)
+
+    def dropout_masks(
+        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+    ) -> list[Tensor | None]:
+        """One mask a sample for the image row and for each normalised state, `(B, D)` and L of `(B, H)`; None is no mask.
+
+        Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
+        """
+        return self.draw_masks(batch_size, self.in_features, (image_dropout, state_dropout), generator)

@@ -1,0 +1,1 @@
+"""Nets in files: checkpoints, exported folders, and files that appear whole."""

@@ -1,0 +1,169 @@
+"""Reading trained nets back, without a Trainer and without Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrecur.errors import UserError, one_line
+from ffrecur.nets.backprop import BackpropNet
+from ffrecur.nets.character import CharNet
+from ffrecur.nets.recurrent import RecurrentNet
+from ffrecur.storage.archive import read_archive
+from ffrecur.storage.exported import is_exported, read_exported, write_exported
+from ffrecur.storage.files import with_home
+
+# Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
+# some: "class_names": [...].
+NET_KEY = "ffrecur_net"
+Net = RecurrentNet | BackpropNet | CharNet
+KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet, "CharNet": CharNet}
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of weights; all of a net have the same
+
+
+def describe(net: Net) -> dict[str, Any]:
+    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: kind, settings, names of the classes."""
+    names = getattr(net, "class_names", None)
+    named = {} if names is None else {"class_names": list(names)}
+    return {"kind": type(net).__name__, "settings": net.settings(), **named}
+
+
+def stored_names(entry: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the classes in such an entry, None without. Raises `ValueError` for what are no names."""
+    names = entry.get("class_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its class_names are not a list of text")
+    if len(names) != entry["settings"].get("num_classes") or len(set(names)) != len(names):
+        raise ValueError("its class_names are not one for each class")
+    return tuple(names)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file written by `ffrecur fit`, with `weights_only=True`.
+
+    Raises `UserError` if the file is missing, corrupt, not one of ours, or holds a kind of net that we do not have.
+    """
+    path = Path(with_home(str(path)))
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that no file can have, or a folder that may not be searched
+        raise UserError(f"checkpoint is '{path}', which cannot be read: {error.strerror}") from error
+    if not there:
+        raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
+    try:
+        checkpoint = read_archive(path)
+    except Exception as error:  # unpickling garbage can raise anything
+        reason = _first_line(error)
+        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(checkpoint, dict) or not {NET_KEY, "state_dict"} <= set(checkpoint):
+        raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
+    entry = checkpoint[NET_KEY]
+    found = entry.get("kind") if isinstance(entry, dict) else None
+    if not isinstance(found, str) or found not in KINDS:
+        allowed = " or ".join(KINDS)
+        raise UserError(f"checkpoint is '{path}', which holds a {found}, but must hold a {allowed}")
+    try:
+        stored_names(entry)
+    except Exception as error:  # a description can hold anything
+        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({one_line(error)})") from error
+    return checkpoint
+
+
+def kind_of(path: str | Path) -> str | None:
+    """Return the kind of net that a checkpoint holds; None for a file that is no checkpoint of ours."""
+    try:
+        kind: str = read_checkpoint(path)[NET_KEY]["kind"]
+    except UserError:
+        return None
+    return kind
+
+
+def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
+    """Return the net of a checkpoint, of a run folder (its best checkpoint, else its last) or of an exported folder.
+
+    The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
+    """
+    path = Path(with_home(str(path)))
+    try:
+        exported, folder = is_exported(path), path.is_dir()
+    except OSError:
+        exported = folder = False  # `read_checkpoint` tells why
+    if exported:
+        return _load_exported(path).to(map_location)
+    if folder:
+        candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]
+        if not candidates:
+            raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor config.json in it")
+        path = candidates[0]
+    checkpoint = read_checkpoint(path)
+    return _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, prefix="net.").to(map_location)
+
+
+def save(net: Net, folder: str | Path) -> None:
+    """Export a net for use elsewhere: `config.json` (kind and settings, readable) and `model.safetensors` in `folder`.
+
+    The folder appears whole or not at all; files of an earlier export in it are replaced. Raises `UserError` for a folder
+    that cannot be written to.
+    """
+    folder = Path(with_home(str(folder)))
+    try:
+        write_exported(describe(net), net.state_dict(), folder)
+    except OSError as error:
+        raise UserError(f"output is '{folder}', which cannot be written to: {error.strerror or error}") from error
+
+
+def _load_exported(folder: Path) -> Net:
+    try:
+        entry, weights = read_exported(folder)
+    except Exception as error:  # as above
+        reason = _first_line(error)
+        raise UserError(f"checkpoint is '{folder}', which cannot be read as an exported net ({reason})") from error
+    return _build(entry, weights, folder)
+
+
+def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
+    """Return the net of a description and of those weights whose names start with `prefix`.
+
+    What a file claims is compared with the weights that it has before anything of that size is made. Raises `UserError`.
+    """
+    try:
+        own = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
+        _check_weights(own, path)
+        if len(entry["settings"]["hidden_features"]) > len(own):
+            raise ValueError("it describes more layers than it has weights")
+        with torch.device("meta"):  # a net without memory, whose shapes are compared with those of the weights
+            net = KINDS[entry["kind"]](**entry["settings"])
+        # Copies, since the file may be mapped; they keep their type.
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
+        net.load_state_dict(copies, assign=True)
+        if not isinstance(net, CharNet):
+            net.class_names = stored_names(entry)
+    except Exception as error:  # as above: a description can hold anything
+        raise UserError(f"checkpoint is '{path}', from which no net can be built ({one_line(error)})") from error
+    return net.eval()
+
+
+def _check_weights(weights: Mapping[str, Any], path: Path) -> None:
+    """Raise `ValueError` for anything but plain tensors of one type that the file has the bytes of."""
+    size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+    claimed, dtypes = 0, set()
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise ValueError(f"its {name} is no tensor of numbers")
+        claimed += tensor.numel() * tensor.element_size()
+        dtypes.add(tensor.dtype)
+    if claimed > size:
+        raise ValueError(f"its weights would take {claimed:,} bytes, but the file has {size:,}")
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)) or "none"
+        raise ValueError(f"its weights must be of one type of floating-point number, but are: {names}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(":. ")
