@@ -1,11 +1,14 @@
 """The examples run, and the page on extending is right: its Python is one file, and its commands train, test and continue."""
 
+import contextlib
 import importlib
+import io
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -253,38 +256,46 @@ def test_the_pages_own_net_learns_the_digits(lab):
     assert (net.score(images).argmax(dim=1) == labels).float().mean() > 0.8
 
 
+def run(command, *words):
+    """Run a command; return its exit code and what it wrote to standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = export(words) if command == "export" else train([command, *words])
+    return code, err.getvalue()
+
+
 def type_in(line, epochs):
-    """Run a command of the page, on little data and with few units; return its exit code."""
+    """Run a command of the page, on little data and with few units."""
     command, *words = shlex.split(line.split("#")[0])[1:]
-    if command == "export":
-        return export(words)
     words = [str(ROOT / word) if word.startswith("tasks/") else word for word in words]
     if command == "fit":
         words += [f"--trainer.max_epochs={epochs}", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"]
-    if "--ckpt_path" not in words and command == "fit" and "hidden_features" not in line:
-        words.append("--model.hidden_features=[12,10]")
-    return train([command, *words])
+        if "--ckpt_path" not in words and "hidden_features" not in line:
+            words.append("--model.hidden_features=[12,10]")
+    code, err = run(command, *words)
+    assert code == 0, f"{line}: {err}"
 
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: re.search(r"model\.?\w*=\S+", block)[0])
 def test_the_pages_commands_run_in_order(block, lab):
     for number, line in enumerate(block.splitlines(), start=1):
-        assert type_in(line, epochs=number) == 0, line
+        type_in(line, epochs=number)
     if Path("exported").is_dir():
         own = {"goodness": lab.TopK} if "TopK" in block else {}
         net = ffrecur.load("exported", **own)
         assert net.goodness_function == (lab.TopK(share=0.1) if own else ffrecur.MeanSquare())
 
 
-def test_a_class_of_ones_own_must_be_named_again(lab, capsys):
-    (first, *_) = [block for block in blocks("bash") if "TopK" in block]
-    assert type_in(first.splitlines()[0], epochs=1) == 0
-    capsys.readouterr()
-    for command in (["test"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=2"]):
-        assert train(command) == 2
-        assert "--model.goodness=my_lab.TopK" in capsys.readouterr().err
+def test_a_class_of_ones_own_must_be_named_again(lab):
+    (first,) = [block for block in blocks("bash") if "TopK" in block]
+    type_in(first.splitlines()[0], epochs=1)
+    further = ["fit", "--ckpt_path=last", "--trainer.max_epochs=2", "--trainer.limit_train_batches=2"]
+    for command in (["test"], further):
+        code, err = run(*command)
+        assert code == 2
+        assert "--model.goodness=my_lab.TopK" in err
     (config,) = Path("runs").glob("*/config.yaml")
-    assert train(["test", f"--config={config}"]) == 0
+    assert run(*further, f"--config={config}") == (0, ANY)
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------
