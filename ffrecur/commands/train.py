@@ -26,7 +26,7 @@ from ffrecur.lit.report.images import Minutes, PredictionWriter, Report
 from ffrecur.lit.report.text import TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
-from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_written, typed_value
+from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_own_classes, check_written, typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.run.folders import (
@@ -133,6 +133,7 @@ class CommandLine(LightningCLI):
             stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+            check_own_classes(stored, typed, self.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")

@@ -90,7 +90,7 @@ class RecurrentModule(ClassifierModule):
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.head_weight, self.temperature, self.goodness = head_weight, temperature, goodness or MEAN_SQUARE
-        self.negatives = drawn_by(negatives, negatives_per_case)
+        self.negatives, self.draw_labels = negatives, drawn_by(negatives, negatives_per_case)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         check_window(self.window, evaluation_iterations)
@@ -124,7 +124,7 @@ class RecurrentModule(ClassifierModule):
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
-        negatives = partial(self.negatives, noise_BC=noise_BC)
+        negatives = partial(self.draw_labels, noise_BC=noise_BC)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {
