@@ -15,7 +15,7 @@ from ffrecur.errors import check_setting
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
-from ffrecur.negatives.windows import self_generated, teacher_forced, uniform
+from ffrecur.negatives.windows import PAPER_DREAM, self_generated, teacher_forced, uniform
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
 from ffrecur.text.places import check_depth, places
@@ -26,7 +26,6 @@ Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "no
 NEGATIVES = get_args(Negatives)
 LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
 NOISE = {"teacher_forcing": "masked_head", "uniform": "uniform"}
-PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
 
 class CharModule(TextModule):

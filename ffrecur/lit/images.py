@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.lit.report.images import confusion_table, errors_as_text, names_of, plain_figures
+from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 from ffrecur.storage.checkpoint import NET_KEY, stored_names
@@ -27,7 +29,6 @@ class ClassifierModule(NetModule):
         training: see `NetModule`.
     """
 
-    target = "val/error"
     structure = ("in_features", "hidden_features", "num_classes")
     evaluation: Any
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
@@ -157,9 +158,21 @@ class ClassifierModule(NetModule):
         self._log_errors("test", prog_bar=False)
 
     def _log_errors(self, stage: str, prog_bar: bool) -> None:
-        results = self.evaluation.compute()
-        figures = {f"{stage}/{name}": float(results[name]) for name in ("error", "one_pass_error") if name in results}
-        self.log_dict(figures, prog_bar=prog_bar)
+        self.measured = self.evaluation.compute()
+        names = [name for name in ("error", "one_pass_error") if name in self.measured]
+        self.log_dict({f"{stage}/{name}": float(self.measured[name]) for name in names}, prog_bar=prog_bar)
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the settings by which classes are scored, for the figures of an evaluation."""
+        return {}
+
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Return the errors, and how often each class was taken for which."""
+        names = names_of(self.net)
+        figures = {**plain_figures(self.measured), **self.scoring(), "class_names": list(names)}
+        figures |= {"seed": self.seed, "net": self.net.settings()}
+        tables = {"confusion": confusion_table(self.measured["confusion"], names)}
+        return Evaluation(figures, errors_as_text(figures, stage), tables)
 
 
 def prepare(images: Tensor) -> Tensor:

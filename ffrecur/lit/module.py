@@ -30,6 +30,7 @@ from ffrecur.lit.optim import (
 from ffrecur.lit.run.first import First, catch_up
 from ffrecur.lit.run.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.run.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
+from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
@@ -58,9 +59,14 @@ class NetModule(L.LightningModule, ABC):
     """
 
     kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
-    target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
+    target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
+    refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why
+    next_commands: ClassVar[
+        tuple[str, ...]
+    ] = ()  # what may be typed after training besides `test`; the run's folder follows
     net: Any
+    measured: dict[str, Any]  # what the last evaluation measured, of all processes
 
     def __init__(
         self,
@@ -190,7 +196,20 @@ class NetModule(L.LightningModule, ABC):
         self._stored = stored
         self.configure_optimizers()
 
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Return what the evaluation that a Trainer has just ended found of a data module's split, "validation" or "test"."""
+
+    def sample_of_epoch(self, data: Any) -> str | None:
+        """Return text that the net writes, the same for the same seed, epoch and weights; None of a net that writes none."""
+        return None
+
     # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def adopt(self, entry: dict[str, Any]) -> None:  # a net without classes has nothing to take
+        """Take from a stored net what the data is matched with; `entry` as of `ffrecur.storage.checkpoint.describe`."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `ffrecur.load` needs to rebuild the net, how the optimiser was configured, and the epoch's figures.
