@@ -29,8 +29,8 @@ class ClassifierModule(NetModule):
         training: see `NetModule`.
     """
 
+    logged = ("error", "one_pass_error")
     structure = ("in_features", "hidden_features", "num_classes")
-    evaluation: Any
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
 
@@ -45,10 +45,6 @@ class ClassifierModule(NetModule):
     @abstractmethod
     def build_net(self, in_features: int, num_classes: int) -> nn.Module:
         """Return a new net."""
-
-    @abstractmethod
-    def new_evaluation(self) -> nn.Module:
-        """Return metrics with `update(net, images, labels)` and `compute()`, a dictionary with `error` in it."""
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -136,31 +132,9 @@ class ClassifierModule(NetModule):
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _start_evaluation(self) -> None:
-        self.evaluation = self.new_evaluation().to(self.device)
-
-    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch."""
-        self.evaluation.update(self.net, prepare(batch[0]), batch[1])
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch."""
-        self.validation_step(batch, batch_index)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the errors."""
-        self._log_errors("val", prog_bar=True)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the errors."""
-        self._log_errors("test", prog_bar=False)
-
-    def _log_errors(self, stage: str, prog_bar: bool) -> None:
-        self.measured = self.evaluation.compute()
-        names = [name for name in ("error", "one_pass_error") if name in self.measured]
-        self.log_dict({f"{stage}/{name}": float(self.measured[name]) for name in names}, prog_bar=prog_bar)
+    def inputs_and_targets(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return images as the net reads them, and their labels."""
+        return prepare(batch[0]), batch[1]
 
     def scoring(self) -> dict[str, Any]:
         """Return the settings by which classes are scored, for the figures of an evaluation."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.lit.evaluation import EvaluatedModule
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
@@ -30,7 +30,6 @@ from ffrecur.lit.optim import (
 from ffrecur.lit.run.first import First, catch_up
 from ffrecur.lit.run.health import check_figures, check_tensors, collapses, warn
 from ffrecur.lit.run.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
-from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part, mean_over_processes, part_of_batch
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
@@ -42,7 +41,7 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there 
 GOODNESS = ("goodness_positive", "goodness_negative")
 
 
-class NetModule(L.LightningModule, ABC):
+class NetModule(EvaluatedModule):
     """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
@@ -65,8 +64,6 @@ class NetModule(L.LightningModule, ABC):
     next_commands: ClassVar[
         tuple[str, ...]
     ] = ()  # what may be typed after training besides `test`; the run's folder follows
-    net: Any
-    measured: dict[str, Any]  # what the last evaluation measured, of all processes
 
     def __init__(
         self,
@@ -195,16 +192,6 @@ class NetModule(L.LightningModule, ABC):
         self.configure_model()
         self._stored = stored
         self.configure_optimizers()
-
-    # --- evaluation ---------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def evaluated(self, data: Any, stage: str) -> Evaluation:
-        """Return what the evaluation that a Trainer has just ended found of a data module's split, "validation" or "test"."""
-
-    def sample_of_epoch(self, data: Any) -> str | None:
-        """Return text that the net writes, the same for the same seed, epoch and weights; None of a net that writes none."""
-        return None
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

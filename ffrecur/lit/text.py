@@ -15,7 +15,7 @@ from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.text import text_table, training_documents
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
-from ffrecur.metrics.text import NextCharacter
+from ffrecur.metrics.text import TextEvaluation
 from ffrecur.metrics.text_probes import goodness_of_kinds, judge, separations, write_on
 from ffrecur.negatives.windows import PAPER_DREAM
 from ffrecur.nets.character import CharNet
@@ -45,6 +45,7 @@ class TextModule(NetModule):
 
     kind = "CharNet"
     target = "val/bits_per_character"
+    logged = ("bits_per_character", "head_bits_per_character", "accuracy", "head_accuracy")
     structure = ("alphabet", "window", "hidden_features", "head_layers")
     refused: ClassVar = {"predict": "which labels images; a character model writes: ffrecur generate"}
     next_commands = ("ffrecur generate --checkpoint",)
@@ -105,35 +106,13 @@ class TextModule(NetModule):
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _start_evaluation(self) -> None:
-        self.evaluation, self.head_evaluation = NextCharacter().to(self.device), NextCharacter().to(self.device)
+    def new_evaluation(self) -> TextEvaluation:
+        """Return the metrics."""
+        return TextEvaluation()
 
-    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch, in float32 whatever the precision of the training."""
-        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
-        with torch.autocast(self.device.type, enabled=False):
-            logits_BV = self.net.logits(contexts_BW)
-            self.head_evaluation.update(logits_BV, next_B)
-            self.evaluation.update(self.net.score(contexts_BW) if self.net.goodness_weight else logits_BV, next_B)
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        """Log bits per character and accuracy."""
-        self._log_figures("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log bits per character and accuracy."""
-        self._log_figures("test")
-
-    def _log_figures(self, stage: str) -> None:
-        self.measured, head = self.evaluation.compute(), self.head_evaluation.compute()
-        for name in ("bits_per_character", "accuracy"):
-            self.log(f"{stage}/{name}", self.measured[name], prog_bar=stage == "val")
-            self.measured[f"head_{name}"] = head[name]
-            self.log(f"{stage}/head_{name}", head[name])
+    def inputs_and_targets(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the contexts `(B, W)`, and the character after each."""
+        return batch[0][:, :-1], batch[0][:, -1]
 
     def evaluated(self, data: Any, stage: str) -> Evaluation:
         """Return how well it predicts, what its goodness tells apart, and samples beside real text of the same length."""
