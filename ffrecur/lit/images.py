@@ -26,6 +26,8 @@ class ClassifierModule(NetModule):
     Args:
         image_dropout: share of the image's features that are dropped in training, in [0, 1).
         state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
+        center_images: whether an image's own mean is taken off before it is normalised, so that a brighter background
+            changes nothing.
         training: see `NetModule`.
     """
 
@@ -34,7 +36,9 @@ class ClassifierModule(NetModule):
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
 
-    def __init__(self, image_dropout: float = 0.0, state_dropout: float = 0.0, **training: Any) -> None:
+    def __init__(
+        self, image_dropout: float = 0.0, state_dropout: float = 0.0, center_images: bool = False, **training: Any
+    ) -> None:
         super().__init__(**training)
         self.image_dropout, self.state_dropout = image_dropout, state_dropout
         for name in ("image_dropout", "state_dropout"):

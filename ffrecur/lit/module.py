@@ -37,6 +37,7 @@ OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser 
 EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
 UNAVERAGED_KEY = "ffrecur_unaveraged"  # entry: weights to go on with, where others are to be used
 
+COMPONENTS = ("goodness", "objective", "negatives")  # settings that may be objects
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there are local gradients
 GOODNESS = ("goodness_positive", "goodness_negative")
 
@@ -78,6 +79,9 @@ class NetModule(EvaluatedModule):
         super().__init__()
         # Of the subclass too. Callables do not load with weights_only=True; the command line keeps them as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        for name in COMPONENTS:  # an object may not load with weights_only=True either
+            if not isinstance(self.hparams.get(name), str | dict | None):
+                del self._hparams[name], self._hparams_initial[name]  # type: ignore[index]
         self.optimizer, self.lr_scheduler, self.seed = optimizer, lr_scheduler, seed
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay

@@ -142,10 +142,8 @@ class TextModule(NetModule):
 
     def sample_of_epoch(self, data: Any) -> str:
         """Return the window that the first validation document begins with, and what the net writes after it."""
-        prompt, source = (
-            data.validation_documents[0][: self.net.window],
-            seeded_generator(self.seed, self.current_epoch),
-        )
+        prompt = data.validation_documents[0][: self.net.window]
+        source = seeded_generator(self.seed, self.current_epoch)
         return prompt + "".join(stream(self.net, prompt, SAMPLE, self.sample_temperature, generator=source))
 
     # --- checkpoints --------------------------------------------------------------------------------------------------

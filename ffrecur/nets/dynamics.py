@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
-from ffrecur.functional import damped_update, masked, rms_normalize, window_score
+from ffrecur.functional import center, damped_update, masked, rms_normalize, window_score
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape, check_iterations, check_window
 from ffrecur.nets.base import LocalNet, States
 
@@ -45,7 +45,7 @@ class TopDownDynamics(LocalNet):
         images = as_tensor("images", images, self.head.weight.device)
         check_image_shape(images, self.in_features)
         images = images.to(self.head.weight.dtype)
-        row = rms_normalize(images - images.mean(dim=-1, keepdim=True) if self.center_images else images)
+        row = rms_normalize(center(images) if self.center_images else images)
         return masked(row, None if masks is None else masks[0])
 
     def label_row(self, labels_B: Tensor) -> Tensor:
