@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
-from ffrecur.lit.report.images import confusion_table, errors_as_text, names_of, plain_figures
+from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, names_of
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
@@ -146,10 +146,15 @@ class ClassifierModule(NetModule):
 
     def evaluated(self, data: Any, stage: str) -> Evaluation:
         """Return the errors, and how often each class was taken for which."""
-        names = names_of(self.net)
-        figures = {**plain_figures(self.measured), **self.scoring(), "class_names": list(names)}
-        figures |= {"seed": self.seed, "net": self.net.settings()}
-        tables = {"confusion": confusion_table(self.measured["confusion"], names)}
+        names, measured = names_of(self.net), self.measured
+        figures = {
+            **{name: measured[name].tolist() for name in FIGURES if name in measured},
+            **self.scoring(),
+            "class_names": list(names),
+            "seed": self.seed,
+            "net": self.net.settings(),
+        }
+        tables = {"confusion": confusion_table(measured["confusion"], names)}
         return Evaluation(figures, errors_as_text(figures, stage), tables)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ffrecur.data.classes import plain_names
 from ffrecur.metrics.evaluation import Table
 
-# The figures in their order.
+# The figures in their order, errors as fractions.
 FIGURES = (
     "error",
     "goodness_error",
@@ -21,11 +21,6 @@ FIGURES = (
     "num_examples",
     "error_by_class",
 )
-
-
-def plain_figures(measured: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return those of `FIGURES` that were measured as plain numbers and lists (fractions, not percent)."""
-    return {name: measured[name].tolist() for name in FIGURES if name in measured}
 
 
 def names_of(net: Any) -> tuple[str, ...]:

@@ -35,30 +35,30 @@ def training_documents(data: Any, trained_on: str | None, symbols: str) -> tuple
 
 
 def text_table(results: dict[str, Any], stage: str) -> str:
-    """Return the results as text."""
-    real = results["real_text"]
+    """Return the results as text, a line each; what was not measured is left out."""
+    real, missing = results["real_text"], results["without_training_text"]
+    alone, weight = "  of the softmax alone, without goodness", results["net"]["goodness_weight"]
+    separated = zip(results["auroc_by_layer"], results["auroc_by_layer_dreams"], strict=True)
+    of_samples = {  # the figure, and how it is written
+        "words of the training text": ("known_word_share", ".1%"),
+        "different among all runs of 4": ("distinct_4gram_ratio", ".1%"),
+        "longest run copied, characters": ("longest_copied", ""),
+    }
     lines = [
         f"\n{stage}: {results['num_characters']} characters, seed {results['seed']}",
         f"{'bits per character':<52}{results['bits_per_character']:>9.3f}",
         f"{'accuracy':<52}{results['accuracy']:>9.1%}",
+        *([f"{alone:<52}{results['head_bits_per_character']:>9.3f}{results['head_accuracy']:>9.1%}"] if weight else []),
+        *(
+            f"{f'layer {layer}: AUROC of real from teacher-forced, dreamt':<52}{wrong:>9.3f}{dreamt:>9.3f}"
+            for layer, (wrong, dreamt) in enumerate(separated, start=1)
+        ),
+        f"{'samples, and real text of the same length':<52}",
+        *(
+            f"  {name:<50}{results[figure]:>9{form}}{real[figure]:>9{form}}"
+            for name, (figure, form) in of_samples.items()
+            if results[figure] is not None
+        ),
+        *([] if missing is None else [f"  known words and copied runs are left out: {missing}"]),
     ]
-    if results["net"]["goodness_weight"]:
-        alone = "  of the softmax alone, without goodness"
-        lines.append(f"{alone:<52}{results['head_bits_per_character']:>9.3f}{results['head_accuracy']:>9.1%}")
-    for layer, (wrong, dreamt) in enumerate(
-        zip(results["auroc_by_layer"], results["auroc_by_layer_dreams"], strict=True), start=1
-    ):
-        name = f"layer {layer}: AUROC of real from teacher-forced, dreamt"
-        lines.append(f"{name:<52}{wrong:>9.3f}{dreamt:>9.3f}")
-    lines.append(f"{'samples, and real text of the same length':<52}")
-    shares = {"words of the training text": "known_word_share", "different among all runs of 4": "distinct_4gram_ratio"}
-    for name, figure in shares.items():
-        if results[figure] is not None:
-            lines.append(f"  {name:<50}{results[figure]:>9.1%}{real[figure]:>9.1%}")
-    if results["longest_copied"] is not None:
-        lines.append(
-            f"  {'longest run copied, characters':<50}{results['longest_copied']:>9}{real['longest_copied']:>9}"
-        )
-    if results["without_training_text"] is not None:
-        lines.append(f"  known words and copied runs are left out: {results['without_training_text']}")
     return "\n".join(lines)
