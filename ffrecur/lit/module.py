@@ -62,9 +62,7 @@ class NetModule(EvaluatedModule):
     target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
     refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why
-    next_commands: ClassVar[
-        tuple[str, ...]
-    ] = ()  # what may be typed after training besides `test`; the run's folder follows
+    next_commands: ClassVar[tuple[str, ...]] = ()  # what may follow training besides `test`, before the run's folder
 
     def __init__(
         self,
