@@ -15,7 +15,7 @@ import torch
 from conftest import TINY, make_digits, run
 from lightning.pytorch.callbacks import Callback, Timer
 
-from ffrecur.lit.report.images import Minutes
+from ffrecur.lit.report.callbacks import Minutes
 from ffrecur.lit.run.saving import LastCheckpoint
 
 LAST = "last.ckpt"
