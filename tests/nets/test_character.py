@@ -1,4 +1,4 @@
-"""The character model: its equations against plain loops, its local gradients, and what they do not touch."""
+"""The character model: its equations against plain loops, its local gradients, and its score."""
 
 import copy
 import math
@@ -17,7 +17,7 @@ from ffrecur.core import learning as engine
 from ffrecur.core import reference
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Logistic, objective_of
-from ffrecur.functional import NOISES, noise_contrastive_logits, rms_normalize
+from ffrecur.functional import NOISES, noise_contrastive_logits
 from ffrecur.metrics.text import NextCharacter
 from ffrecur.nets import character
 from ffrecur.nets import windows as windows_module
@@ -177,28 +177,6 @@ def test_predictions_that_are_not_finite_are_refused():
         metric.compute()
 
 
-def test_no_layers_goodness_sends_a_gradient_anywhere_else():
-    net = character_net()
-    windows = windows_of(net, 4)
-    named = dict(net.named_parameters())
-    for layer in range(3):
-        own = {f"hidden.{layer}.weight", f"hidden.{layer}.bias"}
-        grads = torch.autograd.grad(net.goodness(windows)[layer].sum(), list(named.values()), materialize_grads=True)
-        for name, grad in zip(named, grads, strict=True):
-            assert (grad.abs().sum() > 0) if name in own else (grad == 0).all(), name
-
-
-def test_the_head_learns_by_the_delta_rule_and_alone():
-    net = character_net()
-    windows, following = windows_of(net, 4), torch.tensor([0, 3, 1, 2])
-    F.cross_entropy(net.logits(windows), following).backward()
-    features = torch.cat([rms_normalize(state) for state in net.states(windows)], dim=1).detach()
-    error = (torch.softmax(net.logits(windows), dim=1) - F.one_hot(following, 4)).detach() / 4
-    torch.testing.assert_close(net.head.weight.grad, error.t() @ features)
-    torch.testing.assert_close(net.head.bias.grad, error.sum(dim=0))
-    assert all(p.grad is None for p in net.hidden.parameters())
-
-
 def test_the_local_loss_leaves_the_head_alone():
     net = character_net()
     net.local_loss(windows_of(net, 4, seed=1), windows_of(net, 4, seed=2)).backward()
@@ -269,13 +247,6 @@ def test_the_score_recovers_the_true_probabilities(temperature, noise):
     optimizer.step(loss)
     score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature, noise)
     torch.testing.assert_close(torch.softmax(score, dim=0), true, rtol=1e-5, atol=0)
-
-
-def test_a_batch_is_its_parts():
-    net = character_net()
-    windows = windows_of(net, 7)
-    parts = torch.cat([net.logits(part) for part in windows.split(3)])
-    torch.testing.assert_close(net.logits(windows), parts, rtol=1e-12, atol=1e-12)
 
 
 def test_first_goodness_is_about_the_default_threshold():
