@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import Outcome
+from running import Outcome
 
 TESTS = Path(__file__).parent
 ONE = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=auto"]

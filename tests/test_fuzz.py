@@ -18,13 +18,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import run
 from fuzzer import answer, fuzz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning import Trainer
-from test_data_idx import idx_bytes
-from test_released_versions import FIRST
+from making import idx_bytes
+from running import FIXTURES, run
 
 import ffrecur
 from ffrecur.commands.generate import main as generate
@@ -34,6 +33,7 @@ from ffrecur.data.idx import read_idx
 from ffrecur.lit.run.config import typed_value
 from ffrecur.storage.checkpoint import read_checkpoint
 
+FIRST = FIXTURES / "0.1.0"
 NORMAL, SLOW = 150, 5000
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, run
 from lightning import Trainer
-from test_checkpoint import make_net, write_checkpoint
+from making import drawn_net, write_checkpoint
+from running import TINY, run
 
 import ffrecur
 import ffrecur.data
@@ -173,7 +173,7 @@ def test_lying_headers_take_little_memory(tmp_path):
     for path in (plain, zipped, bomb):
         assert memory_for(lambda path=path: read_idx(path, 3)) < 20
 
-    net = make_net()
+    net = drawn_net()
     ffrecur.save(net, tmp_path / "exported")
     weights = tmp_path / "exported" / "model.safetensors"
     raw = weights.read_bytes()

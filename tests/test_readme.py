@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TASKS, TINY, run
 from PIL import Image
+from running import TASKS, TINY, run
 
 from ffrecur.commands.export import main as export
 from ffrecur.commands.generate import main as generate

@@ -16,8 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import kind_of
+from ffrecur.storage.classes import imported_goodness
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
 
@@ -36,6 +38,14 @@ class Parser(argparse.ArgumentParser):
         if match := re.match(r"the following arguments are required: --(.*)", message):
             raise UserError(f"{match[1]} is not given, but must be")
         raise UserError(message)
+
+
+GOODNESS_HELP = "class path of a goodness of your own that the net was trained with, such as my_lab.TopK"
+
+
+def given_goodness(class_path: str | None) -> type[Goodness] | None:
+    """Return the goodness that was typed. Raises `UserError` for what is none."""
+    return None if class_path is None else imported_goodness(class_path)
 
 
 def newest_run(root: str, kind: str | None = None) -> Path | None:

@@ -18,15 +18,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.commands.plain import closed_pipe, output_closed
-from ffrecur.data import CorpusDataModule, ImageDataModule
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit.images import ClassifierModule
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
-from ffrecur.lit.report.images import Minutes, PredictionWriter, Report
-from ffrecur.lit.report.text import TextSamples
+from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
-from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_written, typed_value
+from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_own_classes, check_written, typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.run.folders import (
@@ -43,8 +40,7 @@ from ffrecur.lit.run.parser import Mistake, Parser, without_marks
 from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
-from ffrecur.lit.text import TextModule
-from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint, stored_names
+from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
 
 DEFAULT_ROOT = "runs"
@@ -133,6 +129,7 @@ class CommandLine(LightningCLI):
             stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+            check_own_classes(stored, typed, self.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
@@ -209,10 +206,14 @@ class CommandLine(LightningCLI):
         self.reserved.push(lambda kind, error, trace: end_launched(made, error))
         return made
 
+    @property
+    def _about_model(self) -> NetModule | type[NetModule]:
+        """What the model says of itself; the base of ours speaks for a LightningModule of the user's own."""
+        return self.model if isinstance(self.model, NetModule) else NetModule
+
     def _checkpoints(self) -> list[Any]:
         """One callback for the best checkpoint and one for the last."""
-        target = self.model.target if isinstance(self.model, NetModule) else "val/error"
-        best = BestCheckpoint(self.run_folder, target)
+        best = BestCheckpoint(self.run_folder, self._about_model.target)
         return [best, LastCheckpoint(self.run_folder, self.config.fit.checkpoint_seconds)]
 
     def _add_instantiators(self) -> None:
@@ -229,12 +230,10 @@ class CommandLine(LightningCLI):
         stage = str(self.subcommand)
         if stage == "fit":
             check_written(self._parser("fit"), self.config.fit)
-        if stage == "predict" and isinstance(self.model, TextModule):
-            raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
-        if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
-            self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
-        if self.stored_net is not None and isinstance(self.datamodule, ImageDataModule):
-            self.datamodule.net_classes = stored_names(self.stored_net)
+        if stage in self._about_model.refused:
+            raise UserError(f"subcommand is {stage!r}, {self._about_model.refused[stage]}")
+        if self.stored_net is not None and hasattr(self.datamodule, "know_net"):
+            self.datamodule.know_net(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             check_setting(
@@ -267,8 +266,7 @@ class CommandLine(LightningCLI):
             asked, stored = model.hparams.get(name), settings.get(name)
             if None not in (asked, stored) and asked != stored:
                 raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
-        if isinstance(model, ClassifierModule):
-            model.adopt(self.stored_net)
+        model.adopt(self.stored_net)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 
@@ -281,8 +279,8 @@ class CommandLine(LightningCLI):
             return
         print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
-        if isinstance(self.model, TextModule):
-            print(f"      ffrecur generate --checkpoint {self.run_folder}")
+        for command in self._about_model.next_commands:
+            print(f"      {command} {self.run_folder}")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
 from ffrecur.negatives.labels import hard_labels, uniform_labels
-from ffrecur.negatives.windows import WindowNegatives, ended_with, self_generated
+from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, ended_with, self_generated
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
@@ -32,7 +32,6 @@ Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "no
 NEGATIVES = get_args(Negatives)
 LAST_CHARACTER = {"teacher_forcing": hard_labels, "uniform": uniform_labels}  # what they draw the last one by
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
-PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
 
 class CharModule(TextModule):

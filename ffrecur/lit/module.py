@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.lit.evaluation import EvaluatedModule
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
@@ -42,7 +42,7 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there 
 GOODNESS = ("goodness_positive", "goodness_negative")
 
 
-class NetModule(L.LightningModule, ABC):
+class NetModule(EvaluatedModule):
     """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
@@ -59,9 +59,10 @@ class NetModule(L.LightningModule, ABC):
     """
 
     kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
-    target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
+    target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
-    net: Any
+    refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why
+    next_commands: ClassVar[tuple[str, ...]] = ()  # what may follow training besides `test`, before the run's folder
 
     def __init__(
         self,
@@ -195,6 +196,9 @@ class NetModule(L.LightningModule, ABC):
         self.configure_optimizers()
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def adopt(self, entry: dict[str, Any]) -> None:  # a net without classes has nothing to take
+        """Take from a stored net what the data is matched with; `entry` as of `ffrecur.storage.checkpoint.describe`."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `ffrecur.load` needs to rebuild the net, how the optimiser was configured, and the epoch's figures.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
@@ -13,6 +14,9 @@ from ffrecur.core.learning import Learning, Memory
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.lit.report.images import first_of_each_class, goodness_table
+from ffrecur.metrics import plots
+from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.images import RecurrentEvaluation
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.nets.arguments import check_window
@@ -90,7 +94,7 @@ class RecurrentModule(ClassifierModule):
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.head_weight, self.temperature, self.goodness = head_weight, temperature, goodness or MEAN_SQUARE
-        self.negatives = drawn_by(negatives, negatives_per_case)
+        self.negatives, self.draw_labels = negatives, drawn_by(negatives, negatives_per_case)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         check_window(self.window, evaluation_iterations)
@@ -124,7 +128,7 @@ class RecurrentModule(ClassifierModule):
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
-        negatives = partial(self.negatives, noise_BC=noise_BC)
+        negatives = partial(self.draw_labels, noise_BC=noise_BC)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {
@@ -141,6 +145,44 @@ class RecurrentModule(ClassifierModule):
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""
         return self.net.score(prepare(batch[0]), self.window, self.head_weight)
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the window of iterations and the weight of the head."""
+        return {"window": list(self.window), "head_weight": self.head_weight}
+
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Add the goodness by iteration and layer, and the pictures."""
+        found = super().evaluated(data, stage)
+        goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
+        pictures = partial(self.draw, self.measured, data, stage)
+        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=pictures)
+
+    def draw(self, measured: dict[str, Tensor], data: Any, stage: str) -> dict[str, Figure]:
+        """Return the pictures of an evaluation; those with images in them where the data has some to show."""
+        net = self.net
+        figures = {
+            "goodness": plots.goodness_curves(measured["goodness_positive"], measured["goodness_negative"]),
+            "error": plots.error_curve(measured["error_by_iteration"], self.window, measured["error"].item()),
+        }
+        examples = getattr(data, f"{stage}_set", None)
+        if examples is None or not hasattr(data, "image_shape"):  # a data module of the user's own may have neither
+            return figures
+        shape, shown = data.image_shape, first_of_each_class(examples.labels, limit=6)
+        images = prepare(examples.images[shown].to(self.device))
+        figures["labels"] = plots.label_competition(
+            (images if images.ndim == 2 else images[0]).cpu(),
+            shape,
+            net.label_goodness(images, self.evaluation_iterations).cpu(),
+            examples.labels[shown],
+            self.window,
+            net.sign,
+            net.class_names,
+        )
+        figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
+        figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
+        return figures
 
 
 def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tensor]:

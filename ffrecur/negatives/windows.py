@@ -16,6 +16,7 @@ from ffrecur.text.places import Text, check_depth, document_begins, windows_at
 from ffrecur.text.sampling import Writer, roll_out
 
 ROWS = 4096  # of one roll-out; more would not be faster
+PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
 
 class WindowNegatives:

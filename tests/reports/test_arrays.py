@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_folders import numbers
+from making import numbers
 
 from ffrecur.data.mapped import MappedImages
 from ffrecur.data.sources import read_source

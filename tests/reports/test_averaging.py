@@ -8,9 +8,8 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from conftest import TINY, only_run, run
 from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, WeightAveraging
-from test_resume import At, fit_with, kill, slow
+from running import TINY, At, fit_with, kill, only_run, run, slow
 
 import ffrecur
 from ffrecur.commands import train as cli

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, only_run, run, snapshot
 from lightning.pytorch.callbacks import Callback
+from running import TINY, only_run, run, snapshot
 
 from ffrecur.lit.run.boundary import Named, as_user_error, lacks_memory
 

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from making import CLASSES, LABELS, TRAIN, idx_bytes, image_files, numbers, write_idx_folder
 from PIL import Image
-from test_data_idx import idx_bytes, write_idx_folder
 
 from ffrecur.data import ImageDataModule
-from ffrecur.data.imageset import ImageSet
 from ffrecur.data.sources import read_source
 from ffrecur.errors import UserError
-
-
-def make(folder: Path, files: Sequence[str]) -> Path:
-    """Image files, the first pixel of each its number; other files with a few bytes; a folder for a name that ends in /."""
-    for number, name in enumerate(files):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith("/"):
-            path.mkdir()
-        elif path.suffix.lower() in (".png", ".bmp"):
-            Image.fromarray(np.array([[number, 200], [100, 50]], np.uint8)).save(path)
-        else:
-            path.write_bytes(b"something")
-    return folder
-
-
-def numbers(images: ImageSet | None) -> dict[int, int] | list[int] | None:
-    """The label of each image by its number; the numbers alone where there are no labels."""
-    if images is None:
-        return None
-    found = images.images[:, 0].tolist()
-    return found if images.labels is None else dict(sorted(zip(found, images.labels.tolist(), strict=True)))
-
-
-TRAIN = ["train/cat/0.png", "train/dog/1.png", "train/cat/2.png"]  # labels {0: 0, 1: 1, 2: 0}
-LABELS = {0: 0, 1: 1, 2: 0}
-CLASSES = ["cat/0.png", "dog/1.png", "cat/2.png"]
 
 # files; labels of the training images, of the validation images, of the test images; what the notes say
 LAYOUTS = {
@@ -144,7 +115,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(tmp_path: Path, layout: str) -> None:
     files, train, validation, test, notes = LAYOUTS[layout]
-    source = read_source(str(make(tmp_path, files)))
+    source = read_source(str(image_files(tmp_path, files)))
     assert (numbers(source.train), numbers(source.validation), numbers(source.test)) == (train, validation, test)
     assert len(source.notes) == len(notes), source.notes
     for note, part in zip(source.notes, notes, strict=True):
@@ -179,7 +150,7 @@ REFUSED = {
 def test_folders_that_are_refused(tmp_path: Path, layout: str) -> None:
     files, pieces = REFUSED[layout]
     with pytest.raises(UserError) as caught:
-        read_source(str(make(tmp_path, files)))
+        read_source(str(image_files(tmp_path, files)))
     assert str(caught.value).startswith(f"data.source is {str(tmp_path)!r}, ")
     for piece in pieces:
         assert piece in str(caught.value)
@@ -196,29 +167,29 @@ SPOILT = {
 @pytest.mark.parametrize("what", SPOILT)
 def test_the_culprit_is_named(tmp_path: Path, what: str) -> None:
     spoil, piece = SPOILT[what]
-    spoil(make(tmp_path, ["cat/0.png", "dog/1.png"]) / "dog" / "x.png")
+    spoil(image_files(tmp_path, ["cat/0.png", "dog/1.png"]) / "dog" / "x.png")
     with pytest.raises(UserError) as caught:
         read_source(str(tmp_path))
     assert piece in str(caught.value)
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     (tmp_path / "cat" / "0.png").rename(tmp_path / "cat" / "\udcff.png")
     with pytest.raises(UserError, match="has a name that is not Unicode"):
         read_source(str(tmp_path))
 
 
 def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
-    make(tmp_path / "elsewhere", ["0.png"])
-    make(tmp_path / "set", ["dog/0.txt", "dog/1.png"])
+    image_files(tmp_path / "elsewhere", ["0.png"])
+    image_files(tmp_path / "set", ["dog/0.txt", "dog/1.png"])
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "dog" / "again").symlink_to(tmp_path / "set")
     assert numbers(read_source(str(tmp_path / "set")).train) == {0: 0, 1: 1}
 
 
 def test_split_folders_may_be_links(tmp_path: Path) -> None:
-    make(tmp_path / "real", CLASSES)
+    image_files(tmp_path / "real", CLASSES)
     folder = tmp_path / "set"
     folder.mkdir()
     for name in ("train", "test"):
@@ -229,7 +200,7 @@ def test_split_folders_may_be_links(tmp_path: Path) -> None:
 
 
 def test_kaggles_layout_trains_and_predicts_the_flat_test_images(tmp_path: Path) -> None:
-    make(tmp_path, [*TRAIN, "test/11.png", "test/3.png"])
+    image_files(tmp_path, [*TRAIN, "test/11.png", "test/3.png"])
     data = ImageDataModule(str(tmp_path))
     data.setup("fit")
     assert data.test_set is data.validation_set
@@ -239,13 +210,13 @@ def test_kaggles_layout_trains_and_predicts_the_flat_test_images(tmp_path: Path)
 
 
 def test_a_folder_without_training_images_is_predicted(tmp_path: Path) -> None:
-    data = ImageDataModule(str(make(tmp_path, ["val/a/0.png", "test/b/1.png", "test/2.png"])))
+    data = ImageDataModule(str(image_files(tmp_path, ["val/a/0.png", "test/b/1.png", "test/2.png"])))
     data.setup("predict")
     assert data.predict_files == ["test/2.png", "test/b/1.png"]
 
 
 def test_a_mixed_folder_is_predicted_whole(tmp_path: Path) -> None:
-    data = ImageDataModule(str(make(tmp_path, [*CLASSES, "z.png"])))
+    data = ImageDataModule(str(image_files(tmp_path, [*CLASSES, "z.png"])))
     data.setup("predict")
     assert data.predict_files == ["cat/0.png", "cat/2.png", "dog/1.png", "z.png"]
 
@@ -290,7 +261,7 @@ def test_idx_files_of_two_sets_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [".cache", ".git/raw", "__MACOSX/MNIST", "MNIST/raw"])
 def test_idx_files_below_images_do_not_replace_them(tmp_path: Path, place: str) -> None:
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     (tmp_path / place).mkdir(parents=True)
     write_idx_folder(tmp_path / place)
     assert numbers(read_source(str(tmp_path)).train) == LABELS

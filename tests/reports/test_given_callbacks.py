@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, only_run, run
+from running import TINY, only_run, run
 
 FIT = ["fit", *TINY]
 CALLBACK = "--trainer.callbacks+="

@@ -14,10 +14,10 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from conftest import only_run, run
+from making import idx_bytes
 from matplotlib.figure import Figure
 from PIL import Image
-from test_data_idx import idx_bytes
+from running import only_run, run
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffrecur

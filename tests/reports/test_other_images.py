@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from making import CLASSES, TRAIN, image_files, write_idx_folder
 from PIL import Image
-from test_data_idx import write_idx_folder
-from test_folders import CLASSES, TRAIN, make
 
 from ffrecur.data import DriftDataModule, ImageDataModule
 from ffrecur.data.mapped import MappedImages
@@ -56,7 +55,7 @@ def other(folder: Path, **settings: Any) -> ImageDataModule:
 @pytest.mark.parametrize("what", SOURCES)
 def test_which_images_are_used(tmp_path: Path, what: str, limit: int, messages: pytest.LogCaptureFixture) -> None:
     files, stage, expected, said = SOURCES[what]
-    make(tmp_path, files)
+    image_files(tmp_path, files)
     data = other(tmp_path, memory_limit=limit, validation_size=5000, split_seed=3)  # the training's, of no concern here
     data.setup(stage)
     data.setup(stage)
@@ -75,20 +74,20 @@ def test_which_images_are_used(tmp_path: Path, what: str, limit: int, messages: 
 
 
 def test_the_loader_gives_them_all(tmp_path: Path) -> None:
-    data = other(make(tmp_path, TWELVE), evaluation_batch_size=5)
+    data = other(image_files(tmp_path, TWELVE), evaluation_batch_size=5)
     data.setup("test")
     assert [len(labels) for _, labels in data.test_dataloader()] == [5, 5, 2]
 
 
 def test_without_the_attribute_a_sixth_tests(tmp_path: Path) -> None:
-    data = ImageDataModule(str(make(tmp_path, TWELVE)))
+    data = ImageDataModule(str(image_files(tmp_path, TWELVE)))
     data.setup("test")
     assert data.test_set is not None
     assert len(data.test_set.images) == 2
 
 
 def test_labels_are_those_of_the_net(tmp_path: Path) -> None:
-    data = other(make(tmp_path, CLASSES))
+    data = other(image_files(tmp_path, CLASSES))
     data.setup("test")
     data.match_classes(("ant", "dog", "cat"), 3)
     assert data.test_set is not None
@@ -102,7 +101,7 @@ def test_labels_are_those_of_the_net(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "test/"])
 def test_a_class_of_the_net_is_no_wrapper_folder(tmp_path: Path, place: str) -> None:
-    make(tmp_path, [f"{place}cat/persian/0.png", f"{place}cat/siam/1.png"])
+    image_files(tmp_path, [f"{place}cat/persian/0.png", f"{place}cat/siam/1.png"])
     data = other(tmp_path)
     data.net_classes = ("ant", "cat")
     data.setup("test")
@@ -113,7 +112,7 @@ def test_a_class_of_the_net_is_no_wrapper_folder(tmp_path: Path, place: str) -> 
 
 
 def test_classes_without_an_image_in_what_is_tested_do_not_matter(tmp_path: Path) -> None:
-    data = other(make(tmp_path, ["train/cat/0.png", "train/eel/1.png", "test/cat/2.png"]))
+    data = other(image_files(tmp_path, ["train/cat/0.png", "train/eel/1.png", "test/cat/2.png"]))
     data.setup("test")
     data.match_classes(("ant", "cat"), 2)
     assert data.test_set is not None
@@ -140,7 +139,7 @@ def test_the_bundled_digits_have_a_test_split(tmp_path: Path) -> None:
 
 
 def test_videos(tmp_path: Path) -> None:
-    data = DriftDataModule(str(make(tmp_path, TWELVE)), frames=3)
+    data = DriftDataModule(str(image_files(tmp_path, TWELVE)), frames=3)
     data.other_source = True
     data.setup("test")
     assert data.test_set is not None
@@ -148,7 +147,7 @@ def test_videos(tmp_path: Path) -> None:
 
 
 def test_prediction_is_as_it_was(tmp_path: Path) -> None:
-    data = other(make(tmp_path, [*TRAIN, "test/3.png"]))
+    data = other(image_files(tmp_path, [*TRAIN, "test/3.png"]))
     data.setup("predict")
     assert data.predict_images[:, 0].tolist() == [3]
     flat = tmp_path / "flat"

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY, make_digits, only_run, run
+from making import make_digits
+from running import TINY, only_run, run
 
 from ffrecur.lit.run.folders import same_source
 

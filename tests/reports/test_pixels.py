@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import idx_bytes
 from PIL import Image
-from test_data_idx import idx_bytes
 
 from ffrecur.data.pixels import Seen, decode
 from ffrecur.data.sources import read_source

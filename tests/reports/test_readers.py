@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import pandas
 import pytest
+from making import CLASSES, LABELS, image_files, numbers
 from PIL import Image
-from test_folders import CLASSES, LABELS, make, numbers
 
 from ffrecur.data import ImageDataModule
 from ffrecur.data.sources import read_source
@@ -109,7 +109,7 @@ def write(path: Path, content: str | bytes | pandas.DataFrame) -> None:
 @pytest.mark.parametrize("beside", BESIDE)
 def test_files_beside_class_folders(tmp_path: Path, beside: str) -> None:
     files, labels, notes = BESIDE[beside]
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     for name, content in files.items():
         write(tmp_path / name, content)
     source = read_source(str(tmp_path))
@@ -138,7 +138,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_metadata_that_is_refused(tmp_path: Path, what: str) -> None:
     content, piece = BROKEN[what]
-    write(make(tmp_path, CLASSES) / "metadata.csv", content)
+    write(image_files(tmp_path, CLASSES) / "metadata.csv", content)
     with pytest.raises(UserError) as caught:
         read_source(str(tmp_path))
     assert piece in str(caught.value)
@@ -160,7 +160,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("what", UNUSABLE)
 def test_metadata_that_names_no_files_is_named(tmp_path: Path, what: str) -> None:
     content, piece = UNUSABLE[what]
-    write(make(tmp_path, ["0.png", "1.png"]) / "metadata.csv", content)
+    write(image_files(tmp_path, ["0.png", "1.png"]) / "metadata.csv", content)
     with pytest.raises(UserError) as caught:
         read_source(str(tmp_path))
     assert "its image 0.png lies directly in it" in str(caught.value)
@@ -168,7 +168,7 @@ def test_metadata_that_names_no_files_is_named(tmp_path: Path, what: str) -> Non
 
 
 def test_images_come_in_the_order_of_their_rows(tmp_path: Path) -> None:
-    make(tmp_path, [f"{k}.png" for k in range(5)])
+    image_files(tmp_path, [f"{k}.png" for k in range(5)])
     rows = [(3, "a"), (0, "b"), (4, "a"), (1, "b"), (2, "a")]
     write(tmp_path / "metadata.csv", "file_name,label\n" + "".join(f"{k}.png,{label}\n" for k, label in rows))
     source = read_source(str(tmp_path))
@@ -179,7 +179,7 @@ def test_images_come_in_the_order_of_their_rows(tmp_path: Path) -> None:
 
 
 def test_metadata_with_splits_and_another_column(tmp_path: Path) -> None:
-    make(tmp_path, ["train/0.png", "train/1.png", "train/2.png", "test/3.png"])
+    image_files(tmp_path, ["train/0.png", "train/1.png", "train/2.png", "test/3.png"])
     write(tmp_path / "train" / "metadata.csv", "file_name,kind\n0.png,b\n1.png,a\n2.png,b\n")
     with pytest.raises(UserError, match="no label column"):
         read_source(str(tmp_path))
@@ -193,12 +193,12 @@ def test_metadata_with_splits_and_another_column(tmp_path: Path) -> None:
 
 
 def test_parquet_files_with_images_beside_image_files(tmp_path: Path) -> None:
-    make(tmp_path, ["assets/cover.png"])
+    image_files(tmp_path, ["assets/cover.png"])
     parquet(tmp_path / "train.parquet")
     source = read_source(str(tmp_path))
     assert numbers(source.train) == {7: 0, 8: 1, 9: 0}
     assert source.notes == ("1 image files beside the tables are left out, such as assets/cover.png",)
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     with pytest.raises(
         UserError, match=r"images both in files, such as assets/cover.png, and in tables, such as train\."
     ):
@@ -264,7 +264,7 @@ def test_the_cause_of_a_table_that_cannot_be_read_is_told(tmp_path: Path) -> Non
 
 
 def test_labels_are_the_same_in_a_table_and_in_metadata(tmp_path: Path) -> None:
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     rows = "file_name,label\ncat/0.png,01\ndog/1.png,NA\ncat/2.png,01\n"
     for name in ("mine.csv", "metadata.csv"):
         write(tmp_path / name, rows)
@@ -389,7 +389,7 @@ def test_a_table_larger_than_the_memory_limit_stays_on_the_disk(
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_table_that_names_files(tmp_path: Path, ending: str) -> None:
-    make(tmp_path, CLASSES)
+    image_files(tmp_path, CLASSES)
     rows = pandas.DataFrame({"file_name": CLASSES, "label": ["eel", "ant", "eel"]})
     table = tmp_path / f"mine.{ending}"
     if ending == "csv":

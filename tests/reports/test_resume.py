@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, make_digits, run
 from lightning.pytorch.callbacks import Callback, Timer
+from making import make_digits
+from running import TINY, At, BoomError, boom, check_same_run, fit_with, kill, loaded, rows, run, slow
 
-from ffrecur.lit.report.images import Minutes
+from ffrecur.lit.report.callbacks import Minutes
 from ffrecur.lit.run.saving import LastCheckpoint
 
 LAST = "last.ckpt"
@@ -31,38 +28,6 @@ RUN = [
 GO_ON = ["fit", "--ckpt_path=last"]
 
 
-class BoomError(Exception):
-    """What a callback of the user's raises."""
-
-
-class At(Callback):
-    """Does something at the nth call of a hook, counted over the whole training."""
-
-    def __init__(self, hook: str, number: int, action: Callable) -> None:
-        self.left, self.action = number, action
-        setattr(self, hook, self.called)
-
-    def called(self, trainer, *_, **__):
-        if trainer.sanity_checking:
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.action(trainer)
-
-
-def slow(*values):
-    """Values of a test that `make test-all` runs."""
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
-def boom(trainer):
-    raise BoomError
-
-
-def kill(trainer):
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def time_is_up(trainer):
     (timer,) = (each for each in trainer.callbacks if isinstance(each, Timer))
     timer._duration = 0.0
@@ -70,16 +35,6 @@ def time_is_up(trainer):
 
 def should_stop(trainer):
     trainer.should_stop = True
-
-
-def fit_with(monkeypatch, callback, *args):
-    """Run `fit` with a callback before those that write checkpoints; what it raises ends the command."""
-    from ffrecur.commands import train as cli
-
-    with monkeypatch.context() as patch, contextlib.suppress(BoomError):
-        patch.setattr(cli, "Minutes", lambda: callback)  # in its place among the callbacks
-        return run("fit", *args)
-    return None
 
 
 @functools.cache
@@ -106,35 +61,6 @@ def place(tmp_path, shared, monkeypatch):
     return lambda *options: uninterrupted(shared / str(abs(hash(options))), *options)
 
 
-def loaded(root):
-    (folder,) = Path(root).iterdir()
-    return torch.load(folder / LAST, weights_only=True)
-
-
-def rows(root):
-    """All rows of metrics.csv, without the minutes."""
-    (folder,) = Path(root).iterdir()
-    with (folder / "metrics.csv").open(newline="") as file:
-        found = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [{name: value for name, value in row.items() if name != "train/minutes"} for row in found]
-
-
-def check_same(whole, root="runs"):
-    """Weights, optimiser, schedule and figures are equal, bit by bit."""
-    (one, one_rows), other = whole, loaded(root)
-    assert other["global_step"] == one["global_step"]
-    assert other["epoch"] == one["epoch"]
-    for name, weight in one["state_dict"].items():
-        assert torch.equal(weight, other["state_dict"][name]), name
-    assert str(one["lr_schedulers"]) == str(other["lr_schedulers"])
-    for mine, its in zip(one["optimizer_states"], other["optimizer_states"], strict=True):
-        assert str(mine["param_groups"]) == str(its["param_groups"])
-        for key, state in mine["state"].items():
-            for name, value in state.items():
-                assert torch.equal(value, its["state"][key][name]), (key, name)
-    assert rows(root) == one_rows
-
-
 ACCUMULATED = "--trainer.accumulate_grad_batches=2"  # steps after batches 2, 4, 5 of each epoch
 OFTEN = "--trainer.val_check_interval=2"  # validation after batches 2 and 4
 PLACES = [  # options, the batch that is the last before the stop, counted over both epochs
@@ -152,7 +78,7 @@ def test_signal(place, monkeypatch, options, batch):
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, *options)
     outcome = run(*GO_ON)
     assert outcome.code == 0, outcome.err
-    check_same(place(*options))
+    check_same_run(place(*options))
 
 
 @pytest.mark.parametrize(("options", "batch"), PLACES)
@@ -163,7 +89,7 @@ def test_max_time(place, monkeypatch, options, batch):
     assert outcome.code == 0, outcome.err
     assert loaded("runs")["global_step"] < 10
     assert run(*GO_ON).code == 0
-    check_same(place(*options))
+    check_same_run(place(*options))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +110,7 @@ def test_should_stop_of_a_callback(place, monkeypatch, hook, options, call):
     outcome = fit_with(monkeypatch, At(hook, call, should_stop), *RUN, *options)
     assert outcome.code == 0, outcome.err
     assert run(*GO_ON).code == 0
-    check_same(place(*options))
+    check_same_run(place(*options))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +120,7 @@ def test_max_steps(place, options, steps):
     assert run("fit", *RUN, *options, f"--trainer.max_steps={steps}").code == 0
     assert loaded("runs")["global_step"] == steps
     assert run(*GO_ON, "--trainer.max_steps=-1").code == 0
-    check_same(place(*options))
+    check_same_run(place(*options))
 
 
 @pytest.mark.parametrize("steps", [slow(1), 3, 5, slow(6)])
@@ -204,20 +130,20 @@ def test_max_steps_raised(place, steps):
     assert run(*GO_ON, f"--trainer.max_steps={steps + 1}").code == 0
     assert loaded("runs")["global_step"] == steps + 1
     assert run(*GO_ON, "--trainer.max_steps=10").code == 0
-    check_same(place())
+    check_same_run(place())
 
 
 def test_max_steps_of_accumulated_batches(place):
     assert run("fit", *RUN, ACCUMULATED, "--trainer.max_steps=4").code == 0
     assert run(*GO_ON, "--trainer.max_steps=-1").code == 0
-    check_same(place(ACCUMULATED))
+    check_same_run(place(ACCUMULATED))
 
 
 @pytest.mark.parametrize("options", [(), (ACCUMULATED,), (OFTEN,), ("--trainer.limit_train_batches=3",)])
 def test_max_epochs_reached_and_raised(place, options):
     assert run("fit", *RUN, *options, "--trainer.max_epochs=1").code == 0
     assert run(*GO_ON, "--trainer.max_epochs=2").code == 0
-    check_same(place(*options))
+    check_same_run(place(*options))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4])
@@ -225,13 +151,13 @@ def test_limit_train_batches(place, monkeypatch, batch):
     limit = "--trainer.limit_train_batches=3"
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, limit)
     assert run(*GO_ON).code == 0
-    check_same(place(limit))
+    check_same_run(place(limit))
 
 
 def test_limit_train_batches_raised_amid_an_epoch(place, monkeypatch):
     fit_with(monkeypatch, At("on_train_batch_start", 2, kill), *RUN, "--trainer.limit_train_batches=3")
     assert run(*GO_ON, "--trainer.limit_train_batches=1.0").code == 0
-    check_same(place())
+    check_same_run(place())
 
 
 def test_limit_train_batches_below_what_was_done(place, monkeypatch):
@@ -256,7 +182,7 @@ def test_early_stopping_amid_an_epoch(place):
     assert loaded("runs")["global_step"] == 4
     outcome = run(*GO_ON, "--trainer.callbacks.patience=99")
     assert outcome.code == 0, outcome.err
-    check_same(place(*AMID, "--trainer.callbacks.patience=99"))
+    check_same_run(place(*AMID, "--trainer.callbacks.patience=99"))
 
 
 def test_early_stopping_goes_on_to_the_next_check_only(place):
@@ -291,7 +217,7 @@ def test_exception_in_a_callback(place, monkeypatch, hook, call, steps):
     assert loaded("runs")["global_step"] == steps
     outcome = run(*GO_ON)
     assert outcome.code == 0, outcome.err
-    check_same(place())
+    check_same_run(place())
 
 
 @pytest.mark.parametrize(
@@ -308,7 +234,7 @@ def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, step
     fit_with(monkeypatch, At(hook, call, boom), *RUN, ACCUMULATED)
     assert loaded("runs")["global_step"] == steps
     assert run(*GO_ON).code == 0
-    check_same(place(ACCUMULATED))
+    check_same_run(place(ACCUMULATED))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +244,7 @@ def test_exception_by_a_validation_amid_an_epoch(place, monkeypatch, hook, call)
     fit_with(monkeypatch, At(hook, call, boom), *RUN, OFTEN)
     assert loaded("runs")["global_step"] == 2 * call // (1 + (hook == "on_train_batch_end"))
     assert run(*GO_ON).code == 0
-    check_same(place(OFTEN))
+    check_same_run(place(OFTEN))
 
 
 def test_exception_in_an_epoch_without_validation(place, monkeypatch):
@@ -326,7 +252,7 @@ def test_exception_in_an_epoch_without_validation(place, monkeypatch):
     fit_with(monkeypatch, At("on_train_batch_end", 5, boom), *RUN, seldom)
     assert loaded("runs")["global_step"] == 5
     assert run(*GO_ON).code == 0
-    check_same(place(seldom))
+    check_same_run(place(seldom))
 
 
 def test_exception_before_the_first_step_leaves_nothing(place, monkeypatch):
@@ -504,4 +430,4 @@ def test_a_training_on_text(tales, monkeypatch, hook, call, action):
     assert 3 <= loaded("runs")["global_step"] <= 4
     outcome = run(*GO_ON)
     assert outcome.code == 0, outcome.err
-    check_same((loaded("whole"), rows("whole")))
+    check_same_run((loaded("whole"), rows("whole")))

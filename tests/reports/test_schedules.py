@@ -8,9 +8,8 @@ from functools import partial
 import lightning as L
 import pytest
 import torch
-from conftest import TINY, only_run, run
 from lightning.pytorch.cli import ReduceLROnPlateau
-from test_resume import At, check_same, fit_with, kill, loaded, rows
+from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run
 from torch.optim import lr_scheduler
 
 from ffrecur import UserError
@@ -108,7 +107,7 @@ def test_a_run_that_goes_on_keeps_its_course(workplace, monkeypatch, schedule, b
     assert run(*FIT, *schedule, "--trainer.default_root_dir=whole").code == 0
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *FIT[1:], *schedule)
     assert run("fit", "--ckpt_path=last").code == 0
-    check_same((loaded("whole"), rows("whole")))
+    check_same_run((loaded("whole"), rows("whole")))
 
 
 def test_a_changed_interval_is_refused(workplace):
@@ -218,7 +217,7 @@ def test_a_plateau_goes_on(workplace, monkeypatch, batch):
     assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *options)
     assert run("fit", "--ckpt_path=last").code == 0
-    check_same((loaded("whole"), rows("whole")))
+    check_same_run((loaded("whole"), rows("whole")))
 
 
 def test_a_plateau_of_steps_is_refused(workplace):

@@ -7,9 +7,8 @@ from functools import partial
 import lightning as L
 import pytest
 import torch
-from conftest import TINY, only_run, run
 from lightning.pytorch.callbacks import Callback, LearningRateFinder
-from test_resume import At, check_same, fit_with, kill, loaded, rows
+from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run
 from torch.optim import lr_scheduler
 
 from ffrecur import UserError
@@ -80,7 +79,7 @@ def test_the_command_line_keeps_what_was_found(workplace, monkeypatch):
     fit_with(monkeypatch, At("on_train_batch_start", 7, kill), *FIT[1:], *FINDER)
     outcome = run("fit", "--ckpt_path=last")
     assert outcome.code == 0, outcome.err
-    check_same((whole, rows("whole")))
+    check_same_run((whole, rows("whole")))
     assert loaded("runs")["ffrecur_optimizer"]["found_rate"] == found
     assert [path.name for path in only_run().parent.iterdir()] == [only_run().name], "nothing of the search is left"
     # A rate that is typed is the rate, whatever was found before.
@@ -123,4 +122,4 @@ def test_accumulation_by_epoch_goes_on(workplace, monkeypatch, batch):
     assert loaded("whole")["global_step"] == 8
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *FIT[1:], *SCHEDULING)
     assert run("fit", "--ckpt_path=last").code == 0
-    check_same((loaded("whole"), rows("whole")))
+    check_same_run((loaded("whole"), rows("whole")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import TINY, only_run, run
+from running import TINY, only_run, run
 
 import ffrecur
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home

@@ -1,0 +1,174 @@
+"""The nets that the laws hold for. A new family of nets adds a line to `NETS`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from making import character_net, recurrent_net
+from torch import Tensor, nn
+
+from ffrecur.nets.character import LastSymbols
+
+
+@dataclass(frozen=True)
+class Family:
+    """Nets of one kind, and how they are asked.
+
+    `answers` are the labels, or symbols, C. `several` tells whether a case may have several negatives. Dropout is that of the
+    inputs, where the net knows it, and of the states.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    iterations: int = 1
+    answers: int = 4
+    several: bool = True
+    dropout: tuple[float, float] | None = None
+
+    def net(self, **settings: Any) -> Any:
+        """Return a net in float64, the same weights each time."""
+        raise NotImplementedError
+
+    def inputs(self, count: int) -> Tensor:
+        """Return what a batch shows to the net."""
+        raise NotImplementedError
+
+    def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
+        """Return the inputs of some cases."""
+        return inputs[cases]
+
+    def negatives(self, inputs: Tensor, wrong_BK: Tensor) -> Any:
+        """Return wrong answers as the net takes them for negatives."""
+        return wrong_BK
+
+    def masks(
+        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
+    ) -> list[Tensor | None]:
+        """Return dropout masks."""
+        raise NotImplementedError
+
+    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
+        """Return the states that the head reads, before normalisation."""
+        raise NotImplementedError
+
+    def judged(self, net: Any, inputs: Tensor) -> Tensor:
+        """Return the goodness under each answer, `(T, L, B, C)`."""
+        raise NotImplementedError
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """Return the arguments of `score`."""
+        return {}
+
+    def owner(self, parameter: str) -> int | None:
+        """Return the hidden layer that a parameter belongs to; None for the head's."""
+        kind, layer = parameter.split(".")[:2]
+        return None if kind == "head" else int(layer)
+
+
+class Images(Family):
+    """Recurrent nets."""
+
+    def net(self, **settings: Any) -> Any:
+        """See `Family.net`."""
+        settings = {"hidden": (6, 4, 8), "classes": self.answers, **self.settings, **settings}
+        module = settings.pop("module", None)
+        net = recurrent_net(**settings)
+        if module is not None:
+            net.bottom_up[1] = module().double()
+        nn.init.normal_(net.head.weight)
+        return net
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`."""
+        return torch.randn(count, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def masks(
+        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
+    ) -> list[Tensor | None]:
+        """See `Family.masks`."""
+        return net.dropout_masks(count, *rates, generator)
+
+    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
+        """See `Family.states`."""
+        return net.bottom_up_pass(inputs)
+
+    def judged(self, net: Any, inputs: Tensor) -> Tensor:
+        """See `Family.judged`."""
+        return net.label_goodness(inputs, self.iterations)
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """See `Family.scoring`."""
+        return {"window": (2, self.iterations)}
+
+
+class Videos(Images):
+    """Recurrent nets that see another frame in every iteration."""
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`; `(T, B, D)`."""
+        shape = (self.iterations, count, 4)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
+        """See `Family.some`."""
+        return inputs[:, cases]
+
+
+class Text(Family):
+    """Character models."""
+
+    def net(self, **settings: Any) -> Any:
+        """See `Family.net`."""
+        return character_net(
+            **{"alphabet": "abcdefg"[: self.answers], "hidden": (6, 4, 8), **self.settings, **settings}
+        )
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`."""
+        return torch.randint(self.answers, (count, 3), generator=torch.Generator().manual_seed(5))
+
+    def negatives(self, inputs: Tensor, wrong_BK: Tensor) -> Any:
+        """See `Family.negatives`."""
+        return LastSymbols(wrong_BK) if self.several else inputs.roll(1, dims=1)
+
+    def masks(
+        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
+    ) -> list[Tensor | None]:
+        """See `Family.masks`."""
+        return net.dropout_masks(count, rates[1], generator)
+
+    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
+        """See `Family.states`."""
+        return [net.states(inputs)[layer - 1] for layer in net.head_layers]
+
+    def judged(self, net: Any, inputs: Tensor) -> Tensor:
+        """See `Family.judged`."""
+        return net.candidate_goodness(net.prepare(), inputs)[None]
+
+
+def own_module() -> nn.Module:
+    """What a user may put in the place of a linear layer."""
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False))
+
+
+NETS: dict[str, Family] = {
+    "recurrent": Images(iterations=4),
+    "alternating": Images({"update_scheme": "alternating", "damping": 0.0}, iterations=3),
+    "one layer": Images({"hidden": (6,)}, iterations=3),
+    "damping as a list": Images({"damping": [0.0, 0.5, 0.8], "center_images": True}, iterations=5),
+    "recurrent with dropout": Images(iterations=3, dropout=(0.3, 0.4)),
+    "video": Videos({"update_scheme": "alternating"}, iterations=3),
+    "module of one's own": Images({"module": own_module}, iterations=3),
+    "character": Text(),
+    "character with whole windows": Text(several=False),
+    "character with dropout": Text({"head_layers": [1, 3]}, dropout=(0.0, 0.4)),
+}
+
+
+def nets_that(hold):
+    """Return the names of the families for which something holds."""
+    return [name for name, family in NETS.items() if hold(family)]

@@ -1,0 +1,65 @@
+"""scripts/ablation.py: every change is an option that exists, and what has been run is not run again."""
+
+import contextlib
+import io
+import json
+import sys
+
+import ablation
+import pytest
+from running import TASKS
+
+from ffrecur.commands.train import main
+
+SMALL = ["--data.source=digits", "--data.batch_size=20", "--model.hidden_features=[6,5]", "--trainer.max_epochs=1"]
+TASK = str(TASKS / "mnist" / "small.yaml")
+
+
+def configuration(*options):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
+        main(["fit", "--config", TASK, *options, "--print_config"])
+    assert end.value.code == 0
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", list(ablation.CHANGES))
+def test_every_change_is_accepted_and_changes_the_configuration(workplace, name):
+    as_it_is, changed = configuration(), configuration(*ablation.CHANGES[name])
+    assert "hidden_features" in changed
+    assert (changed == as_it_is) == (name == "as it is")
+
+
+@pytest.mark.slow
+def test_it_goes_on_where_it_was(workplace, monkeypatch):
+    def ablate(*names, seeds="0"):
+        out = io.StringIO()
+        command = ["ablation.py", TASK, "--root=a", "--seeds", *seeds, "--only", *names, "--", *SMALL]
+        monkeypatch.setattr(sys, "argv", command)
+        with contextlib.redirect_stdout(out):
+            ablation.main()
+        return json.loads((workplace / "a" / "ablation.json").read_text()), out.getvalue()
+
+    first, _ = ablate("as it is")
+    assert {name: set(by_seed) for name, by_seed in first.items()} == {"as it is": {"0"}}
+    assert set(first["as it is"]["0"]) == {"error", "goodness_error", "one_pass_error", "minutes", "options"}
+    second, printed = ablate("as it is", "damping 0", seeds="01")
+    assert {name: set(by_seed) for name, by_seed in second.items()} == {"as it is": {"0", "1"}, "damping 0": {"0", "1"}}
+    assert second["as it is"]["0"] == first["as it is"]["0"]
+    assert second["as it is"]["1"] != first["as it is"]["0"]
+    assert "| damping 0 |" in printed
+    assert not list(workplace.rglob("test_results.json"))
+
+
+def test_the_table_has_means_and_differences():
+    def row(error):
+        return dict.fromkeys((*ablation.ERRORS, "minutes"), error)
+
+    found = {"as it is": {"0": row(0.02), "1": row(0.04)}, "sign 1": {"0": row(0.03), "1": row(0.06)}}
+    found["8 iterations"] = {"0": row(0.01)}
+    lines = ablation.table(found).splitlines()[3:]
+    assert lines[0] == "| as it is | 3.00% | +0.00 | 3.00% | 3.00% | 0.0 | 2 |"
+    assert lines[1] == "| sign 1 | 4.50% | +1.50 | 4.50% | 4.50% | 0.0 | 2 |"
+    assert lines[2] == "| 8 iterations | 1.00% | -1.00 | 1.00% | 1.00% | 0.0 | 1 |"
+    assert len(lines) == 3
+    assert ablation.table({"sign 1": {"0": row(0.01)}}).endswith("| sign 1 | 1.00% |  | 1.00% | 1.00% | 0.0 | 1 |")
