@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ffrecur.commands.plain import closed_pipe, output_closed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
@@ -42,6 +41,7 @@ from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
+from ffrecur.storage.output import closed_pipe, output_closed
 
 DEFAULT_ROOT = "runs"
 OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
@@ -248,25 +248,11 @@ class CommandLine(LightningCLI):
             self.datamodule.training_settings = self.training_settings
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
-            self._check_net(self.model)
+            if self.stored_net is not None and self.checkpoint is not None:
+                self.model.check_stored(self.stored_net, self.checkpoint)
             self.model.match_data(self.datamodule)
             if stage == "fit":
                 self.model.check_optimizer(self.stored_optimizer)
-
-    def _check_net(self, model: NetModule) -> None:
-        """Refuse a net of another kind or size than the checkpoint's."""
-        if self.stored_net is None:
-            return
-        kind, settings = self.stored_net["kind"], self.stored_net["settings"]
-        if kind != model.kind:
-            raise UserError(
-                f"model is {type(model).__name__}, which trains a {model.kind}, but {self.checkpoint} holds a {kind}"
-            )
-        for name in model.structure:
-            asked, stored = model.hparams.get(name), settings.get(name)
-            if None not in (asked, stored) and asked != stored:
-                raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
-        model.adopt(self.stored_net)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 

@@ -1,11 +1,12 @@
 """Classes of the user's own: given by class path, kept with the run, and imported only where they were typed."""
 
+import importlib
 import json
 import sys
 
 import pytest
 import torch
-from conftest import TINY, only_run, run
+from running import TINY, only_run, run
 
 import ffrecur
 from ffrecur.negatives import hard_labels, uniform_labels
@@ -83,7 +84,7 @@ def test_in_python_the_class_is_given(trained_lab):
     with pytest.raises(ffrecur.UserError, match=r"goodness is 'lab_of_mine.TopK', a class of your own"):
         ffrecur.load(trained_lab)
     assert "lab_of_mine" not in sys.modules
-    from lab_of_mine import TopK
+    TopK = importlib.import_module("lab_of_mine").TopK
 
     net = ffrecur.load(trained_lab, goodness=TopK)
     assert net.goodness_function.share == 0.5
