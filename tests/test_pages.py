@@ -107,17 +107,7 @@ def type_in(line, epochs):
     assert code == 0, f"{line}: {err}"
 
 
-PICTURES = "the pictures of `ffrecur test` read the weight of a linear first layer: `RecurrentModule.draw`"
-OF_LAYER = pytest.mark.xfail(raises=AttributeError, strict=True, reason=PICTURES)  # to go
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        pytest.param(block, id=named(block), marks=[OF_LAYER] if "ConvModule" in block else [])
-        for block in blocks("bash")
-    ],
-)
+@pytest.mark.parametrize("block", blocks("bash"), ids=named)
 def test_the_pages_commands_run_in_order(block, lab):
     for number, line in enumerate(block.splitlines(), start=1):
         type_in(line, epochs=number)

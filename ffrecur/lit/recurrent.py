@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Memory
@@ -180,6 +180,8 @@ class RecurrentModule(ClassifierModule):
             net.sign,
             net.class_names,
         )
+        if not all(isinstance(module, nn.Linear) for module in net.bottom_up):  # a layer of the user's own
+            return figures
         figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
         figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
         return figures

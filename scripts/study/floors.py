@@ -1,6 +1,6 @@
 """Draw the floors of the package, for docs/architecture.md.
 
-python scripts/floors.py [--output docs/images/floors.png]
+python scripts/study/floors.py [--output docs/images/floors.png]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # From the ground up: the rooms of a floor, each with what it is for.
 FLOORS: list[dict[str, str]] = [
     {
