@@ -27,7 +27,7 @@ class TopK(ffrecur.Goodness):
         return state_BH.square().topk(count, dim=-1).values.mean(dim=-1, keepdim=True)
 
 
-def main(steps=500):
+def main(steps=300):
     """Compare it with the mean square of all units, which the share 1 is too."""
     for goodness in (ffrecur.MeanSquare(), TopK(share=0.5), TopK(share=0.1)):
         error = train(new_net(goodness=goodness), steps, objective="paired")

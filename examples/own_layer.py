@@ -17,7 +17,7 @@ def convolution() -> nn.Module:
     return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), layer, nn.Flatten())
 
 
-def main(steps=500):
+def main(steps=300):
     """Compare the convolution with a linear layer of as many units."""
     widths = (CHANNELS * PLACES, 200)
     linear, local = new_net(hidden_features=widths), new_net(hidden_features=widths)

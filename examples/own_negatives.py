@@ -27,7 +27,7 @@ class Hardest(LabelNegatives):
         return wrong_BC.topk(self.count, dim=1).indices
 
 
-def main(steps=500):
+def main(steps=300):
     """Compare the sources of negative labels: drawn in two ways, and chosen."""
     sources = {"uniform": uniform_labels, "hard": hard_labels, "the hardest": Hardest(1), "the 3 hardest": Hardest(3)}
     for name, negatives in sources.items():

@@ -27,7 +27,7 @@ class Hinge(ffrecur.Objective):
         return torch.relu(self.margin - (positive - negatives)).mean(dim=0)
 
 
-def main(steps=500):
+def main(steps=300):
     """Compare it with the objectives of the package."""
     for objective in (ffrecur.Logistic(), ffrecur.Paired(), ffrecur.Softmax(), Hinge()):
         error = train(new_net(), steps, objective=objective)

@@ -8,7 +8,7 @@ def over_iterations(first, last, iterations):
     return [first + (last - first) * t / (iterations - 1) for t in range(iterations)]
 
 
-def main(steps=500):
+def main(steps=300):
     """Compare constant dampings with one that falls over the iterations, and with one that falls over the training."""
     for damping in (0.3, 0.6):
         print(f"always {damping}: test error {train(new_net(damping=damping), steps):.1f} %")

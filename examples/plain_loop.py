@@ -44,7 +44,7 @@ def train(net, steps, negatives=hard_labels, between=lambda step: None, **learni
     return 100 * (net.classify(images) != labels).float().mean().item()
 
 
-def main(steps=500):
+def main(steps=300):
     """Train one net; compare it with itself before training."""
     net = new_net()
     print(f"test error before training: {train(net, 0):.1f} %")
