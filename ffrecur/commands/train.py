@@ -90,9 +90,9 @@ class CommandLine(LightningCLI):
         for name, made in self._subcommand_parsers.items():
             if name in ("validate", "test"):
                 made.set_defaults(verbose=False)
-            if name == "fit":
-                help = "Seconds after which last.ckpt is written anew amid an epoch, more than 0."
-                made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+            # The file of a run has it, which the other commands take too.
+            help = "Seconds after which `fit` writes last.ckpt anew amid an epoch, more than 0."
+            made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
