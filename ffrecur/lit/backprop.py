@@ -52,7 +52,7 @@ class BackpropModule(ClassifierModule):
         """Return the mean cross-entropy of one batch."""
         images_BD, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
-        _, masks = self.noise(part, batch_index)
+        _, masks = self.noise_and_masks(part, batch_index)
         logits_BC = self.net(images_BD, masks)
         loss = F.cross_entropy(logits_BC, labels_B)
         wrong = (logits_BC.argmax(dim=1) != labels_B).float().mean()

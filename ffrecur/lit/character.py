@@ -20,7 +20,7 @@ from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
 from ffrecur.negatives.labels import hard_labels, uniform_labels
-from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, ended_with, self_generated
+from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
@@ -138,7 +138,7 @@ class CharModule(TextModule):
         temperature = self.hparams["dream_temperature"]
         source = seeded_generator(self.seed, self.current_epoch, batch_index, DREAM_SOURCE)
         shuffle = self.negatives == "dream"
-        dreams_MW = self_generated(
+        dreams_MW = dreamt_windows(
             self.net,
             data.train_text,
             self.train_places(),

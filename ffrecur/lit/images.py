@@ -128,7 +128,7 @@ class ClassifierModule(NetModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def noise(self, part: Part, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
+    def noise_and_masks(self, part: Part, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
         """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
         noise = self.batch_noise(part, columns, source)

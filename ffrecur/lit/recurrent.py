@@ -127,7 +127,7 @@ class RecurrentModule(ClassifierModule):
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
-        noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
+        noise_BC, masks = self.noise_and_masks(part, batch_index, columns=self.net.num_classes)
         negatives = partial(self.draw_labels, noise_BC=noise_BC)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ffrecur.metrics.text import Separation
-from ffrecur.negatives.windows import self_generated, teacher_forced
+from ffrecur.negatives.windows import dreamt_windows, teacher_forced
 from ffrecur.nets.character import CharNet
 from ffrecur.seeding import seeded_generator
 from ffrecur.text.places import Text, places, windows_at
@@ -34,7 +34,7 @@ def goodness_of_kinds(net: CharNet, text: Text, depth: tuple[int, int], seed: in
     contexts, real = windows_at(text, here - 1, net.window), windows_at(text, here, net.window)
     logits_MV = torch.cat([net.logits(part.to(device)).cpu() for part in contexts.split(BATCH)])
     wrong = teacher_forced(contexts, real[:, -1], logits_MV, seeded_generator(seed, 0))
-    dreams = self_generated(net, text, here, depth, generator=seeded_generator(seed, 1))
+    dreams = dreamt_windows(net, text, here, depth, generator=seeded_generator(seed, 1))
     kinds = {"real": real, "teacher-forced": wrong, "dreamt": dreams}
     return {kind: goodness_of_all(net, windows) for kind, windows in kinds.items()}
 

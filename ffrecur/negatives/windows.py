@@ -90,7 +90,7 @@ def dream_begins(
 
 
 @torch.no_grad()
-def self_generated(
+def dreamt_windows(
     net: Writer,
     text: Text,
     places_M: Tensor,

@@ -43,7 +43,7 @@ def test_loss_and_gradients_agree_with_the_oracle(hidden, scheme, objective, sig
         np.testing.assert_allclose(net.top_down[layer].weight.grad, top_down[layer], rtol=1e-10, atol=1e-14)
 
 
-def test_changing_another_layers_objective_leaves_a_gradient_bit_equal():
+def test_changing_another_layers_weights_leaves_a_gradient_bit_equal():
     """With the top layer's weights changed only where they meet nothing of layer 1's past, layer 1's gradient is the same."""
     net = recurrent_net((6, 5), damping=0.3)
     images = images_for(video=False)

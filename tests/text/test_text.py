@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from making import character_net, windows_of
 
 from ffrecur import UserError
-from ffrecur.negatives.windows import dream_begins, self_generated, teacher_forced, uniform
+from ffrecur.negatives.windows import dream_begins, dreamt_windows, teacher_forced, uniform
 from ffrecur.text.places import document_begins, make_text, places, windows_at
 
 
@@ -100,7 +100,7 @@ def test_dreamt_windows_are_what_the_strings_say(depth, shuffle):
     """Real before the dream, and then what the model draws after what it has drawn."""
     net, text = character_net(), some_text()
     here = places(text, net.window)
-    windows = self_generated(net, text, here, depth, 0.7, generator(3), shuffle)
+    windows = dreamt_windows(net, text, here, depth, 0.7, generator(3), shuffle)
     begins = dream_begins(text, here, net.window, depth, generator(3) if shuffle else None)
     for place, begin, window in zip(here.tolist(), begins.tolist(), windows.tolist(), strict=True):
         dreamt = place - begin + 1
@@ -117,7 +117,7 @@ def test_dreams_at_temperature_zero_are_written_on_alone(depth, shuffle):
     """Each dream once more, character by character, from the real window before its beginning."""
     net, text = character_net(), some_text((20, 15))
     here = places(text, net.window)
-    windows = self_generated(net, text, here, depth, 0.0, generator(3), shuffle)
+    windows = dreamt_windows(net, text, here, depth, 0.0, generator(3), shuffle)
     begins = dream_begins(text, here, net.window, depth, generator(3) if shuffle else None)
     for place, begin, window in zip(here.tolist(), begins.tolist(), windows, strict=True):
         written = windows_at(text, torch.tensor([begin - 1]), net.window)[0]
@@ -129,7 +129,7 @@ def test_dreams_at_temperature_zero_are_written_on_alone(depth, shuffle):
 def test_dreams_at_temperature_zero_are_the_likeliest_characters():
     net, text = character_net(), some_text()
     here = places(text, net.window)
-    windows = self_generated(net, text, here, (1, 1), temperature=0)
+    windows = dreamt_windows(net, text, here, (1, 1), temperature=0)
     contexts = windows_at(text, here - 1, net.window)
     assert torch.equal(windows[:, -1].long(), net.logits(contexts).argmax(dim=1))
 
@@ -137,9 +137,9 @@ def test_dreams_at_temperature_zero_are_the_likeliest_characters():
 def test_dreams_do_not_depend_on_how_they_are_batched(monkeypatch):
     net, text = character_net(), some_text((40, 30))
     here = places(text, net.window)
-    together = self_generated(net, text, here, (1, 4), 1.0, generator(3), shuffle=True)
+    together = dreamt_windows(net, text, here, (1, 4), 1.0, generator(3), shuffle=True)
     monkeypatch.setattr("ffrecur.negatives.windows.ROWS", 3)
-    assert torch.equal(self_generated(net, text, here, (1, 4), 1.0, generator(3), shuffle=True), together)
+    assert torch.equal(dreamt_windows(net, text, here, (1, 4), 1.0, generator(3), shuffle=True), together)
 
 
 @pytest.mark.parametrize("depth", [(0, 3), (4, 3)])
