@@ -20,7 +20,7 @@ lint: .venv/installed  ## style, formatting and types
 	$(BIN)/mypy
 
 bench: .venv/installed  ## how fast it trains and evaluates
-	$(BIN)/python scripts/bench.py
+	$(BIN)/python scripts/bench/bench.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

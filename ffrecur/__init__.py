@@ -5,6 +5,8 @@ Importing it brings the nets and the equations, and needs `torch` only; Lightnin
 """
 
 from ffrecur import functional, negatives
+from ffrecur.core.goodness import Goodness, MeanSquare
+from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
 from ffrecur.errors import UserError
 from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
@@ -12,4 +14,19 @@ from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.storage.checkpoint import load, save
 
 __version__ = "0.1.0"
-__all__ = ["BackpropNet", "CharNet", "RecurrentNet", "UserError", "functional", "load", "negatives", "save"]
+__all__ = [
+    "BackpropNet",
+    "CharNet",
+    "Goodness",
+    "Logistic",
+    "MeanSquare",
+    "Objective",
+    "Paired",
+    "RecurrentNet",
+    "Softmax",
+    "UserError",
+    "functional",
+    "load",
+    "negatives",
+    "save",
+]

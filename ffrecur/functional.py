@@ -29,6 +29,15 @@ def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
     return a * (a.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
 
 
+def center(images: Tensor) -> Tensor:
+    """Images minus their own mean over the last dimension, so that a brighter background changes nothing. Not in the paper.
+
+    >>> center(torch.tensor([1.0, 2.0, 6.0]))
+    tensor([-2., -1.,  3.])
+    """
+    return images - images.mean(dim=-1, keepdim=True)
+
+
 def goodness(state: Tensor) -> Tensor:
     """Goodness of a layer, `mean(state**2)` over its units, of the state before normalisation (section 2).
 

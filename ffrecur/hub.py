@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError, one_line
 from ffrecur.storage.checkpoint import Net, load, save
 from ffrecur.storage.exported import CONFIG, WEIGHTS
@@ -16,16 +17,18 @@ from ffrecur.storage.exported import CONFIG, WEIGHTS
 save_pretrained = save  # the name that users of the hub look for
 
 
-def from_pretrained(name_or_folder: str | Path, revision: str | None = None) -> Net:
+def from_pretrained(
+    name_or_folder: str | Path, revision: str | None = None, goodness: Goodness | type[Goodness] | None = None
+) -> Net:
     """Return the net of a folder (see `ffrecur.load`), or of a model on the hub, such as "someone/fables".
 
     Of a model on the hub nothing but the two exported files is fetched, so nothing in it can run as code. `revision` is a
-    branch, tag or commit. Offline a copy that was fetched before will do. Raises `UserError` where there is no such model,
-    or the hub cannot be reached.
+    branch, tag or commit; `goodness` as in `ffrecur.load`. Offline a copy that was fetched before will do. Raises `UserError`
+    where there is no such model, or the hub cannot be reached.
     """
     try:
         if Path(name_or_folder).exists():
-            return load(name_or_folder)
+            return load(name_or_folder, goodness=goodness)
     except OSError as error:  # a name that no file can have
         raise UserError(f"model is '{name_or_folder}', which cannot be read: {error.strerror}") from error
     from huggingface_hub import HfApi
@@ -36,7 +39,7 @@ def from_pretrained(name_or_folder: str | Path, revision: str | None = None) -> 
         raise UserError(
             f"model is '{name_or_folder}', which is not a folder here and cannot be fetched from the hub ({one_line(error)})"
         ) from error
-    return load(folder)
+    return load(folder, goodness=goodness)
 
 
 def push_to_hub(net: Net, repo_id: str, private: bool | None = None, commit_message: str | None = None) -> str:

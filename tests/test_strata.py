@@ -24,9 +24,9 @@ FLOORS = [
 MAX_LINES, MAX_FUNCTION, MAX_ARGUMENTS = 300, 60, 13
 
 # to go: what breaks a rule today; a mended one must leave the list
-UPWARD: set[tuple[str, str]] = {("ffrecur.lit.run.boundary", "ffrecur.commands.plain")}
+UPWARD: set[tuple[str, str]] = set()
 CIRCLES: set[frozenset[str]] = set()
-LONG_FILES: set[str] = {"ffrecur.lit.module", "ffrecur.commands.train"}
+LONG_FILES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 LONG_SIGNATURES: set[str] = set()
 

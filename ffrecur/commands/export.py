@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ffrecur.commands.plain import Parser, exit_code, newest_run
+from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import load, save
 from ffrecur.storage.files import with_home
@@ -32,6 +32,7 @@ def make_parser() -> Parser:
         required=True,
         help="folder for the two files; those of an earlier export are replaced",
     )
+    parser.add_argument("--goodness", help=GOODNESS_HELP)
     where = "where the newest run is looked for (default: %(default)s)"
     parser.add_argument("--root", type=with_home, default="runs", help=where)
     return parser
@@ -62,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
         raise UserError(
             f"checkpoint is not given, and there is no run in '{options.root}' yet; train one with `ffrecur fit`"
         )
-    net = load(checkpoint)
+    net = load(checkpoint, goodness=given_goodness(options.goodness))
     save(net, options.output)
     print(f"Exported a {type(net).__name__} to {options.output}  (config.json, model.safetensors)")
 

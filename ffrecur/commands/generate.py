@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ffrecur.commands.plain import Parser, exit_code, newest_run, replace_unwritable
+from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run, replace_unwritable
 from ffrecur.errors import UserError, check_setting
 from ffrecur.nets.character import CharNet
 from ffrecur.seeding import seeded_generator
@@ -28,6 +28,7 @@ def make_parser() -> Parser:
         help="checkpoint file, run folder or exported folder; the newest text run by default",
     )
     where = "where the newest text run is looked for (default: %(default)s)"
+    parser.add_argument("--goodness", help=GOODNESS_HELP)
     parser.add_argument("--root", type=with_home, default="runs", help=where)
     parser.add_argument("--prompt", default="", help="text before; - reads it from standard input (default: none)")
     parser.add_argument("--length", type=int, default=300, help="characters to draw (default: %(default)s)")
@@ -89,7 +90,8 @@ def run(arguments: Sequence[str]) -> None:
     options = make_parser().parse_args(arguments)
     check_setting(options.num_samples >= 1, "num_samples", options.num_samples, "at least 1")
     check_setting(0 <= options.seed < 2**32, "seed", options.seed, "in 0..2**32-1")
-    net = load(options.checkpoint or newest_text_run(options.root))
+    checkpoint = options.checkpoint or newest_text_run(options.root)
+    net = load(checkpoint, goodness=given_goodness(options.goodness))
     if not isinstance(net, CharNet):
         raise UserError(
             f"checkpoint is '{options.checkpoint}', which holds a {type(net).__name__}, but must hold a CharNet"

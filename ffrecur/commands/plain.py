@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import io
-import os
 import re
-import select
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import kind_of
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
+from ffrecur.storage.classes import imported_goodness
+from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,6 +34,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+GOODNESS_HELP = "class path of a goodness of your own that the net was trained with, such as my_lab.TopK"
+
+
+def given_goodness(class_path: str | None) -> type[Goodness] | None:
+    """Return the goodness that was typed. Raises `UserError` for what is none."""
+    return None if class_path is None else imported_goodness(class_path)
+
+
 def newest_run(root: str, kind: str | None = None) -> Path | None:
     """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
 
@@ -53,29 +57,6 @@ def newest_run(root: str, kind: str | None = None) -> Path | None:
             print(f"Using {last.parent}, the newest {'text ' if kind == 'CharNet' else ''}run.", file=sys.stderr)
             return last.parent
     return None
-
-
-def not_written(error: OSError) -> str:
-    """Return the sentence for a disk that does not take a file."""
-    what = "a file" if error.filename is None else f"'{error.filename}'"
-    return f"{what} cannot be written: {error.strerror}"
-
-
-def output_closed() -> bool:
-    """Whether standard output or standard error is a pipe that nobody reads any more."""
-    poll = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
-            poll.register(stream.fileno(), 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def closed_pipe() -> int:
-    """Return the exit code of a program whose reader has seen enough, as `head` does; nothing more is written."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python complains when it flushes at exit
-    return 128 + signal.SIGPIPE
 
 
 def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:

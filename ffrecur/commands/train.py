@@ -17,16 +17,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ffrecur.commands.plain import closed_pipe, output_closed
-from ffrecur.data import CorpusDataModule, ImageDataModule
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit.images import ClassifierModule
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
-from ffrecur.lit.report.images import Minutes, PredictionWriter, Report
-from ffrecur.lit.report.text import TextSamples
+from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
-from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_written, typed_value
+from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_own_classes, check_written, typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.run.folders import (
@@ -43,9 +39,9 @@ from ffrecur.lit.run.parser import Mistake, Parser, without_marks
 from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
-from ffrecur.lit.text import TextModule
-from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint, stored_names
+from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
+from ffrecur.storage.output import closed_pipe, output_closed
 
 DEFAULT_ROOT = "runs"
 OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
@@ -94,9 +90,9 @@ class CommandLine(LightningCLI):
         for name, made in self._subcommand_parsers.items():
             if name in ("validate", "test"):
                 made.set_defaults(verbose=False)
-            if name == "fit":
-                help = "Seconds after which last.ckpt is written anew amid an epoch, more than 0."
-                made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+            # The file of a run has it, which the other commands take too.
+            help = "Seconds after which `fit` writes last.ckpt anew amid an epoch, more than 0."
+            made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
@@ -133,6 +129,7 @@ class CommandLine(LightningCLI):
             stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+            check_own_classes(stored, typed, self.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
@@ -209,10 +206,14 @@ class CommandLine(LightningCLI):
         self.reserved.push(lambda kind, error, trace: end_launched(made, error))
         return made
 
+    @property
+    def _about_model(self) -> NetModule | type[NetModule]:
+        """What the model says of itself; the base of ours speaks for a LightningModule of the user's own."""
+        return self.model if isinstance(self.model, NetModule) else NetModule
+
     def _checkpoints(self) -> list[Any]:
         """One callback for the best checkpoint and one for the last."""
-        target = self.model.target if isinstance(self.model, NetModule) else "val/error"
-        best = BestCheckpoint(self.run_folder, target)
+        best = BestCheckpoint(self.run_folder, self._about_model.target)
         return [best, LastCheckpoint(self.run_folder, self.config.fit.checkpoint_seconds)]
 
     def _add_instantiators(self) -> None:
@@ -229,12 +230,10 @@ class CommandLine(LightningCLI):
         stage = str(self.subcommand)
         if stage == "fit":
             check_written(self._parser("fit"), self.config.fit)
-        if stage == "predict" and isinstance(self.model, TextModule):
-            raise UserError("subcommand is 'predict', which labels images; a character model writes: ffrecur generate")
-        if self.stored_net is not None and isinstance(self.datamodule, CorpusDataModule):
-            self.datamodule.stored_alphabet = self.stored_net["settings"].get("alphabet")
-        if self.stored_net is not None and isinstance(self.datamodule, ImageDataModule):
-            self.datamodule.net_classes = stored_names(self.stored_net)
+        if stage in self._about_model.refused:
+            raise UserError(f"subcommand is {stage!r}, {self._about_model.refused[stage]}")
+        if self.stored_net is not None and hasattr(self.datamodule, "know_net"):
+            self.datamodule.know_net(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             check_setting(
@@ -249,26 +248,11 @@ class CommandLine(LightningCLI):
             self.datamodule.training_settings = self.training_settings
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
-            self._check_net(self.model)
+            if self.stored_net is not None and self.checkpoint is not None:
+                self.model.check_stored(self.stored_net, self.checkpoint)
             self.model.match_data(self.datamodule)
             if stage == "fit":
                 self.model.check_optimizer(self.stored_optimizer)
-
-    def _check_net(self, model: NetModule) -> None:
-        """Refuse a net of another kind or size than the checkpoint's."""
-        if self.stored_net is None:
-            return
-        kind, settings = self.stored_net["kind"], self.stored_net["settings"]
-        if kind != model.kind:
-            raise UserError(
-                f"model is {type(model).__name__}, which trains a {model.kind}, but {self.checkpoint} holds a {kind}"
-            )
-        for name in model.structure:
-            asked, stored = model.hparams.get(name), settings.get(name)
-            if None not in (asked, stored) and asked != stored:
-                raise UserError(f"{name} is {asked}, but the net in {self.checkpoint} has {stored}")
-        if isinstance(model, ClassifierModule):
-            model.adopt(self.stored_net)
 
     before_fit = before_validate = before_test = before_predict = _check_data
 
@@ -281,8 +265,8 @@ class CommandLine(LightningCLI):
             return
         print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
-        if isinstance(self.model, TextModule):
-            print(f"      ffrecur generate --checkpoint {self.run_folder}")
+        for command in self._about_model.next_commands:
+            print(f"      {command} {self.run_folder}")
 
 
 def main(args: list[str] | None = None) -> int:

@@ -104,6 +104,10 @@ class CorpusDataModule(LightningDataModule):
         self.source, self.window, self.seed = source, window, seed
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
 
+    def know_net(self, entry: Mapping[str, Any]) -> None:
+        """Take the alphabet of a stored net; `entry` as of `ffrecur.storage.checkpoint.describe`."""
+        self.stored_alphabet = entry["settings"].get("alphabet")
+
     def setup(self, stage: str) -> None:
         """Read the source, once."""
         if self.other_source and stage in ("validate", "test"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,6 +105,10 @@ class ImageDataModule(LightningDataModule):
     def in_features(self) -> int:
         """The number D of values of one image."""
         return math.prod(self.image_shape)
+
+    def know_net(self, entry: Mapping[str, Any]) -> None:
+        """Take the names of the classes of a stored net; `entry` as of `ffrecur.storage.checkpoint.describe`."""
+        self.net_classes = entry.get("class_names")
 
     def setup(self, stage: str) -> None:
         """Read the source for `fit`, `validate` and `test`, or without labels for `predict`; once each."""

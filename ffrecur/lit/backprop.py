@@ -41,7 +41,8 @@ class BackpropModule(ClassifierModule):
 
     def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
         """Return a new net."""
-        return BackpropNet(in_features, self.hparams["hidden_features"], num_classes)
+        center = self.hparams["center_images"]
+        return BackpropNet(in_features, self.hparams["hidden_features"], num_classes, center_images=center)
 
     def new_evaluation(self) -> LogitEvaluation:
         """Return the metrics."""

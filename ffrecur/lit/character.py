@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import objective_of
+from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.errors import check_setting
+from ffrecur.functional import Noise
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
-from ffrecur.negatives.windows import self_generated, teacher_forced, uniform
+from ffrecur.negatives.labels import hard_labels, uniform_labels
+from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, ended_with, self_generated
+from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
 from ffrecur.text.places import check_depth, places
@@ -24,9 +30,8 @@ DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 NEGATIVES = get_args(Negatives)
-LAST_CHARACTER = {"teacher_forcing": teacher_forced, "uniform": uniform}
-NOISE = {"teacher_forcing": "masked_head", "uniform": "uniform"}
-PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
+LAST_CHARACTER = {"teacher_forcing": hard_labels, "uniform": uniform_labels}  # what they draw the last one by
+NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
 class CharModule(TextModule):
@@ -48,9 +53,13 @@ class CharModule(TextModule):
         dream_every: epochs after which the model dreams anew.
         dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
-        objective: "logistic" or "paired" (each negative against the positive of the same place; no threshold).
+        objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
+            true next character against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
+        negatives_per_case: different wrong characters for each window, each of which weighs as much; for "teacher_forcing"
+            and "uniform".
+        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `TextModule` and `NetModule`.
 
     Raises:
@@ -63,19 +72,22 @@ class CharModule(TextModule):
         sign: int = 1,
         head_layers: list[int] | None = None,
         goodness_weight: float = 0.0,
-        negatives: Negatives = "teacher_forcing",
+        negatives: Negatives | WindowNegatives = "teacher_forcing",
         dream_depth: tuple[int, int] = (1, 5),
         dream_temperature: float = 1.0,
         dream_every: int = 1,
         dream_every_steps: int = 0,
         sleep: int = 0,
-        objective: Literal["logistic", "paired", "softmax"] = "paired",
+        objective: Literal["logistic", "paired", "softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
+        negatives_per_case: int = 1,
+        goodness: Goodness | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+        named = isinstance(negatives, WindowNegatives) or negatives in NEGATIVES
+        check_setting(named, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
         check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
@@ -85,7 +97,9 @@ class CharModule(TextModule):
         awake_asleep = {"negative_weight": 0.0}, {"positive_weight": 0.0}
         chosen_of = [replace(chosen, **weights) for weights in awake_asleep] if sleep else [chosen]
         self.learnings = [Learning(objective=each, iterations=1) for each in chosen_of]
-        self.negatives, self.sleep = negatives, sleep
+        self.negatives, self.sleep, self.goodness = negatives, sleep, goodness or MEAN_SQUARE
+        self.draw_windows = drawn_by(negatives, negatives_per_case)
+        self.noise = noise_of(negatives, chosen)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
         self.dreams_MW: Tensor | None = None
@@ -94,7 +108,7 @@ class CharModule(TextModule):
 
     def net_settings(self) -> dict[str, Any]:
         """Add what the negatives are drawn from, which decides how `CharNet.score` weighs the head."""
-        return {**super().net_settings(), "noise": NOISE.get(self.hparams["negatives"], "head")}
+        return {**super().net_settings(), "noise": self.noise, "goodness": self.goodness}
 
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
@@ -111,7 +125,7 @@ class CharModule(TextModule):
     def on_train_epoch_start(self) -> None:
         """Dream anew if it is time."""
         super().on_train_epoch_start()
-        if self.negatives not in LAST_CHARACTER and self.current_epoch % self.hparams["dream_every"] == 0:
+        if self.draw_windows is None and self.current_epoch % self.hparams["dream_every"] == 0:
             self.dreams_MW = None
 
     def train_places(self) -> Tensor:
@@ -153,10 +167,10 @@ class CharModule(TextModule):
                 logits_BV = self.net.logits(contexts_BW, masks)
             loss = F.cross_entropy(logits_BV, next_B)
             return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)
-        if self.negatives in LAST_CHARACTER:
+        negatives: Any
+        if self.draw_windows is not None:
             noise_BV = self.batch_noise(part, len(self.net.alphabet), source)
-            make = LAST_CHARACTER[self.negatives]
-            negatives: Any = lambda logits_BV, next_B: make(contexts_BW, next_B, logits_BV, noise_BV=noise_BV)  # noqa: E731
+            negatives = partial(drawn, self.draw_windows, contexts_BW, noise_BV)
         else:
             steps = self.hparams["dream_every_steps"]
             if self.dreams_MW is None or (
@@ -193,3 +207,31 @@ class CharModule(TextModule):
         super().on_load_checkpoint(checkpoint)
         dreams = checkpoint.get(DREAMS_KEY) or {"windows": None, "dreamt_at": -1}
         self.dreams_MW, self.dreamt_at = dreams["windows"], dreams["dreamt_at"]
+
+
+def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any] | None:
+    """Return what draws negatives from contexts, next characters, logits and noise; None for dreams, and without negatives.
+
+    Raises `UserError` where several cannot be had.
+    """
+    if isinstance(negatives, str) and negatives in LAST_CHARACTER:
+        check_setting(count >= 1, "negatives_per_case", count, "at least 1")
+        draw = LAST_CHARACTER[negatives]
+        if count == 1:
+            return lambda contexts_BW, *given: ended_with(contexts_BW, draw(given[1], given[0], given[2]))
+        return lambda contexts_BW, *given: LastSymbols(draw(given[1], given[0], given[2], count))
+    rule = " or ".join(LAST_CHARACTER)
+    check_setting(count == 1, "negatives_per_case", count, f"1 unless negatives is {rule}")
+    return negatives if isinstance(negatives, WindowNegatives) else None
+
+
+def drawn(draw: Callable[..., Any], contexts_BW: Tensor, noise_BV: Tensor, logits_BV: Tensor, next_B: Tensor) -> Any:
+    """Draw negatives, once logits and next characters are known."""
+    return draw(contexts_BW, next_B, logits_BV, noise_BV)
+
+
+def noise_of(negatives: str | WindowNegatives, objective: Objective) -> Noise:
+    """Return what negative symbols are drawn from, see `CharNet.score`; where all are compared, each counts alike."""
+    if objective.all_candidates:
+        return "uniform"
+    return negatives.noise if isinstance(negatives, WindowNegatives) else NOISE.get(negatives, "head")

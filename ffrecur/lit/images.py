@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
+from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, names_of
+from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 from ffrecur.storage.checkpoint import NET_KEY, stored_names
@@ -24,16 +26,19 @@ class ClassifierModule(NetModule):
     Args:
         image_dropout: share of the image's features that are dropped in training, in [0, 1).
         state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
+        center_images: whether an image's own mean is taken off before it is normalised, so that a brighter background
+            changes nothing.
         training: see `NetModule`.
     """
 
-    target = "val/error"
+    logged = ("error", "one_pass_error")
     structure = ("in_features", "hidden_features", "num_classes")
-    evaluation: Any
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
 
-    def __init__(self, image_dropout: float = 0.0, state_dropout: float = 0.0, **training: Any) -> None:
+    def __init__(
+        self, image_dropout: float = 0.0, state_dropout: float = 0.0, center_images: bool = False, **training: Any
+    ) -> None:
         super().__init__(**training)
         self.image_dropout, self.state_dropout = image_dropout, state_dropout
         for name in ("image_dropout", "state_dropout"):
@@ -44,10 +49,6 @@ class ClassifierModule(NetModule):
     @abstractmethod
     def build_net(self, in_features: int, num_classes: int) -> nn.Module:
         """Return a new net."""
-
-    @abstractmethod
-    def new_evaluation(self) -> nn.Module:
-        """Return metrics with `update(net, images, labels)` and `compute()`, a dictionary with `error` in it."""
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -135,31 +136,26 @@ class ClassifierModule(NetModule):
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _start_evaluation(self) -> None:
-        self.evaluation = self.new_evaluation().to(self.device)
+    def inputs_and_targets(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return images as the net reads them, and their labels."""
+        return prepare(batch[0]), batch[1]
 
-    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
+    def scoring(self) -> dict[str, Any]:
+        """Return the settings by which classes are scored, for the figures of an evaluation."""
+        return {}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch."""
-        self.evaluation.update(self.net, prepare(batch[0]), batch[1])
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch."""
-        self.validation_step(batch, batch_index)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the errors."""
-        self._log_errors("val", prog_bar=True)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the errors."""
-        self._log_errors("test", prog_bar=False)
-
-    def _log_errors(self, stage: str, prog_bar: bool) -> None:
-        results = self.evaluation.compute()
-        figures = {f"{stage}/{name}": float(results[name]) for name in ("error", "one_pass_error") if name in results}
-        self.log_dict(figures, prog_bar=prog_bar)
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Return the errors, and how often each class was taken for which."""
+        names, measured = names_of(self.net), self.measured
+        figures = {
+            **{name: measured[name].tolist() for name in FIGURES if name in measured},
+            **self.scoring(),
+            "class_names": list(names),
+            "seed": self.seed,
+            "net": self.net.settings(),
+        }
+        tables = {"confusion": confusion_table(measured["confusion"], names)}
+        return Evaluation(figures, errors_as_text(figures, stage), tables)
 
 
 def prepare(images: Tensor) -> Tensor:

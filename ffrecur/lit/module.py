@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.lit.epoch import EpochFigures
+from ffrecur.lit.evaluation import EvaluatedModule
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
@@ -24,24 +25,22 @@ from ffrecur.lit.optim import (
     grouped_optimizer,
     interval_of,
     make_schedule,
-    step_plateau,
     use_rate,
 )
 from ffrecur.lit.run.first import First, catch_up
-from ffrecur.lit.run.health import check_figures, check_tensors, collapses, warn
-from ffrecur.lit.run.places import broken_off, epoch_is_whole, goes_on_after, progress, step_taken
-from ffrecur.processes import Part, mean_over_processes, part_of_batch
+from ffrecur.lit.run.health import check_tensors
+from ffrecur.lit.run.places import broken_off, goes_on_after, progress, step_taken
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
 EPOCH_KEY = "ffrecur_epoch"  # entry: the sums of the epoch's figures so far, and what has been warned of
 UNAVERAGED_KEY = "ffrecur_unaveraged"  # entry: weights to go on with, where others are to be used
 
+COMPONENTS = ("goodness", "objective", "negatives")  # settings that may be objects
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there are local gradients
-GOODNESS = ("goodness_positive", "goodness_negative")
 
 
-class NetModule(L.LightningModule, ABC):
+class NetModule(EpochFigures, EvaluatedModule):
     """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
@@ -58,9 +57,10 @@ class NetModule(L.LightningModule, ABC):
     """
 
     kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
-    target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
+    target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
-    net: Any
+    refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why
+    next_commands: ClassVar[tuple[str, ...]] = ()  # what may follow training besides `test`, before the run's folder
 
     def __init__(
         self,
@@ -75,6 +75,9 @@ class NetModule(L.LightningModule, ABC):
         super().__init__()
         # Of the subclass too. Callables do not load with weights_only=True; the command line keeps them as text.
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        for name in COMPONENTS:  # an object may not load with weights_only=True either
+            if not isinstance(self.hparams.get(name), str | dict | None):
+                del self._hparams[name], self._hparams_initial[name]  # type: ignore[index]
         self.optimizer, self.lr_scheduler, self.seed = optimizer, lr_scheduler, seed
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay
@@ -92,10 +95,6 @@ class NetModule(L.LightningModule, ABC):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
         self._stored: dict[str, Any] | None = None
-        # Of each figure: its sum over the epoch so far, and over how many samples.
-        self.epoch_sums: dict[str, tuple[Tensor, int]] = {}
-        self.warned: list[str] = []  # one warning of a kind is enough for a run
-        self.ended: dict[str, Tensor] | None = None  # the figures of the epoch that has just ended
         self._stop_waits = False  # for the optimiser step of the batches accumulated
         self._stepping = False  # whether the weights may be amid a step
         self._found_rate: float | None = None
@@ -192,6 +191,22 @@ class NetModule(L.LightningModule, ABC):
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
+    def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """Raise `UserError` for the net of a checkpoint that is of another kind or size; take the classes of one that fits."""
+        kind, settings = stored["kind"], stored["settings"]
+        if kind != self.kind:
+            raise UserError(
+                f"model is {type(self).__name__}, which trains a {self.kind}, but {checkpoint} holds a {kind}"
+            )
+        for name in self.structure:
+            asked, known = self.hparams.get(name), settings.get(name)
+            if None not in (asked, known) and asked != known:
+                raise UserError(f"{name} is {asked}, but the net in {checkpoint} has {known}")
+        self.adopt(stored)
+
+    def adopt(self, entry: dict[str, Any]) -> None:  # a net without classes has nothing to take
+        """Take from a stored net what the data is matched with; `entry` as of `ffrecur.storage.checkpoint.describe`."""
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `ffrecur.load` needs to rebuild the net, how the optimiser was configured, and the epoch's figures.
 
@@ -231,12 +246,6 @@ class NetModule(L.LightningModule, ABC):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    @property
-    def _optimizer(self) -> torch.optim.Optimizer:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer), "configure_optimizers returns one"
-        return optimizer
-
     def on_train_start(self) -> None:
         """Let settings that were changed win over those in a checkpoint's optimiser state; use a rate that was found."""
         optimizer, scheduler = self._optimizer, self.lr_schedulers()
@@ -273,85 +282,3 @@ class NetModule(L.LightningModule, ABC):
         check_tensors("weight", named, where)
         self._stepping = True
         decay_weights(optimizer)
-
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's figures, with the hidden layers' learning rate. Not called where an epoch is continued."""
-        self.epoch_sums, self.ended = {}, None
-        self.add_figure("train/learning_rate", torch.tensor(self._optimizer.param_groups[0]["lr"], dtype=torch.float64))
-
-    def add_figure(self, name: str, value: Tensor, count: int = 1) -> None:
-        """Add to an epoch's figure a value that stands for `count` samples."""
-        total, samples = self.epoch_sums.get(name, (torch.zeros_like(value), 0))
-        self.epoch_sums[name] = (total + value * count, samples + count)
-
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's figures; see `end_epoch`."""
-        self.log_dict(self.end_epoch())
-
-    def end_epoch(self) -> dict[str, Tensor]:
-        """Return the epoch's figures, the mean goodness of each layer over the iterations among them; warn of a collapse.
-
-        A schedule that looks at a figure is stepped. Raises `UserError` for one that looks at a figure that there is not.
-        """
-        means = {name: total / count for name, (total, count) in self.epoch_sums.items()}
-        goodness = {name: means.pop(name) for name in GOODNESS if name in means}
-        figures = dict(means)
-        for name, mean_TL in goodness.items():
-            layers = mean_TL.mean(dim=0)
-            figures |= {f"train/{name}_layer_{layer}": mean for layer, mean in enumerate(layers, start=1)}
-        if goodness and self.current_epoch > 0:
-            self.warn_once(collapses(*goodness.values()))
-        self.ended = figures  # before what may fail: the checkpoint of this place has them
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau) and epoch_is_whole(self.trainer):
-            known = {**self.trainer.callback_metrics, **figures}
-            monitor = getattr(scheduler, "monitor", self.target)
-            step_plateau(scheduler, monitor, known, bool(self.trainer.enable_validation))
-        return figures
-
-    def warn_once(self, warnings: Mapping[str, str]) -> None:
-        """Print the warnings whose keys are new to this run."""
-        for key, message in warnings.items():
-            if key not in self.warned:
-                self.warned.append(key)
-                warn(f"{message} (epoch {self.current_epoch})")
-
-    def part_of_batch(self, batch_size: int) -> Part:
-        """Return which part of the global batch ours is; every process must call it at the same time."""
-        return part_of_batch(batch_size, self.device)
-
-    def batch_noise(self, part: Part, columns: int, source: torch.Generator) -> Tensor:
-        """Uniform noise `(B, columns)` that depends on the place in the global batch, not on the number of processes."""
-        return torch.rand(part.total, columns, generator=source)[part.mine].to(self.device)
-
-    def batch_masks(self, part: Part, rates: Sequence[float], source: torch.Generator) -> list[Tensor | None]:
-        """Dropout masks of our part of the global batch; `rates` are those that the net's `dropout_masks` takes."""
-        masks = self.net.dropout_masks(part.total, *rates, source)
-        return [None if mask is None else mask[part.mine] for mask in masks]
-
-    def finish_step(
-        self,
-        loss: Tensor,
-        figures: Mapping[str, Tensor],
-        part: Part,
-        batch_index: int,
-        goodness: Mapping[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Add a step's figures to the epoch's; return the loss to be derived.
-
-        `figures`, scalars with `train/loss` among them, and `goodness`, `(T, L)` of positive and negative data, are means
-        over our part of the batch. DDP takes the plain mean of the processes' gradients; the loss is weighted so that it
-        becomes the mean over samples. What is kept and checked is the same in every process. Raises `UserError` for what is
-        not finite.
-        """
-        named = {**figures, **{f"goodness_{kind}": mean_TL for kind, mean_TL in (goodness or {}).items()}}
-        flat = torch.cat([value.detach().to(loss.dtype).flatten() for value in named.values()])
-        flat = mean_over_processes(flat, part.size).cpu().double()
-        parts = flat.split([value.numel() for value in named.values()])
-        means = {name: mean.reshape(value.shape) for (name, value), mean in zip(named.items(), parts, strict=True)}
-        where = f"epoch {self.current_epoch}, batch {batch_index}"
-        means_TL = {kind: means[f"goodness_{kind}"] for kind in goodness or {}}
-        check_figures(means["train/loss"], means_TL, self.net.named_parameters(), where)
-        for name, mean in means.items():
-            self.add_figure(name, mean, part.total)
-        return loss if part.weight == 1 else loss * part.weight

@@ -25,9 +25,10 @@ def grouped_optimizer(
     head_weight_decay: float,
     head_learning_rate_scale: float,
 ) -> Optimizer:
-    """Return one optimiser with a group each for weights and biases of the hidden layers and of the head.
+    """Return one optimiser with a group each for the weights, and for all else, of the hidden layers and of the head.
 
-    Each group carries its weight decay for `decay_weights`; biases are never decayed.
+    Weights are the parameters of that name, in a module of the user's too. Each group carries its weight decay for
+    `decay_weights`; biases, and parameters with other names, are never decayed.
 
     Raises `UserError` for settings that the optimiser refuses.
     """
@@ -36,7 +37,7 @@ def grouped_optimizer(
     for module, decay in ((hidden, weight_decay), (net.get_submodule("head"), head_weight_decay)):
         named = list(module.named_parameters())
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
-        groups.append({"params": [p for name, p in named if name.endswith("bias")], DECAY_KEY: 0.0})
+        groups.append({"params": [p for name, p in named if not name.endswith("weight")], DECAY_KEY: 0.0})
     try:
         optimizer = make(groups)
     except (TypeError, ValueError) as error:

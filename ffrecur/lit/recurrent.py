@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from torch import Tensor
+from matplotlib.figure import Figure
+from torch import Tensor, nn
 
+from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Memory
-from ffrecur.core.objectives import objective_of
+from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.lit.report.images import first_of_each_class, goodness_table
+from ffrecur.metrics import plots
+from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.images import RecurrentEvaluation
-from ffrecur.negatives.labels import hard_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.nets.arguments import check_window
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.processes import mean_over_processes
@@ -30,10 +36,12 @@ class RecurrentModule(ClassifierModule):
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
-        damping: share of the previous state in the new one, in [0, 1).
+        damping: share of the previous state in the new one, in [0, 1); or a list, one for each iteration, the last for all
+            further ones.
         sign: 1 if positive data shall have high goodness, -1 if low.
         update_scheme: "synchronous" or "alternating" (even hidden layers first, then odd).
-        objective: "logistic" or "paired" (each negative against the positive of the same image; no threshold).
+        objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
+            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which an image is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         iterations: iterations in training; all carry loss.
@@ -43,7 +51,10 @@ class RecurrentModule(ClassifierModule):
             alone, the temperature multiplies both probabilities.
         peer_normalization: strength of peer normalisation; 0 is off.
         memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
-        negatives: "hard" (wrong labels as the one-pass head would guess them) or "uniform".
+        negatives: "hard" (wrong labels as the one-pass head would guess them), "uniform", or the class path of an
+            `ffrecur.negatives.LabelNegatives`.
+        negatives_per_case: different wrong labels for each image, each of which weighs as much.
+        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `ClassifierModule` and `NetModule`.
 
     Raises:
@@ -57,10 +68,10 @@ class RecurrentModule(ClassifierModule):
         hidden_features: list[int] = [500, 500],  # noqa: B006  # jsonargparse shows the default in --help
         in_features: int | None = None,
         num_classes: int | None = None,
-        damping: float = 0.3,
+        damping: float | list[float] = 0.3,
         sign: int = 1,
         update_scheme: Literal["synchronous", "alternating"] = "synchronous",
-        objective: Literal["logistic", "paired", "softmax"] = "logistic",
+        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
         threshold: float = 1.0,
         temperature: float = 0.1,
         iterations: int = 8,
@@ -69,7 +80,9 @@ class RecurrentModule(ClassifierModule):
         head_weight: float = 0.0,
         peer_normalization: float = 0.0,
         memory: Memory = "full",
-        negatives: Literal["hard", "uniform"] = "hard",
+        negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
+        negatives_per_case: int = 1,
+        goodness: Goodness | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -80,8 +93,8 @@ class RecurrentModule(ClassifierModule):
             memory=memory,
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
-        self.negatives, self.head_weight, self.temperature = negatives, head_weight, temperature
-        check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+        self.head_weight, self.temperature, self.goodness = head_weight, temperature, goodness or MEAN_SQUARE
+        self.negatives, self.draw_labels = negatives, drawn_by(negatives, negatives_per_case)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         check_window(self.window, evaluation_iterations)
@@ -89,8 +102,9 @@ class RecurrentModule(ClassifierModule):
 
     def build_net(self, in_features: int, num_classes: int) -> RecurrentNet:
         """Return a new net."""
-        settings = {name: self.hparams[name] for name in ("hidden_features", "damping", "sign", "update_scheme")}
-        return RecurrentNet(in_features, num_classes=num_classes, **settings)
+        names = ("hidden_features", "damping", "sign", "update_scheme", "center_images")
+        settings = {name: self.hparams[name] for name in names}
+        return RecurrentNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
 
     def match_data(self, data: Any) -> None:
         """Take the sizes from the data; raises `UserError` for videos with fewer frames than there are iterations."""
@@ -114,7 +128,7 @@ class RecurrentModule(ClassifierModule):
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise(part, batch_index, columns=self.net.num_classes)
-        negatives = partial(NEGATIVES[self.negatives], noise_BC=noise_BC)
+        negatives = partial(self.draw_labels, noise_BC=noise_BC)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {
@@ -131,3 +145,53 @@ class RecurrentModule(ClassifierModule):
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""
         return self.net.score(prepare(batch[0]), self.window, self.head_weight)
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the window of iterations and the weight of the head."""
+        return {"window": list(self.window), "head_weight": self.head_weight}
+
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Add the goodness by iteration and layer, and the pictures."""
+        found = super().evaluated(data, stage)
+        goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
+        pictures = partial(self.draw, self.measured, data, stage)
+        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=pictures)
+
+    def draw(self, measured: dict[str, Tensor], data: Any, stage: str) -> dict[str, Figure]:
+        """Return the pictures of an evaluation; those with images in them where the data has some to show."""
+        net = self.net
+        figures = {
+            "goodness": plots.goodness_curves(measured["goodness_positive"], measured["goodness_negative"]),
+            "error": plots.error_curve(measured["error_by_iteration"], self.window, measured["error"].item()),
+        }
+        examples = getattr(data, f"{stage}_set", None)
+        if examples is None or not hasattr(data, "image_shape"):  # a data module of the user's own may have neither
+            return figures
+        shape, shown = data.image_shape, first_of_each_class(examples.labels, limit=6)
+        images = prepare(examples.images[shown].to(self.device))
+        figures["labels"] = plots.label_competition(
+            (images if images.ndim == 2 else images[0]).cpu(),
+            shape,
+            net.label_goodness(images, self.evaluation_iterations).cpu(),
+            examples.labels[shown],
+            self.window,
+            net.sign,
+            net.class_names,
+        )
+        if not all(isinstance(module, nn.Linear) for module in net.bottom_up):  # a layer of the user's own
+            return figures
+        figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
+        figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
+        return figures
+
+
+def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tensor]:
+    """Return what draws negative labels from logits, true labels and noise; raises `UserError` for an unknown name."""
+    if isinstance(negatives, LabelNegatives):
+        check_setting(count == 1, "negatives_per_case", count, "1 where negatives is a class, which decides it itself")
+        return negatives
+    check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+    check_setting(count >= 1, "negatives_per_case", count, "at least 1")
+    return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.lit.module import NetModule
-from ffrecur.metrics.text import NextCharacter
+from ffrecur.lit.report.text import text_table, training_documents
+from ffrecur.metrics import plots
+from ffrecur.metrics.evaluation import Evaluation
+from ffrecur.metrics.text import TextEvaluation
+from ffrecur.metrics.text_probes import goodness_of_kinds, judge, separations, write_on
+from ffrecur.negatives.windows import PAPER_DREAM
 from ffrecur.nets.character import CharNet
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 from ffrecur.text.places import fingerprint
+from ffrecur.text.sampling import stream
 
 TEXT_KEY = "ffrecur_training_text"  # entry of a checkpoint: the fingerprint of the text that the net was trained on
+MOST, LONGEST = 256, 1000  # documents that an evaluation writes on from, and characters of each sample
+SAMPLE = 200  # characters of the sample of an epoch
 
 
 class TextModule(NetModule):
@@ -37,7 +45,10 @@ class TextModule(NetModule):
 
     kind = "CharNet"
     target = "val/bits_per_character"
+    logged = ("bits_per_character", "head_bits_per_character", "accuracy", "head_accuracy")
     structure = ("alphabet", "window", "hidden_features", "head_layers")
+    refused: ClassVar = {"predict": "which labels images; a character model writes: ffrecur generate"}
+    next_commands = ("ffrecur generate --checkpoint",)
     net: CharNet
     trained_on: str | None = (
         None  # the fingerprint of the training text; None before training, and in older checkpoints
@@ -95,35 +106,45 @@ class TextModule(NetModule):
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def _start_evaluation(self) -> None:
-        self.evaluation, self.head_evaluation = NextCharacter().to(self.device), NextCharacter().to(self.device)
+    def new_evaluation(self) -> TextEvaluation:
+        """Return the metrics."""
+        return TextEvaluation()
 
-    on_validation_epoch_start = on_test_epoch_start = _start_evaluation
+    def inputs_and_targets(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the contexts `(B, W)`, and the character after each."""
+        return batch[0][:, :-1], batch[0][:, -1]
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Evaluate one batch, in float32 whatever the precision of the training."""
-        contexts_BW, next_B = batch[0][:, :-1], batch[0][:, -1]
-        with torch.autocast(self.device.type, enabled=False):
-            logits_BV = self.net.logits(contexts_BW)
-            self.head_evaluation.update(logits_BV, next_B)
-            self.evaluation.update(self.net.score(contexts_BW) if self.net.goodness_weight else logits_BV, next_B)
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Return how well it predicts, what its goodness tells apart, and samples beside real text of the same length."""
+        net, documents = self.net, getattr(data, f"{stage}_documents")
+        goodness = goodness_of_kinds(net, getattr(data, f"{stage}_text"), PAPER_DREAM, self.seed)
+        documents = [document[: net.window + LONGEST] for document in documents[:MOST]]
+        beginnings = [document[: net.window] for document in documents]
+        samples = write_on(net, documents, self.sample_temperature, seeded_generator(self.seed, 2))
+        training, missing = training_documents(data, self.trained_on, net.alphabet.symbols)
+        figures = {
+            **self.measured,
+            **separations(net, goodness),
+            "sample_temperature": self.sample_temperature,
+            **judge(beginnings, samples, training),
+            "real_text": judge(beginnings, [document[net.window :] for document in documents], training),
+            "without_training_text": missing,
+            "seed": self.seed,
+            "net": net.settings(),
+        }
+        written = "\n\n".join(f"{before}|{sample}" for before, sample in zip(beginnings, samples, strict=True))
+        return Evaluation(
+            figures,
+            text_table(figures, stage),
+            texts={"samples": written},
+            pictures=lambda: {"goodness": plots.goodness_histograms(goodness)},
+        )
 
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        """Log bits per character and accuracy."""
-        self._log_figures("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log bits per character and accuracy."""
-        self._log_figures("test")
-
-    def _log_figures(self, stage: str) -> None:
-        self.figures, head = self.evaluation.compute(), self.head_evaluation.compute()
-        for name in ("bits_per_character", "accuracy"):
-            self.log(f"{stage}/{name}", self.figures[name], prog_bar=stage == "val")
-            self.figures[f"head_{name}"] = head[name]
-            self.log(f"{stage}/head_{name}", head[name])
+    def sample_of_epoch(self, data: Any) -> str:
+        """Return the window that the first validation document begins with, and what the net writes after it."""
+        prompt = data.validation_documents[0][: self.net.window]
+        source = seeded_generator(self.seed, self.current_epoch)
+        return prompt + "".join(stream(self.net, prompt, SAMPLE, self.sample_temperature, generator=source))
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -39,29 +39,32 @@ class MeanGoodness(Metric):
 
 
 class ErrorRate(Metric):
-    """Share of cases whose highest score `(B, C)` is not their label's, in float64; equal scores count for the lowest."""
+    """Share of cases whose highest score is not their label's, in float64; equal scores count for the lowest.
+
+    `update` takes scores `(*shape, B, C)`, of as many ways to score as the shape has places, and labels `(B,)`.
+    """
 
     full_state_update = False
     errors: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *shape: int) -> None:
         super().__init__()
-        self.add_state("errors", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("errors", torch.zeros(shape, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, scores_BC: Tensor, labels_B: Tensor) -> None:
+    def update(self, scores: Tensor, labels_B: Tensor) -> None:
         """Add a batch."""
-        self.errors += (scores_BC.argmax(dim=1) != labels_B).sum()
+        self.errors += (scores.argmax(dim=-1) != labels_B).sum(dim=-1)
         self.count += len(labels_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return `error`, on the CPU so that 27 of 500 is 0.054 to the last digit, and `num_examples`."""
+        """Return `error` of that shape, on the CPU so that 27 of 500 is 0.054 to the last digit, and `num_examples`."""
         count = self.count.cpu()  # of all processes, which it is here only
         return {"error": self.errors.cpu().double() / count, "num_examples": count}
 
 
-class GoodnessError(Metric):
+class GoodnessError(nn.Module):
     """Share of images for which the label with the highest score is not the true one, by which goodness is scored.
 
     `update` takes `label_goodness` of shape `(T, L, B, C)` and labels `(B,)`; `compute` returns `num_examples` and
@@ -69,42 +72,30 @@ class GoodnessError(Metric):
     `error_by_layer` (L; one layer, mean over the window). Equal scores count for the lowest label.
     """
 
-    full_state_update = False
-    window_errors: Tensor
-    iteration_errors_T: Tensor
-    layer_errors_L: Tensor
-    count: Tensor
-
     def __init__(self, iterations: int, layers: int, window: tuple[int, int], sign: int) -> None:
         super().__init__()
         self.window, self.sign = window, sign
-        self.add_state("window_errors", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("iteration_errors_T", torch.zeros(iterations, dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("layer_errors_L", torch.zeros(layers, dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        self.of_window, self.of_iterations, self.of_layers = ErrorRate(), ErrorRate(iterations), ErrorRate(layers)
 
     def update(self, goodness_TLBC: Tensor, labels_B: Tensor) -> None:
         """Add a batch."""
-
-        def wrong(score_BC: Tensor) -> Tensor:
-            return (score_BC.argmax(dim=-1) != labels_B).sum(dim=-1)
-
-        iterations, layers = goodness_TLBC.shape[:2]
-        self.window_errors += wrong(window_score(goodness_TLBC, self.window, self.sign))
-        for t in range(iterations):
-            self.iteration_errors_T[t] += wrong(window_score(goodness_TLBC, (t + 1, t + 1), self.sign))
-        for layer in range(layers):
-            self.layer_errors_L[layer] += wrong(window_score(goodness_TLBC[:, [layer]], self.window, self.sign))
-        self.count += len(labels_B)
+        self.of_window.update(window_score(goodness_TLBC, self.window, self.sign), labels_B)
+        iterations = [window_score(goodness_1LBC, (1, 1), self.sign) for goodness_1LBC in goodness_TLBC.split(1)]
+        self.of_iterations.update(torch.stack(iterations), labels_B)
+        layers = [
+            window_score(goodness_T1BC, self.window, self.sign) for goodness_T1BC in goodness_TLBC.split(1, dim=1)
+        ]
+        self.of_layers.update(torch.stack(layers), labels_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the error fractions, in float64 on the CPU so that 27 of 500 is 0.054 to the last digit."""
-        count = self.count.cpu()
+        """Return the error fractions, in float64 on the CPU."""
+        of_window = self.of_window.compute()
         return {
-            "num_examples": count,
-            "goodness_error": self.window_errors.cpu().double() / count,
-            "error_by_iteration": self.iteration_errors_T.cpu().double() / count,
-            "error_by_layer": self.layer_errors_L.cpu().double() / count,
+            "num_examples": of_window["num_examples"],
+            "goodness_error": of_window["error"],
+            # torchmetrics squeezes results of one element, such as those of a net of one layer.
+            "error_by_iteration": self.of_iterations.compute()["error"].reshape(-1),
+            "error_by_layer": self.of_layers.compute()["error"].reshape(-1),
         }
 
 
@@ -131,14 +122,46 @@ def confused(confusion_CC: Tensor) -> dict[str, Tensor]:
     return {"confusion": confusion_CC, "error_by_class": torch.where(counts_C > 0, wrong_C / counts_C, torch.nan)}
 
 
-class RecurrentEvaluation(nn.Module):
+class ScoreEvaluation(nn.Module):
+    """What is measured of scores, one a class: `error`, `num_examples`, `calibration_error` (expected calibration error with 15
+    bins, of the softmax of the scores divided by the temperature; Naeini et al. 2015), `confusion` and `error_by_class` (see
+    `confused`).
+    """
+
+    def __init__(self, num_classes: int, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.errors = ErrorRate()
+        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
+        self.confusion = MulticlassConfusionMatrix(num_classes)
+
+    def add_scores(self, scores_BC: Tensor, labels_B: Tensor) -> None:
+        """Add a batch."""
+        self.errors.update(scores_BC, labels_B)
+        self.confusion.update(scores_BC.argmax(dim=1), labels_B)
+        self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
+        return {**figures, **confused(self.confusion.compute())}
+
+
+class LogitEvaluation(ScoreEvaluation):
+    """What is measured of a net that answers with logits."""
+
+    def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch and add it."""
+        self.add_scores(net(images_BD).float(), labels_B)
+
+
+class RecurrentEvaluation(ScoreEvaluation):
     """All that is measured when a `RecurrentNet` is evaluated on labelled images.
 
-    `compute` returns `error` (of the class score, in which the head has a say where `head_weight` is above 0), the
-    fractions of `GoodnessError` (goodness alone), `one_pass_error` (of the head after the bottom-up pass),
-    `calibration_error` (expected calibration error with 15 bins, of the softmax over the label scores divided by the
-    temperature; Naeini et al. 2015), `confusion` and `error_by_class` (see `confused`), and the mean goodness `(T, L)` under the
-    true label, `goodness_positive`, and under the wrong labels, `goodness_negative`.
+    `compute` returns the figures of the class score, in which the head has a say where `head_weight` is above 0, as
+    `ScoreEvaluation` has them, the fractions of `GoodnessError` (goodness alone), `one_pass_error` (of the head after the
+    bottom-up pass), and the mean goodness `(T, L)` under the true label, `goodness_positive`, and under the wrong labels,
+    `goodness_negative`.
     """
 
     def __init__(
@@ -149,28 +172,22 @@ class RecurrentEvaluation(nn.Module):
         temperature: float,
         head_weight: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(net.num_classes, temperature)
         layers = len(net.hidden_features)
-        self.iterations, self.window, self.temperature, self.sign = iterations, window, temperature, net.sign
-        self.head_weight = head_weight
-        self.score_errors = ErrorRate()
-        self.errors = GoodnessError(iterations, layers, window, net.sign)
+        self.iterations, self.window, self.sign, self.head_weight = iterations, window, net.sign, head_weight
+        self.goodness_errors = GoodnessError(iterations, layers, window, net.sign)
         self.one_pass_errors = ErrorRate()
-        self.calibration_error = MulticlassCalibrationError(net.num_classes, n_bins=15, norm="l1")
-        self.confusion = MulticlassConfusionMatrix(net.num_classes)
         self.goodness_positive = MeanGoodness(iterations, layers)
         self.goodness_negative = MeanGoodness(iterations, layers)
 
     def update(self, net: RecurrentNet, images: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch under every label, `images` of shape `(B, D)` or `(T, B, D)`, and add it."""
         goodness_TLBC = net.label_goodness(images, self.iterations)
-        self.errors.update(goodness_TLBC, labels_B)
+        self.goodness_errors.update(goodness_TLBC, labels_B)
         scores_BC = window_score(goodness_TLBC, self.window, self.sign)
         if self.head_weight > 0:
             scores_BC += net.head_scores(images, self.head_weight)
-        self.score_errors.update(scores_BC, labels_B)
-        self.confusion.update(scores_BC.argmax(dim=1), labels_B)
-        self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
+        self.add_scores(scores_BC, labels_B)
         self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
         positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
         self.goodness_positive.update(positive_TLB)
@@ -178,36 +195,9 @@ class RecurrentEvaluation(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """Return every figure, on the CPU."""
-        names = ("calibration_error", "goodness_positive", "goodness_negative")
-        results = {**self.errors.compute(), **{name: getattr(self, name).compute() for name in names}}
-        results |= {"error": self.score_errors.compute()["error"]}
-        results |= {"one_pass_error": self.one_pass_errors.compute()["error"], **confused(self.confusion.compute())}
-        # torchmetrics squeezes results of one element, such as those of a net of one layer: give them their shape back.
-        curve_TL = self.goodness_positive.sum_TL.shape
-        shapes = {"error_by_iteration": curve_TL[:1], "error_by_layer": curve_TL[1:]}
-        shapes |= {"goodness_positive": curve_TL, "goodness_negative": curve_TL}
-        return {name: value.detach().cpu().reshape(shapes.get(name, value.shape)) for name, value in results.items()}
-
-
-class LogitEvaluation(nn.Module):
-    """What is measured of a net that answers with logits: `error`, `num_examples`, and `calibration_error`, `confusion` and
-    `error_by_class` as above.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.errors = ErrorRate()
-        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
-        self.confusion = MulticlassConfusionMatrix(num_classes)
-
-    def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
-        """Run the net on a batch and add it."""
-        logits_BC = net(images_BD).float()
-        self.errors.update(logits_BC, labels_B)
-        self.confusion.update(logits_BC.argmax(dim=1), labels_B)
-        self.calibration_error.update(torch.softmax(logits_BC, dim=1), labels_B)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return every figure, on the CPU."""
-        figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
-        return {**figures, **confused(self.confusion.compute())}
+        results = {**super().compute(), **self.goodness_errors.compute()}
+        results["one_pass_error"] = self.one_pass_errors.compute()["error"]
+        for name in ("goodness_positive", "goodness_negative"):
+            mean: MeanGoodness = getattr(self, name)
+            results[name] = mean.compute().detach().cpu().reshape(mean.sum_TL.shape)  # squeezed as well, see above
+        return results

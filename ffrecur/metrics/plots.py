@@ -86,14 +86,7 @@ def label_competition(
 def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int = 64) -> Figure:
     """Incoming weights of first-layer units as images: the `count` units with the largest weights, red positive."""
     largest = weight_HD.norm(dim=1).argsort(descending=True)[:count]
-    columns = int(np.ceil(np.sqrt(len(largest))))
-    rows = int(np.ceil(len(largest) / columns))
-    figure = Figure(figsize=(0.8 * columns, 0.8 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, unit in zip(axes, largest.tolist(), strict=False):
-        _show_weights(axis, weight_HD[unit], image_shape)
-    for axis in axes[len(largest) :]:
-        axis.axis("off")
+    figure = _weights_grid(weight_HD[largest], image_shape, int(np.ceil(np.sqrt(len(largest)))), size=(0.8, 0.8, 0.4))
     figure.suptitle("what first-layer units look for: red for, blue against", fontsize="medium")
     return figure
 
@@ -110,17 +103,27 @@ def name_of(label: int, class_names: Sequence[str] | None) -> str:
 
 def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str] | None = None) -> Figure:
     """What each label's top-down drive looks like at the image, `(C, D)`: red where it expects ink, blue where none."""
-    count = len(images_CD)
-    columns = min(5, count)
-    rows = int(np.ceil(count / columns))
-    figure = Figure(figsize=(1.5 * columns, 1.65 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for label, axis in enumerate(axes):
-        if label < count:
-            _show_weights(axis, images_CD[label], image_shape)
-            axis.set_title(name_of(label, class_names), fontsize="medium", parse_math=False)
-        else:
-            axis.axis("off")
+    titles = [name_of(label, class_names) for label in range(len(images_CD))]
+    return _weights_grid(images_CD, image_shape, min(5, len(images_CD)), size=(1.5, 1.65, 0.3), titles=titles)
+
+
+def _weights_grid(
+    rows_ND: Tensor,
+    image_shape: tuple[int, ...],
+    columns: int,
+    size: tuple[float, float, float],
+    titles: Sequence[str] | None = None,
+) -> Figure:
+    """Weights as images in so many columns; `size`, in inches, is width and height of each, and height of what is above all."""
+    width, height, above = size
+    lines = int(np.ceil(len(rows_ND) / columns))
+    figure = Figure(figsize=(width * columns, height * lines + above), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, row_D, title in zip(axes, rows_ND, titles or [""] * len(rows_ND), strict=False):
+        _show_weights(axis, row_D, image_shape)
+        axis.set_title(title, fontsize="medium", parse_math=False)
+    for axis in axes[len(rows_ND) :]:
+        axis.axis("off")
     return figure
 
 

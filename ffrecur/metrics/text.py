@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC
 
 from ffrecur.errors import CommonError
+from ffrecur.nets.character import CharNet
 
 UNITS = 2**32
 
@@ -53,6 +54,26 @@ class NextCharacter(Metric):
         count = int(self.count)
         bits = int(self.nats) / UNITS / count / math.log(2)
         return {"bits_per_character": bits, "accuracy": int(self.hits) / count, "num_characters": count}
+
+
+class TextEvaluation(nn.Module):
+    """What is measured when a `CharNet` is evaluated: the figures of `NextCharacter` by its score, and by its head alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_score, self.by_head = NextCharacter(), NextCharacter()
+
+    def update(self, net: CharNet, contexts_BW: Tensor, next_B: Tensor) -> None:
+        """Add a batch, in float32 whatever the precision of the training."""
+        with torch.autocast(contexts_BW.device.type, enabled=False):
+            logits_BV = net.logits(contexts_BW)
+            self.by_head.update(logits_BV, next_B)
+            self.by_score.update(net.score(contexts_BW) if net.goodness_weight else logits_BV, next_B)
+
+    def compute(self) -> dict[str, float | int]:
+        """Return the figures, those of the head alone as `head_bits_per_character` and `head_accuracy`."""
+        figures, head = self.by_score.compute(), self.by_head.compute()
+        return {**figures, **{f"head_{name}": head[name] for name in ("bits_per_character", "accuracy")}}
 
 
 class Separation(nn.Module):

@@ -13,19 +13,30 @@ from torch import Tensor
 from ffrecur.errors import check_setting
 
 
-def hard_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None) -> Tensor:
+class LabelNegatives:
+    """Base of the negative labels that the command line takes by class path; in Python any function will do."""
+
+    def __call__(self, logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor) -> Tensor:
+        """Return wrong labels, `(B,)` or K for each case `(B, K)`; the noise is uniform in [0, 1)."""
+        raise NotImplementedError
+
+
+def hard_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 1) -> Tensor:
     """Wrong labels in proportion to the probability that the head gives them: the mistakes it would make (section 3.4).
 
     The true class's logit is set to minus infinity *before* the softmax, so that the rest is drawn in the right
     proportions and the true label never, however saturated the logits are. The draw itself is the maximum of logit plus
     Gumbel noise, which needs no division that could underflow.
 
-    Raises `UserError` with fewer than two classes.
+    With a `count` above 1 so many different ones are drawn, `(B, count)`: without putting any back. Raises `UserError` with
+    fewer wrong classes than that.
 
     >>> hard_labels(torch.tensor([[0.0, 50.0, 0.0]]), torch.tensor([0]))
     tensor([1])
     """
     check_setting(logits_BC.shape[-1] >= 2, "num_classes", logits_BC.shape[-1], "at least 2, or no label is wrong")
+    wrong = logits_BC.shape[-1] - 1
+    check_setting(1 <= count <= wrong, "negatives_per_case", count, f"from 1 to {wrong}, the number of wrong classes")
     if noise_BC is None:
         noise_BC = torch.rand(logits_BC.shape, device=logits_BC.device)
     smallest = torch.finfo(noise_BC.dtype).tiny
@@ -33,15 +44,16 @@ def hard_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = N
     gumbel_BC = -torch.log(exponential_BC.clamp(min=smallest))
     # Infinite logits would tie with the masked one: bring them to the finite range first.
     finite_BC = torch.nan_to_num(logits_BC.detach().to(noise_BC.dtype)).clamp(-1e30, 1e30)
-    return (finite_BC + gumbel_BC).scatter(1, labels_B[:, None], -torch.inf).argmax(dim=1)
+    scores_BC = (finite_BC + gumbel_BC).scatter(1, labels_B[:, None], -torch.inf)
+    return scores_BC.argmax(dim=1) if count == 1 else scores_BC.topk(count, dim=1).indices
 
 
-def uniform_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None) -> Tensor:
-    """Wrong labels, each with probability `1 / (C - 1)`; of the logits only the shape counts.
+def uniform_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 1) -> Tensor:
+    """Wrong labels, each with probability `1 / (C - 1)`; of the logits only the shape counts, see `hard_labels` for `count`.
 
     Raises `UserError` with fewer than two classes.
 
     >>> uniform_labels(torch.zeros(3, 2), torch.tensor([0, 1, 0]))
     tensor([1, 0, 1])
     """
-    return hard_labels(torch.zeros_like(logits_BC), labels_B, noise_BC)
+    return hard_labels(torch.zeros_like(logits_BC), labels_B, noise_BC, count)

@@ -8,12 +8,31 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from ffrecur.functional import Noise
 from ffrecur.negatives.labels import hard_labels
+from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import rank_slice
 from ffrecur.text.places import Text, check_depth, document_begins, windows_at
 from ffrecur.text.sampling import Writer, roll_out
 
 ROWS = 4096  # of one roll-out; more would not be faster
+PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
+
+
+class WindowNegatives:
+    """Base of the negative windows that the command line takes by class path.
+
+    `noise` says what their symbols are drawn from, which decides how the head counts in `CharNet.score`: "head",
+    "masked_head" or "uniform".
+    """
+
+    noise: Noise = "head"
+
+    def __call__(
+        self, contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BV: Tensor
+    ) -> Tensor | LastSymbols:
+        """Return windows `(B, W)`, or the wrong symbols that the real windows end with; the noise is uniform in [0, 1)."""
+        raise NotImplementedError
 
 
 def ended_with(contexts_BW: Tensor, symbols_B: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrecur.errors import check_sizes
-from ffrecur.functional import dropout_masks, masked, rms_normalize
+from ffrecur.functional import center, dropout_masks, masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
 from ffrecur.nets.character import CharNet
 from ffrecur.seeding import draw_normal
@@ -26,6 +26,7 @@ class BackpropNet(nn.Module):
         in_features: features of an image, D.
         hidden_features: units of each hidden layer, at least one layer.
         num_classes: number of labels C, at least 2.
+        center_images: whether an image's own mean is taken off before it is normalised.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -34,10 +35,13 @@ class BackpropNet(nn.Module):
     hidden: Sequence[nn.Linear]
     class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
 
-    def __init__(self, in_features: int, hidden_features: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self, in_features: int, hidden_features: Sequence[int], num_classes: int, center_images: bool = False
+    ) -> None:
         super().__init__()
         widths = check_sizes(in_features, hidden_features, num_classes)
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
+        self.center_images = center_images
         # A ModuleList does not tell what it holds; the annotation above does.
         layers = [nn.Linear(below, width) for below, width in pairwise((in_features, *widths))]
         self.hidden = nn.ModuleList(layers)  # type: ignore[assignment]
@@ -54,6 +58,7 @@ class BackpropNet(nn.Module):
             "in_features": self.in_features,
             "hidden_features": list(self.hidden_features),
             "num_classes": self.num_classes,
+            **({"center_images": True} if self.center_images else {}),
         }
 
     def forward(self, images_BD: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
@@ -61,7 +66,8 @@ class BackpropNet(nn.Module):
         images_BD = as_tensor("images", images_BD, self.head.weight.device)
         check_image_shape(images_BD, self.in_features, video=False)
         masks = masks or [None] * (len(self.hidden) + 1)
-        row = masked(rms_normalize(images_BD.to(self.head.weight.dtype)), masks[0])
+        images_BD = images_BD.to(self.head.weight.dtype)
+        row = masked(rms_normalize(center(images_BD) if self.center_images else images_BD), masks[0])
         for linear, mask in zip(self.hidden, masks[1:], strict=True):
             row = masked(torch.relu(linear(row)), mask)
         return self.head(row)

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
-from ffrecur.functional import damped_update, masked, rms_normalize, window_score
+from ffrecur.errors import check_setting
+from ffrecur.functional import center, damped_update, masked, rms_normalize, window_score
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape, check_iterations, check_window
 from ffrecur.nets.base import LocalNet, States
 
@@ -27,7 +28,6 @@ class TopDownDynamics(LocalNet):
 
     in_features: int
     num_classes: int
-    damping: float | list[float]
     update_scheme: UpdateScheme
     center_images: bool
     bottom_up: Sequence[nn.Linear]
@@ -45,7 +45,7 @@ class TopDownDynamics(LocalNet):
         images = as_tensor("images", images, self.head.weight.device)
         check_image_shape(images, self.in_features)
         images = images.to(self.head.weight.dtype)
-        row = rms_normalize(images - images.mean(dim=-1, keepdim=True) if self.center_images else images)
+        row = rms_normalize(center(images) if self.center_images else images)
         return masked(row, None if masks is None else masks[0])
 
     def label_row(self, labels_B: Tensor) -> Tensor:
@@ -89,6 +89,18 @@ class TopDownDynamics(LocalNet):
         if self.update_scheme == "synchronous":
             return [layers]
         return [layers[1::2], layers[::2]]  # the paper counts hidden layers from 1, so its even ones are 1, 3, ... here
+
+    @property
+    def damping(self) -> float | list[float]:
+        """Share of the previous state in the new one, or one for each iteration; may be set at any time."""
+        return self._damping
+
+    @damping.setter
+    def damping(self, damping: float | Sequence[float]) -> None:
+        self._damping = damping if isinstance(damping, int | float) else [float(share) for share in damping]
+        shares = [self._damping] if isinstance(self._damping, int | float) else self._damping
+        in_range = len(shares) > 0 and all(0 <= share < 1 for share in shares)
+        check_setting(in_range, "damping", self._damping, "at least 0 and less than 1")
 
     def damping_at(self, iteration: int) -> float:
         """Return the damping of an iteration, counted from 0."""

@@ -73,10 +73,7 @@ class RecurrentNet(TopDownDynamics):
         widths = check_sizes(in_features, hidden_features, num_classes)
         super().__init__(widths, sign, goodness)
         check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))
-        self.damping = damping if isinstance(damping, int | float) else [float(share) for share in damping]
-        shares = [self.damping] if isinstance(self.damping, int | float) else self.damping
-        in_range = len(shares) > 0 and all(0 <= share < 1 for share in shares)
-        check_setting(in_range, "damping", self.damping, "at least 0 and less than 1")
+        self.damping = damping
         self.in_features, self.num_classes = in_features, num_classes
         self.update_scheme, self.center_images = update_scheme, center_images
         # A ModuleList does not tell what it holds; the annotations above do.

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError, one_line
 from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.storage.archive import read_archive
+from ffrecur.storage.classes import built_goodness
 from ffrecur.storage.exported import is_exported, read_exported, write_exported
 from ffrecur.storage.files import with_home
 
@@ -84,10 +86,15 @@ def kind_of(path: str | Path) -> str | None:
     return kind
 
 
-def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
+def load(
+    path: str | Path,
+    map_location: str | torch.device = "cpu",
+    goodness: Goodness | type[Goodness] | None = None,
+) -> Net:
     """Return the net of a checkpoint, of a run folder (its best checkpoint, else its last) or of an exported folder.
 
-    The net is in evaluation mode on `map_location`. Raises `UserError` for anything that is none of these.
+    The net is in evaluation mode on `map_location`. Where it was trained with a goodness of your own, give its class: nothing
+    that a file names is imported but classes of ffrecur. Raises `UserError` for anything that is none of these.
     """
     path = Path(with_home(str(path)))
     try:
@@ -95,14 +102,15 @@ def load(path: str | Path, map_location: str | torch.device = "cpu") -> Net:
     except OSError:
         exported = folder = False  # `read_checkpoint` tells why
     if exported:
-        return _load_exported(path).to(map_location)
+        return _load_exported(path, goodness).to(map_location)
     if folder:
         candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]
         if not candidates:
             raise UserError(f"checkpoint is '{path}', a folder with neither best.ckpt, last.ckpt nor config.json in it")
         path = candidates[0]
     checkpoint = read_checkpoint(path)
-    return _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, prefix="net.").to(map_location)
+    net = _build(checkpoint[NET_KEY], checkpoint["state_dict"], path, "net.", goodness)
+    return net.to(map_location)
 
 
 def save(net: Net, folder: str | Path) -> None:
@@ -118,16 +126,16 @@ def save(net: Net, folder: str | Path) -> None:
         raise UserError(f"output is '{folder}', which cannot be written to: {error.strerror or error}") from error
 
 
-def _load_exported(folder: Path) -> Net:
+def _load_exported(folder: Path, goodness: Goodness | type[Goodness] | None) -> Net:
     try:
         entry, weights = read_exported(folder)
     except Exception as error:  # as above
         reason = _first_line(error)
         raise UserError(f"checkpoint is '{folder}', which cannot be read as an exported net ({reason})") from error
-    return _build(entry, weights, folder)
+    return _build(entry, weights, folder, "", goodness)
 
 
-def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
+def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness | type[Goodness] | None) -> Net:
     """Return the net of a description and of those weights whose names start with `prefix`.
 
     What a file claims is compared with the weights that it has before anything of that size is made. Raises `UserError`.
@@ -137,8 +145,11 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str = "") -> Net:
         _check_weights(own, path)
         if len(entry["settings"]["hidden_features"]) > len(own):
             raise ValueError("it describes more layers than it has weights")
+        settings = dict(entry["settings"])
+        if "goodness" in settings:
+            settings["goodness"] = built_goodness(settings["goodness"], goodness)
         with torch.device("meta"):  # a net without memory, whose shapes are compared with those of the weights
-            net = KINDS[entry["kind"]](**entry["settings"])
+            net = KINDS[entry["kind"]](**settings)
         # Copies, since the file may be mapped; they keep their type.
         copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
         net.load_state_dict(copies, assign=True)

@@ -43,8 +43,15 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--model.image_dropout=1"], "image_dropout is 1.0, but must be at least 0 and less than 1"),
     ([*FIT, "--model.weight_decay=-1"], "weight_decay is -1.0, but must be at least 0"),
     ([*FIT, "--model.head_learning_rate_scale=0"], "head_learning_rate_scale is 0.0, but must be greater than 0"),
-    ([*FIT, "--model.objective=hinge"], "model.objective is hinge, but must be one of 'logistic', 'paired', 'softmax'"),
-    ([*FIT, "--model.negatives=easy"], "model.negatives is easy, but must be one of 'hard', 'uniform'"),
+    (
+        [*FIT, "--model.objective=hinge"],
+        "model.objective is hinge, but must be one of 'logistic', 'paired', 'softmax', or the class path of a subclass of "
+        "Objective",
+    ),
+    (
+        [*FIT, "--model.negatives=easy"],
+        "model.negatives is easy, but must be one of 'hard', 'uniform', or the class path of a subclass of LabelNegatives",
+    ),
     ([*FIT, "--model.dampning=0.3"], "model.dampning is not a setting (nearest: model.damping)"),
     (
         [*FIT, "--model=RecurentModule"],
@@ -132,7 +139,8 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         [*TEXT, "--model.negatives=hard"],
-        "model.negatives is hard, but must be one of 'teacher_forcing', 'uniform', 'self_generated', 'dream', 'none'",
+        "model.negatives is hard, but must be one of 'teacher_forcing', 'uniform', 'self_generated', 'dream', 'none', "
+        "or the class path of a subclass of WindowNegatives",
     ),
     ([*TEXT, "--model.dream_depth=[3,1]"], "dream_depth is [3, 1], but must be two whole numbers, 1 <= least <= most"),
     ([*TEXT, "--model.window=4"], "window of the net is 4, but the data has 10; set data.window"),

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, Timer
 from making import make_digits
 from running import TINY, At, BoomError, boom, check_same_run, fit_with, kill, loaded, rows, run, slow
 
-from ffrecur.lit.report.images import Minutes
+from ffrecur.lit.report.callbacks import Minutes
 from ffrecur.lit.run.saving import LastCheckpoint
 
 LAST = "last.ckpt"

@@ -19,7 +19,8 @@ from ffrecur.data.documents import read_documents
 from ffrecur.data.textfolder import list_folder
 from ffrecur.data.textsplits import split_by_place, without_short
 from ffrecur.lit import CharBackpropModule, CharModule
-from ffrecur.lit.report.text import report_text, text_table
+from ffrecur.lit.report.files import write_evaluation
+from ffrecur.lit.report.text import text_table
 from ffrecur.text.places import Places, fingerprint, make_text, places
 
 ANIMALS = ("fox", "hen", "cow", "dog", "cat", "owl", "pig", "rat")
@@ -587,9 +588,10 @@ def report_on(trained, data):
     module = CharModule.load_from_checkpoint(trained.checkpoint, map_location="cpu")
     trainer = trainer_for(trained.folder)
     trainer.test(module, datamodule=data, verbose=False)
-    results, written, table = report_text(trained.folder, "test", module, trainer)
-    assert (trained.folder / written[0]).is_file()
-    return json.loads(json.dumps(results)), table
+    found = module.evaluated(data, "test")
+    written = write_evaluation(trained.folder, "test", found)
+    assert (trained.folder / "test_samples.txt").is_file()
+    return json.loads((trained.folder / written[0]).read_text()), found.text
 
 
 def spoil(folder):
@@ -677,9 +679,9 @@ def test_the_fingerprint_is_that_of_the_training_text(tmp_path, kind):
     assert stored == module.trained_on == fingerprint(data.train_text)
     assert stored != fingerprint(data.validation_text)
     trainer.test(module, datamodule=data, verbose=False)
-    results, _, table = report_text(tmp_path, "test", module, trainer)
-    assert results["without_training_text"] is None
-    assert text_table(results, "test") == table
+    found = module.evaluated(data, "test")
+    assert found.figures["without_training_text"] is None
+    assert text_table(found.figures, "test") == found.text
 
 
 def test_a_net_reads_other_text_by_its_own_alphabet(trained):
@@ -704,6 +706,7 @@ def test_one_text_and_short_ones_train_and_are_reported(tmp_path, capsys, docume
     module, trainer = CharModule(hidden_features=[5], negatives=negatives), trainer_for(tmp_path, limit_train_batches=3)
     trainer.fit(module, datamodule=data)
     trainer.test(module, datamodule=data, verbose=False)
-    results, _, _ = report_text(tmp_path, "test", module, trainer)
+    written = write_evaluation(tmp_path, "test", module.evaluated(data, "test"))
+    results = json.loads((tmp_path / written[0]).read_text())
     assert 0 < results["bits_per_character"] < 10
     assert "nan" not in capsys.readouterr().err

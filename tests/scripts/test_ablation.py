@@ -1,4 +1,4 @@
-"""scripts/ablation.py: every change is an option that exists, and what has been run is not run again."""
+"""scripts/study/ablation.py: every change is an option that exists, and what has been run is not run again."""
 
 import contextlib
 import io

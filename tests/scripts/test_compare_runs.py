@@ -1,4 +1,4 @@
-"""scripts/compare_runs.py tells the same from the different, and every task trains the same twice."""
+"""scripts/study/compare_runs.py tells the same from the different, and every task trains the same twice."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""scripts/compare_text.py and scripts/sleep.py: what they train, what they print, and that nothing is run twice."""
+"""scripts/study/compare_text.py and scripts/study/sleep.py: what they train, what they print, and that nothing is run twice."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""The corruptions of scripts/corruption.py."""
+"""The corruptions of scripts/study/corruption.py."""
 
 import corruption
 import pytest

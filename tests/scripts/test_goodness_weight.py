@@ -1,4 +1,4 @@
-"""scripts/goodness_weight.py: its figures are those of the net with that weight."""
+"""scripts/study/goodness_weight.py: its figures are those of the net with that weight."""
 
 import json
 import sys

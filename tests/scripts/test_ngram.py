@@ -1,4 +1,4 @@
-"""scripts/ngram.py: Kneser-Ney by hand, and probabilities that sum to 1."""
+"""scripts/study/ngram.py: Kneser-Ney by hand, and probabilities that sum to 1."""
 
 import contextlib
 import io

@@ -22,9 +22,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import distributed
 from torch.optim import Optimizer
 
-from ffrecur.commands.plain import DISK_ERRORS, not_written, output_closed
 from ffrecur.errors import CommonError, UserError, one_line
 from ffrecur.lit.run.saving import LastCheckpoint
+from ffrecur.storage.output import DISK_ERRORS, not_written, output_closed
 
 OURS = "ffrecur"
 # On the way to any class.

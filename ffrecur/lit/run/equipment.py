@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from ffrecur.errors import check_setting
-from ffrecur.lit.report.images import EpochLines
+from ffrecur.lit.report.callbacks import EpochLines
 
 LIMITS = ("accumulate_grad_batches", "check_val_every_n_epoch")
 

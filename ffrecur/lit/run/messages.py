@@ -103,6 +103,8 @@ def explain(message: str, args: Sequence[str]) -> str:
         return f"config is '{name}', which is {'not there' if match[1].startswith('File') else 'a folder, but must be a file'}"
     if key and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
+        if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
+            return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
     if key and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
         return f"{_full_name(key, args)} is '{match[1]}', {why_no_class(match[1])}"

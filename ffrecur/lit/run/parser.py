@@ -65,9 +65,9 @@ class Parser(LightningArgumentParser):
             try:
                 return made(*args, **kwargs)
             except Exception as error:
-                if isinstance(error, UserError) or issubclass(made, MADE_LATER):
+                if issubclass(made, MADE_LATER):
                     raise
-                raise Mistake(UserError(explain(made, error))) from error
+                raise Mistake(error if isinstance(error, UserError) else UserError(explain(made, error))) from error
 
         super().add_instantiator(telling, object)
 

@@ -1,6 +1,6 @@
 """How far one training step raises the memory in use, in a process of its own so that nothing else counts.
 
-python scripts/bench_memory.py full|constant|backpropagation ITERATIONS
+python scripts/bench/bench_memory.py full|constant|backpropagation ITERATIONS
 
 Prints the increase of the peak resident memory, in MiB, over what parameters, optimiser and batch take: 2x500 units, batch 1,000.
 """

@@ -1,6 +1,6 @@
 """Train and test a task once a seed, and print the mean test error: how the figures in the tasks' READMEs are made.
 
-python scripts/seeds.py tasks/mnist/bundled.yaml --seeds 0 1 2 3 4 [-- OPTIONS OF ffrecur fit]
+python scripts/study/seeds.py tasks/mnist/bundled.yaml --seeds 0 1 2 3 4 [-- OPTIONS OF ffrecur fit]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What each setting is worth: a task trained once as it is, and once for each of its settings changed alone.
 
-python scripts/ablation.py tasks/mnist/small.yaml [--seeds 0 1] [--only NAME ...] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
+python scripts/study/ablation.py tasks/mnist/small.yaml [--seeds 0 1] [--only NAME ...] [--root FOLDER] [-- OPTIONS OF fit]
 
 Validation images only. Writes ablation.json into the root after each run, and leaves out what is in there already. The
 table has means over the seeds, and the difference of the error from that of the task as it is.

@@ -1,6 +1,6 @@
 """Memory and time against the size of the data: images in memory and mapped from the disk, and text.
 
-python scripts/bench_data.py [--images 60000 600000] [--encoded 6000] [--text 1 10] [--folder /tmp]
+python scripts/bench/bench_data.py [--images 60000 600000] [--encoded 6000] [--text 1 10] [--folder /tmp]
 
 Each case runs in a process of its own: it reads synthetic data (noise of 28x28 pixels as plain IDX files, or as PNG in
 parquet; text in documents of 1,000 characters) and asks for all training batches of an epoch (100 images; of text the first

@@ -33,9 +33,17 @@ def medians(functions: dict[str, Timed], repetitions: int) -> dict[str, float]:
         for name, function in functions.items():
             start = time.perf_counter()
             function()
+            wait()
             if round_number > 0:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def wait() -> None:
+    """Wait for what a GPU was asked to do."""
+    kind = torch.get_default_device().type
+    if kind != "cpu":
+        getattr(torch, kind).synchronize()
 
 
 def make(widths: Sequence[int], batch: int = BATCH) -> tuple[RecurrentNet, Tensor, Tensor]:
@@ -64,7 +72,7 @@ def in_bfloat16(step: Timed) -> Timed:
     """Return the same step under autocast to bfloat16."""
 
     def mixed() -> None:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16):
             step()
 
     return mixed

@@ -1,6 +1,6 @@
 """Error on digits that are noisy, occluded or drifting: a recurrent net, the same cut from top-down input, a perceptron.
 
-python scripts/corruption.py RECURRENT_RUN BACKPROP_RUN --source FOLDER [--split test] [--limit 2000] [--output FOLDER]
+python scripts/study/corruption.py RECURRENT_RUN BACKPROP_RUN --source FOLDER [--split test] [--limit 2000] [--output FOLDER]
 
 Writes corruption.json and corruption.png. All nets are shown the very same images. A recurrent net sees a drifting digit
 as a video, frame t at iteration t; the perceptron averages its log-probabilities over the same frames, and so does the

@@ -1,6 +1,6 @@
 """Does a second process pay? Seconds a training step of 1 process with 1 thread against 2 processes with 1 thread each.
 
-python scripts/bench_processes.py [--hidden 500 500] [--batch 100] [--steps 30] [--repeats 3]
+python scripts/bench/bench_processes.py [--hidden 500 500] [--batch 100] [--steps 30] [--repeats 3]
 
 It needs two cores with nothing else to do. The global batch is the same, so that both do the same work; runs take turns, and
 the median of all steps counts. The ratio is 2 where the second process costs nothing.

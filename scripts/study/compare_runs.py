@@ -1,6 +1,6 @@
 """Whether two runs are the same: every figure in their metrics.csv, and every number in their last checkpoints.
 
-python scripts/compare_runs.py RUN RUN [--tolerance 0]
+python scripts/study/compare_runs.py RUN RUN [--tolerance 0]
 
 With tolerance 0, the default, figures must agree to the last digit and checkpoints bit by bit; with another, figures may
 differ by so much of the larger one, and checkpoints are left alone, since processors differ in the last bits. Minutes are

@@ -1,6 +1,6 @@
 """Every source of negatives and every control on one corpus: bits per character and accuracy of held-out text.
 
-python scripts/compare_text.py [--whole] [--seeds 0 1 2] [--only NAME ...] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
+python scripts/study/compare_text.py [--whole] [--seeds 0 1 2] [--only NAME ...] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
 
 All train on the same windows for as many updates, each at the learning rate and dropout that validated best for it, and
 are judged at the checkpoint that validates best. The tasks have the paper's mode, the first 100 characters of each
@@ -20,9 +20,9 @@ from learning_curves import draw
 from ngram import KneserNey, evaluate, load_data
 from study import Found, parse, study
 
-TASKS = Path(__file__).parent.parent / "tasks" / "text"
+TASKS = Path(__file__).parents[2] / "tasks" / "text"
 FORCED = str(TASKS / "teacher_forcing.yaml")
-DREAMS = str(TASKS / "self_generated.yaml")
+DREAMS = str(TASKS / "dream.yaml")
 TRAININGS = {
     "teacher forcing": (FORCED, []),
     "uniform": (FORCED, ["--model.negatives=uniform", "--model.goodness_weight=3"]),

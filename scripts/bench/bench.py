@@ -2,7 +2,7 @@
 
 Every ratio is of medians of repetitions that take turns, so that a slow spell of the machine hits all alike.
 
-python scripts/bench.py [--quick] [--json] [--threads 2]
+python scripts/bench/bench.py [--quick] [--json] [--threads 2] [--device cuda]
 """
 
 from __future__ import annotations
@@ -117,14 +117,15 @@ def measure_memory() -> dict[str, list[float]]:
 
 def measure_lightning(widths: Sequence[int], steps: int) -> dict[str, float]:
     """Return the median seconds of a step in `Trainer.fit`, of the same step in a bare loop, and of getting a batch."""
-    images = torch.randint(0, 256, (steps * BATCH, FEATURES), dtype=torch.uint8)
-    labels = torch.arange(steps * BATCH) % CLASSES
+    images = torch.randint(0, 256, (steps * BATCH, FEATURES), dtype=torch.uint8, device="cpu")
+    labels = torch.arange(steps * BATCH, device="cpu") % CLASSES
     loader = TensorLoader([images, labels], BATCH, shuffle=True, seed=0)
     module = RecurrentModule(list(widths), FEATURES, CLASSES, sign=-1, optimizer=parts.adam)
     clock = Clock()
     trainer = L.Trainer(
         max_epochs=1,
-        accelerator="cpu",
+        accelerator=torch.get_default_device().type,
+        devices=1,
         callbacks=[clock],
         logger=False,
         enable_checkpointing=False,
@@ -137,9 +138,10 @@ def measure_lightning(widths: Sequence[int], steps: int) -> dict[str, float]:
     getting: list[float] = []
     before = time.perf_counter()
     for batch, _ in loader:
-        prepare(batch)
+        prepare(batch.to(torch.get_default_device()))
         getting.append(time.perf_counter() - before)
         step()
+        parts.wait()
         bare.append(time.perf_counter() - before)
         before = time.perf_counter()
     in_fit = [b - a for a, b in pairwise(clock.starts)]
@@ -159,7 +161,7 @@ class Clock(L.Callback):
 
 def print_tables(report: dict[str, Any]) -> None:
     """Print what was measured for people."""
-    settings = f"{report['threads']} threads, medians of {report['repetitions']}"
+    settings = f"{report['device']}, {report['threads']} threads, medians of {report['repetitions']}"
     print(f"batch {BATCH}, {ITERATIONS} iterations, synchronous, {settings}\n")
     print("necessary multiply-adds an image: 2 D N_1 + S + 8 T S, S = sum of N_(l-1) N_l")
     for net in report["recurrent"]:
@@ -202,17 +204,20 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--threads", type=int, default=2, help="threads of matrix products")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps; memory is measured on the first alone")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
     torch.set_flush_denormal(True)
     silence_all()
     repetitions = 5 if options.quick else 15
-    report: dict[str, Any] = {"threads": options.threads, "repetitions": repetitions}
+    report: dict[str, Any] = {"device": options.device, "threads": options.threads, "repetitions": repetitions}
     report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]
     report["char"] = measure_text(repetitions)
     if not options.quick:
         report["scaling"] = measure_scaling(5)
-        report["memory"] = measure_memory()
+        if options.device == "cpu":
+            report["memory"] = measure_memory()
     if options.json:
         json.dump(report, sys.stdout)
         print()

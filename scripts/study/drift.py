@@ -1,6 +1,6 @@
 """What top-down input does while digits drift: the test error of a run of tasks/mnist/drift.yaml, frame by frame.
 
-python scripts/drift.py runs/drift-...
+python scripts/study/drift.py runs/drift-...
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Two hidden layers on two processes, both at work all the time: Forward-Forward's own kind of parallelism, a prototype.
 
-python scripts/pipeline_layers.py [--hidden 500 500] [--batch 100] [--iterations 8] [--steps 20]
+python scripts/bench/pipeline_layers.py [--hidden 500 500] [--batch 100] [--iterations 8] [--steps 20]
 
 Under the synchronous scheme every layer reads what its neighbours were one iteration ago. So in each iteration both
 processes exchange normalised states and then compute at the same time; each keeps its layer's weights, gradients and

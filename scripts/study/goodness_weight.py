@@ -1,6 +1,6 @@
 """Which weight goodness should have in a character model's predictions: bits per character on validation text by weight.
 
-python scripts/goodness_weight.py RUN_FOLDER [--weights 0 0.5 1 ...] [-- OPTIONS OF data]
+python scripts/study/goodness_weight.py RUN_FOLDER [--weights 0 0.5 1 ...] [-- OPTIONS OF data]
 
 The text is that of the run's config.yaml, with options such as --data.source FILE for other text. Every candidate's
 goodness is worked out once, for all weights. Weight 0 is the softmax alone.

@@ -1,6 +1,6 @@
 """Draw a validation figure over the training, a line a run: the error of images, bits per character of text.
 
-python scripts/learning_curves.py NAME=RUN_FOLDER [NAME=RUN_FOLDER ...] [--by minutes] [--output learning_curves.png]
+python scripts/study/learning_curves.py NAME=RUN_FOLDER [NAME=RUN_FOLDER ...] [--by minutes] [--output learning_curves.png]
 """
 
 from __future__ import annotations

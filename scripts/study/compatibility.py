@@ -3,8 +3,8 @@
 It prints the page docs/compatibility.md, a table in Markdown: for each callback, logger, profiler, precision, strategy of one
 machine and flag of the trainer what was checked, or the sentence that refuses it. A traceback ends it with exit code 1.
 
-    python scripts/compatibility.py > docs/compatibility.md
-    python scripts/compatibility.py callbacks EarlyStopping
+    python scripts/study/compatibility.py > docs/compatibility.md
+    python scripts/study/compatibility.py callbacks EarlyStopping
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ffrecur.lit.run.quiet import silence_all
 HEAD = """# What works with Lightning
 
 Each part of Lightning was tried on a small image task and a small text task, on a machine without a GPU.
-This page is what `python scripts/compatibility.py` prints (lightning {lightning}, torch {torch}).
+This page is what `python scripts/study/compatibility.py` prints (lightning {lightning}, torch {torch}).
 
 A row says what was checked, or the sentence that refuses the part.
 *Trained, tested, continued* means: two epochs of `fit`, `test`, and `fit --ckpt_path last` to a ninth epoch.

@@ -1,6 +1,6 @@
 """Bits per character and accuracy of interpolated Kneser-Ney n-gram models on a text task's held-out documents.
 
-python scripts/ngram.py tasks/text/bundled.yaml [--orders 1 2 3 4 5 6] [--split validation] [-- OPTIONS OF data]
+python scripts/study/ngram.py tasks/text/bundled.yaml [--orders 1 2 3 4 5 6] [--split validation] [-- OPTIONS OF data]
 
 Options of data are those of `ffrecur fit`, such as --data.source FILE. Order 1 is the unigram. Source: Kneser and Ney
 1995; Chen and Goodman 1999, with one discount an order, n1 / (n1 + 2 n2). NLTK has the model too, but goes through all

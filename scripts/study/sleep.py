@@ -1,6 +1,6 @@
 """What sleep costs: positive and negative data in phases apart, for several lengths of the phases.
 
-python scripts/sleep.py [--phases 0 1 2 4 ...] [--seeds 0] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
+python scripts/study/sleep.py [--phases 0 1 2 4 ...] [--seeds 0] [--root FOLDER] [-- OPTIONS OF ffrecur fit]
 
 A phase is so many updates on positive data alone, or as many on negative data alone; 0 has both in every update. Writes
 study.json into the root after each run, leaves out what is in there already, prints a table and draws sleep.png.

@@ -1,0 +1,172 @@
+"""Classes of the user's own: given by class path, kept with the run, and imported only where they were typed."""
+
+import importlib
+import json
+import sys
+
+import pytest
+import torch
+from running import TINY, only_run, run
+
+import ffrecur
+from ffrecur.negatives import hard_labels, uniform_labels
+
+LAB = """
+import torch
+import ffrecur
+
+class TopK(ffrecur.Goodness):
+    def __init__(self, share: float = 1.0):
+        self.share = share
+    def value(self, state_BH):
+        kept = max(1, int(self.share * state_BH.shape[-1]))
+        return state_BH.square().topk(kept, dim=-1).values.mean(dim=-1, keepdim=True)
+
+class Margin(ffrecur.Objective):
+    def __init__(self, margin: float = 1.0):
+        self.margin = margin
+    def loss(self, positive, negatives):
+        return torch.relu(self.margin - (positive - negatives)).mean(dim=0)
+
+class Next(ffrecur.negatives.LabelNegatives):
+    def __call__(self, logits_BC, labels_B, noise_BC):
+        return (labels_B + 1) % logits_BC.shape[1]
+"""
+GOODNESS = ["--model.goodness=lab_of_mine.TopK", "--model.goodness.share=0.5"]
+
+
+@pytest.fixture
+def lab(workplace, monkeypatch):
+    """A folder with data and with a file of classes, which no test has imported before."""
+    (workplace / "lab_of_mine.py").write_text(LAB)
+    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.delitem(sys.modules, "lab_of_mine", raising=False)
+    return workplace
+
+
+@pytest.fixture
+def trained_lab(lab):
+    """A run with a goodness of the user's."""
+    outcome = run("fit", *TINY, *GOODNESS)
+    assert outcome.code == 0, outcome.err
+    sys.modules.pop("lab_of_mine")
+    return only_run()
+
+
+def test_a_goodness_is_kept_with_the_run(trained_lab):
+    assert run("test", GOODNESS[0]).code == 0
+    results = json.loads((trained_lab / "test_results.json").read_text())
+    assert results["net"]["goodness"] == {"class_path": "lab_of_mine.TopK", "init_args": {"share": 0.5}}
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3", GOODNESS[0]).code == 0
+    assert torch.load(trained_lab / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+@pytest.mark.parametrize("command", [["test"], ["validate"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=3"]])
+def test_a_class_that_was_not_typed_is_not_imported(trained_lab, command):
+    outcome = run(*command)
+    name = "last.ckpt" if command[0] == "fit" else "best.ckpt"
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1] == (
+        f"error: model.goodness is 'lab_of_mine.TopK' in '{trained_lab / name}', a class of your own, which is imported only "
+        "where it is typed: add --model.goodness=lab_of_mine.TopK"
+    )
+    assert "lab_of_mine" not in sys.modules
+
+
+def test_a_configuration_file_that_is_given_counts_as_typed(trained_lab):
+    file = trained_lab / "config.yaml"
+    assert run("test", "--config", file, "--ckpt_path", trained_lab / "best.ckpt").code == 0
+    outcome = run("fit", "--config", trained_lab / "config.yaml", "--trainer.max_epochs=1", "--trainer.logger=false")
+    assert outcome.code == 0, outcome.err
+
+
+def test_in_python_the_class_is_given(trained_lab):
+    with pytest.raises(ffrecur.UserError, match=r"goodness is 'lab_of_mine.TopK', a class of your own"):
+        ffrecur.load(trained_lab)
+    assert "lab_of_mine" not in sys.modules
+    TopK = importlib.import_module("lab_of_mine").TopK
+
+    net = ffrecur.load(trained_lab, goodness=TopK)
+    assert net.goodness_function.share == 0.5
+    assert ffrecur.load(trained_lab, goodness=TopK(0.25)).goodness_function.share == 0.25
+    ffrecur.save(net, "exported")
+    again, images = ffrecur.load("exported", goodness=TopK), torch.rand(3, 30)
+    assert torch.equal(again.score(images), net.score(images))
+
+
+def test_objective_and_negatives(lab):
+    options = [
+        "--model.objective=lab_of_mine.Margin",
+        "--model.objective.margin=2",
+        "--model.negatives=lab_of_mine.Next",
+    ]
+    assert run("fit", *TINY, *options).code == 0
+    typed = ["--model.objective=lab_of_mine.Margin", "--model.negatives=lab_of_mine.Next"]
+    assert run("test", *typed).code == 0
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3", *typed).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.goodness=lab_of_mine.Margin"], "model.goodness is 'lab_of_mine.Margin'"),
+        (
+            ["--model.goodness=MeanSquare", "--model.goodness.blocks=5"],
+            "goodness blocks is 5, but must be a divisor of",
+        ),
+        (["--model.goodness=MeanSquare", "--model.goodness.blocks=0"], "goodness blocks is 0, but must be at least 1"),
+        (["--model.negatives_per_case=0"], "negatives_per_case is 0, but must be at least 1"),
+        (
+            ["--model.negatives_per_case=3"],
+            "negatives_per_case is 3, but must be from 1 to 2, the number of wrong classes",
+        ),
+        (
+            ["--model.negatives=lab_of_mine.Next", "--model.negatives_per_case=2"],
+            "negatives_per_case is 2, but must be 1 where negatives is a class",
+        ),
+        (["--model.damping=[0.3,1]"], "damping is [0.3, 1.0], but must be at least 0 and less than 1"),
+        (["--model.damping=[]"], "damping is [], but must be at least 0 and less than 1"),
+    ],
+)
+def test_what_is_refused(lab, options, message):
+    outcome = run("fit", *TINY, *options)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("draw", [hard_labels, uniform_labels])
+def test_several_negatives_are_different_and_wrong(draw):
+    logits, labels = torch.randn(200, 6), torch.arange(200) % 6
+    found = draw(logits, labels, torch.rand(200, 6), count=4)
+    assert (found != labels[:, None]).all()
+    assert all(len(set(row)) == 4 for row in found.tolist())
+    noise = torch.rand(200, 6)
+    assert torch.equal(draw(logits, labels, noise, count=3)[:, 0], draw(logits, labels, noise))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.objective=softmax"],
+        ["--model.negatives_per_case=2"],
+        ["--model.goodness=MeanSquare", "--model.goodness.blocks=2"],
+        ["--model.damping=[0.5,0.2]"],
+        ["--model.center_images=true"],
+    ],
+)
+def test_new_settings_are_trained_tested_and_continued(workplace, options):
+    assert run("fit", *TINY, *options).code == 0
+    assert run("test").code == 0
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
+    net = ffrecur.load(only_run())
+    ffrecur.save(net, "exported")
+    assert ffrecur.load("exported").settings() == net.settings()
+
+
+def test_centred_images_do_not_know_their_background():
+    for kind in (ffrecur.RecurrentNet, ffrecur.BackpropNet):
+        net = kind(6, (5,), 3, center_images=True).double()
+        torch.nn.init.normal_(net.head.weight)
+        images = torch.rand(4, 6, dtype=torch.float64)
+        torch.testing.assert_close(net(images + 0.3), net(images), rtol=1e-6, atol=1e-9)
+        assert not torch.allclose(kind(6, (5,), 3).double()(images), net(images))
