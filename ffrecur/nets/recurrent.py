@@ -95,7 +95,7 @@ class RecurrentNet(TopDownDynamics):
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
         names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
         names += ["center_images"] if self.center_images else []
-        plain = {name: getattr(self, name) for name in names}
+        plain = {name: list(kept) if isinstance(kept := getattr(self, name), list) else kept for name in names}
         return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
 
     def extra_repr(self) -> str:
