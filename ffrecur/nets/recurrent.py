@@ -21,12 +21,7 @@ from ffrecur.core.sources import LookUp, Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
 from ffrecur.errors import check_setting, check_sizes
 from ffrecur.functional import window_score
-from ffrecur.nets.arguments import (
-    as_labels,
-    as_negatives,
-    check_iterations,
-    check_window,
-)
+from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, check_window, kinds_of_answers
 from ffrecur.nets.base import States, draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
 
@@ -220,7 +215,7 @@ class RecurrentNet(TopDownDynamics):
 
         def wiring(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             """Clamp the labels: the true ones and the negatives, or as many kinds `(N, 1)` as there are."""
-            kinds = labels if negatives is None else torch.cat([labels[None], negatives.view(len(labels), -1).t()])
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
             above = [
                 Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.top_down[:-1], start=1)
             ]
