@@ -151,8 +151,8 @@ class LookUp(Source):
 class Stream:
     """A source and what it reads.
 
-    `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video; `(n, 1, N)` is the same for all cases. Without them the
-    rows are those of the hidden `layer`.
+    `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video, which is the first stream of its layer; `(n, 1, N)`, the
+    same for all cases, in evaluation only. Without them the rows are those of the hidden `layer`.
     """
 
     source: Source

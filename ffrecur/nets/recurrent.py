@@ -95,7 +95,10 @@ class RecurrentNet(TopDownDynamics):
 
     def extra_repr(self) -> str:
         """Show the settings that the sub-modules do not tell."""
-        return f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"
+        shown = [f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"]
+        shown += ["center_images=True"] if self.center_images else []
+        shown += [f"goodness={self.goodness_function}"] if self.goodness_function != MEAN_SQUARE else []
+        return ", ".join(shown)
 
     def peer_means(self) -> States:
         """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
@@ -161,7 +164,8 @@ class RecurrentNet(TopDownDynamics):
         Every layer's gradient comes from its own goodness at each iteration, through its computed state only:
         neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
         cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired" or "softmax"
-        with this threshold and temperature, or an `Objective` of your own. See `Learning` for the other settings and
+        with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all candidates,
+        takes all wrong labels for negatives, whichever are given. See `Learning` for the other settings and
         `local_learning` for the other arguments and for what else can be had.
         """
         learning = Learning(

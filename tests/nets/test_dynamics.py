@@ -9,7 +9,7 @@ import pytest
 import torch
 from making import recurrent_net
 
-from ffrecur import RecurrentNet, UserError
+from ffrecur import MeanSquare, RecurrentNet, UserError
 
 
 def test_three_steps_by_hand():
@@ -253,3 +253,9 @@ def test_damping_that_is_refused_changes_nothing():
     assert net.damping == [0.1, 0.2]
     net.settings()["damping"][0] = 0.9
     assert net.damping == [0.1, 0.2]
+
+
+def test_what_is_shown_of_a_net_tells_the_settings_that_change_it():
+    assert repr(RecurrentNet(2, [4], 2)).splitlines()[1].strip() == ("damping=0.3, sign=1, update_scheme='synchronous'")
+    shown = repr(RecurrentNet(2, [4], 2, center_images=True, goodness=MeanSquare(blocks=2)))
+    assert "center_images=True, goodness=MeanSquare(blocks=2)" in shown
