@@ -92,11 +92,14 @@ EPS = 1e-8  # of `functional.rms_normalize`
 
 
 def judge(goodness: Goodness, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the goodness `(..., K)` of states `(..., H)`, and the factor `(..., 1)` by which `rms_normalize` multiplies them."""
+    """Return the goodness `(..., K)` of states `(..., H)`, and the factor `(..., 1)` by which `rms_normalize` multiplies them.
+
+    Both are new tensors: the states may be overwritten.
+    """
     mean_square = torch.linalg.vector_norm(state, dim=-1, keepdim=True).square_().div_(state.shape[-1])
     if goodness == MEAN_SQUARE:
         return mean_square, (mean_square + EPS).rsqrt_()
-    values = goodness.value(state.flatten(0, -2)).unflatten(0, state.shape[:-1])
+    values = goodness.value(state.flatten(0, -2)).unflatten(0, state.shape[:-1]).clone()
     return values, mean_square.add_(EPS).rsqrt_()
 
 

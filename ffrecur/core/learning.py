@@ -51,6 +51,7 @@ class Learning:
     memory: Memory = "full"
 
     def __post_init__(self) -> None:
+        check_setting(isinstance(self.objective, Objective), "objective", self.objective, "an ffrecur.Objective")
         check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
@@ -160,6 +161,12 @@ def sweep_batch(
     total = len(wiring.damping)
     length = total if gradients and learning.memory == "full" else 1
     peers = gradients and learning.peer_normalization > 0
+    check_setting(
+        not peers or len(wiring.peer_means) > 0,
+        "peer_normalization",
+        learning.peer_normalization,
+        "0 for a net that keeps no means of its units' activities",
+    )
     sweep = Sweep(wiring, net.goodness_function, dtype, length if gradients else 0, peers)
     layers, blocks = len(wiring.layers), net.goodness_function.blocks
     goodness_TLNBK = net.head.weight.new_empty(total, layers, wiring.kinds, wiring.cases, blocks)

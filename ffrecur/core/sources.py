@@ -133,6 +133,8 @@ class LookUp(Source):
         """See `Source.drive`."""
         if rows_KN.shape[1] == 0:  # what all candidates share of a window of one character
             drive_KH = self.table.new_zeros(len(rows_KN), self.table.shape[1])
+        elif rows_KN.shape[1] == 1:  # a label: no sum, which some devices do not have
+            drive_KH = self.table.index_select(0, self.columns(rows_KN).flatten())
         else:
             drive_KH = F.embedding_bag(self.columns(rows_KN), self.table, mode="sum")
         return drive_KH if outer is None else drive_KH.add_(outer)
@@ -149,8 +151,8 @@ class LookUp(Source):
 class Stream:
     """A source and what it reads.
 
-    `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video; `(n, 1, N)` is the same for all cases. Without them the
-    rows are those of the hidden `layer`.
+    `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video, which is the first stream of its layer; `(n, 1, N)`, the
+    same for all cases, in evaluation only. Without them the rows are those of the hidden `layer`.
     """
 
     source: Source

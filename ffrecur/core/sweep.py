@@ -146,6 +146,8 @@ class Sweep:
         computed = drive.clamp_(min=0)
         if self.peers:
             self.positive_means[layer].append(computed[0].mean(dim=0))
+        if self.tape and len(computed) < self.kinds:
+            computed = computed.repeat(self.kinds, 1, 1)
         previous, damping = self.states[layer], self.damping[iteration]
         if previous is None:
             state = computed
@@ -154,8 +156,6 @@ class Sweep:
                 if self.goodness.factor(state.new_empty(0), state.shape[-1]) is None:
                     self.gates.append(state[None] > 0)
         elif self.tape:
-            if len(computed) < self.kinds:
-                computed = computed.repeat(self.kinds, 1, 1)
             state = previous.lerp_(computed, 1 - damping)
             if self.gates:
                 self.kept[layer][step] = state
@@ -166,17 +166,18 @@ class Sweep:
             state = computed.lerp_(previous, damping)
         values, scale = judge(self.goodness, state)
         mask = self.masks[layer]
-        if self.reads and previous is not None:
-            row = torch.mul(state, scale, out=self.reads[layer][step + 1])
-        elif previous is None and not self.tape:
-            row = state.mul_(scale).to(self.dtype)  # nobody asks for the state again
-        else:
+        if previous is None and not self.tape:  # nothing asks for the state again
+            row = state.mul_(scale).to(self.dtype)
+        elif previous is None or not self.tape:
             row = (state * scale).to(self.dtype)
+        else:
+            row = torch.mul(state, scale, out=self.reads[layer][step + 1])
         if mask is not None:
             row.mul_(mask)
-        if self.tape and previous is None:
+        if previous is not None or self.tape:
+            self.states[layer] = state
+        if previous is None and self.tape:
             self.reads.append(row[None])
-        self.states[layer] = state
         return (row, agree), values
 
     def drive(self, layer: int, iteration: int) -> tuple[Tensor, bool]:

@@ -97,25 +97,43 @@ def as_labels(name: str, labels: Any, count: int, classes: int, device: torch.de
     return labels
 
 
-def as_negatives(negatives: Any, labels_B: Tensor, classes: int, values: bool = True) -> Any:
+def as_negatives(
+    negatives: Any, labels_B: Tensor, classes: int, values: bool = True, name: str = "negative_labels"
+) -> Any:
     """Return wrong labels, `(B,)` or K a case `(B, K)`, as `as_labels` does; a function that draws them is left to itself.
 
     Raises `UserError` for one that is the true label.
     """
     if callable(negatives):
         return negatives
-    negatives = as_tensor("negative_labels", negatives, labels_B.device)
+    negatives = as_tensor(name, negatives, labels_B.device)
     shape = negatives.shape
     if negatives.ndim == 2 and len(negatives) == len(labels_B):
         labels_B, negatives = labels_B.repeat_interleave(shape[1]), negatives.flatten()
-    negatives = as_labels("negative_labels", negatives, len(labels_B), classes, labels_B.device, values)
+    negatives = as_labels(name, negatives, len(labels_B), classes, labels_B.device, values)
     if look(negatives, values) and bool((negatives == labels_B).any()):
         places = (negatives == labels_B).nonzero().flatten().tolist()
         raise UserError(
-            f"negative_labels have the true label in {len(places)} of {len(labels_B)} places (first in {places[0]}), but "
+            f"{name} have the true label in {len(places)} of {len(labels_B)} places (first in {places[0]}), but "
             "must be wrong"
         )
     return negatives.view(shape)
+
+
+def kinds_of_answers(true_B: Tensor, wrong: Any) -> Tensor:
+    """Return the true answers and the wrong ones, `(B,)` or M a case `(B, M)`, as kinds of data, `(1 + M, B)`.
+
+    Raises `UserError` for another shape or type: wrong answers may be what a function of the user's has drawn.
+    """
+    wrong = as_tensor("negatives", wrong, true_B.device)
+    if wrong.is_floating_point() or wrong.dtype == torch.bool:
+        raise UserError(f"negatives are of type {short(wrong)}, but must be whole numbers")
+    if wrong.ndim not in (1, 2) or len(wrong) != len(true_B) or wrong.numel() == 0:
+        cases = len(true_B)
+        raise UserError(
+            f"negatives have the shape {tuple(wrong.shape)}, but must have ({cases},), or ({cases}, M) for M of each case"
+        )
+    return torch.cat([true_B[None], wrong.reshape(len(true_B), -1).t()])
 
 
 def as_windows(name: str, windows: Any, length: int, symbols: int, device: torch.device) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from ffrecur.errors import check_sizes
 from ffrecur.functional import center, dropout_masks, masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
+from ffrecur.nets.base import draw_weights, linear_layers
 from ffrecur.nets.character import CharNet
-from ffrecur.seeding import draw_normal
 
 
 class BackpropNet(nn.Module):
@@ -43,14 +42,9 @@ class BackpropNet(nn.Module):
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         self.center_images = center_images
         # A ModuleList does not tell what it holds; the annotation above does.
-        layers = [nn.Linear(below, width) for below, width in pairwise((in_features, *widths))]
-        self.hidden = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.hidden = linear_layers(in_features, widths)  # type: ignore[assignment]
         self.head = nn.Linear(widths[-1], num_classes)
-        for linear in layers:
-            draw_normal(linear.weight, (2 / linear.in_features) ** 0.5)
-        for linear in (*layers, self.head):
-            nn.init.zeros_(linear.bias)
-        nn.init.zeros_(self.head.weight)
+        draw_weights(self.hidden, 2, self.head)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""

@@ -21,9 +21,9 @@ from ffrecur.core.sources import Stream, parameters_of
 from ffrecur.core.sweep import Wiring
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise
-from ffrecur.nets.arguments import as_labels
+from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
-from ffrecur.nets.windows import WindowDynamics
+from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
 from ffrecur.text.sampling import stream
 
@@ -158,14 +158,17 @@ class CharNet(WindowDynamics):
 
         Its backward leaves the local gradients of the hidden layers, in closed form: the derivative of each layer's own
         objective by its own weights, and no others. The head learns by `F.cross_entropy(net.logits(windows), next)`.
-        A positive window is real text that ends with the character in question. Raises `UserError` for settings outside
-        their range and for windows that do not fit.
+        A positive window is real text that ends with the character in question. An objective of all candidates, such as
+        "softmax", compares it with those that end with every other one, and not with the negative windows. Raises
+        `UserError` for settings outside their range and for windows that do not fit.
         """
         learning = Learning(objective=objective_of(objective, threshold, temperature), iterations=1)
         pair = self.check_pairs(positive_windows_BW, negative_windows_BW)
         gradients, prepared = torch.is_grad_enabled(), self.prepare()
         with torch.no_grad(), torch.autocast(pair[0].device.type, enabled=False):
-            wiring = self.wired(prepared, [Stream(prepared.whole, rows=torch.stack(pair))], None, 2, len(pair[0]))
+            begun, next_B = pair[0][:, :-1], pair[0][:, -1]
+            negatives = self.candidates(next_B) if learning.objective.all_candidates else pair[1]
+            wiring = self.wired_windows(prepared, begun, next_B, negatives, None)
             swept = sweep_batch(self, wiring, learning, prepared.dtype, gradients)
         return HandOut.apply(swept.loss, swept.gradients, *parameters_of(wiring.layers)) if gradients else swept.loss
 
@@ -199,22 +202,34 @@ class CharNet(WindowDynamics):
         next_B = as_labels("next symbols", next_B, len(contexts_BW), len(self.alphabet), device, values=False)
         if isinstance(negatives, Tensor):
             contexts_BW, negatives = self.check_pairs(contexts_BW, negatives)
+        elif isinstance(negatives, LastSymbols):
+            symbols, name = len(self.alphabet), "negative symbols"
+            negatives = LastSymbols(as_negatives(negatives.symbols_BK, next_B, symbols, values=False, name=name))
         return local_learning(self, contexts_BW, next_B, negatives, learning, masks)
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Show the contexts to the net; see `core.learning.LocalNet`."""
-        prepared, shared_1BX = self.prepare(dtype), inputs[None, :, 1:]
+        prepared = self.prepare(dtype)
 
         def wiring(next_B: Tensor, negatives: Tensor | LastSymbols, iterations: int) -> Wiring:
-            if isinstance(negatives, LastSymbols):
-                last_NB = torch.cat([next_B[None], negatives.symbols_BK.t()])
-                streams = [Stream(prepared.whole, rows=shared_1BX), Stream(prepared.last, rows=last_NB[..., None])]
-                return self.wired(prepared, streams, masks, len(last_NB), len(next_B))
-            positive_BW = torch.cat([inputs[:, 1:], next_B[:, None]], dim=1)
-            streams = [Stream(prepared.whole, rows=torch.stack([positive_BW, negatives]))]
-            return self.wired(prepared, streams, masks, 2, len(next_B))
+            return self.wired_windows(prepared, inputs[:, 1:], next_B, negatives, masks)
 
         return Begun(self.features(prepared, inputs, masks), wiring)
+
+    def wired_windows(
+        self, prepared: Prepared, begun_BX: Tensor, next_B: Tensor, negatives: Tensor | LastSymbols, masks: Masks | None
+    ) -> Wiring:
+        """Clamp the real windows, given by all characters but the last and by the last, and the negative ones."""
+        if isinstance(negatives, LastSymbols):
+            last_NB = kinds_of_answers(next_B, negatives.symbols_BK)
+            streams = [Stream(prepared.whole, rows=begun_BX[None]), Stream(prepared.last, rows=last_NB[..., None])]
+            return self.wired(prepared, streams, masks, len(last_NB), len(next_B))
+        positive_BW = torch.cat([begun_BX, next_B[:, None]], dim=1)
+        if negatives.shape != positive_BW.shape:
+            wanted = tuple(positive_BW.shape)
+            raise UserError(f"negative windows have the shape {tuple(negatives.shape)}, but must have {wanted}")
+        streams = [Stream(prepared.whole, rows=torch.stack([positive_BW, negatives]))]
+        return self.wired(prepared, streams, masks, 2, len(next_B))
 
     def candidates(self, true_B: Tensor) -> LastSymbols:
         """Every wrong symbol."""

@@ -97,10 +97,11 @@ class TopDownDynamics(LocalNet):
 
     @damping.setter
     def damping(self, damping: float | Sequence[float]) -> None:
-        self._damping = damping if isinstance(damping, int | float) else [float(share) for share in damping]
-        shares = [self._damping] if isinstance(self._damping, int | float) else self._damping
+        shares = [damping] if isinstance(damping, int | float) else [float(share) for share in damping]
+        given = damping if isinstance(damping, int | float) else shares
         in_range = len(shares) > 0 and all(0 <= share < 1 for share in shares)
-        check_setting(in_range, "damping", self._damping, "at least 0 and less than 1")
+        check_setting(in_range, "damping", given, "at least 0 and less than 1")
+        self._damping = given
 
     def damping_at(self, iteration: int) -> float:
         """Return the damping of an iteration, counted from 0."""

@@ -21,12 +21,7 @@ from ffrecur.core.sources import LookUp, Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
 from ffrecur.errors import check_setting, check_sizes
 from ffrecur.functional import window_score
-from ffrecur.nets.arguments import (
-    as_labels,
-    as_negatives,
-    check_iterations,
-    check_window,
-)
+from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, check_window, kinds_of_answers
 from ffrecur.nets.base import States, draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
 
@@ -95,12 +90,15 @@ class RecurrentNet(TopDownDynamics):
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
         names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
         names += ["center_images"] if self.center_images else []
-        plain = {name: getattr(self, name) for name in names}
+        plain = {name: list(kept) if isinstance(kept := getattr(self, name), list) else kept for name in names}
         return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
 
     def extra_repr(self) -> str:
         """Show the settings that the sub-modules do not tell."""
-        return f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"
+        shown = [f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"]
+        shown += ["center_images=True"] if self.center_images else []
+        shown += [f"goodness={self.goodness_function}"] if self.goodness_function != MEAN_SQUARE else []
+        return ", ".join(shown)
 
     def peer_means(self) -> States:
         """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
@@ -166,7 +164,8 @@ class RecurrentNet(TopDownDynamics):
         Every layer's gradient comes from its own goodness at each iteration, through its computed state only:
         neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
         cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired" or "softmax"
-        with this threshold and temperature, or an `Objective` of your own. See `Learning` for the other settings and
+        with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all candidates,
+        takes all wrong labels for negatives, whichever are given. See `Learning` for the other settings and
         `local_learning` for the other arguments and for what else can be had.
         """
         learning = Learning(
@@ -220,7 +219,7 @@ class RecurrentNet(TopDownDynamics):
 
         def wiring(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             """Clamp the labels: the true ones and the negatives, or as many kinds `(N, 1)` as there are."""
-            kinds = labels if negatives is None else torch.cat([labels[None], negatives.view(len(labels), -1).t()])
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
             above = [
                 Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.top_down[:-1], start=1)
             ]

@@ -6,9 +6,10 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from making import recurrent_net
+from making import character_net, recurrent_net, windows_of
 
 from ffrecur.core.learning import Learning
+from ffrecur.errors import UserError
 from ffrecur.functional import peer_ascent
 
 LABELS, NEGATIVES = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2])
@@ -163,3 +164,37 @@ def test_bad_learning_settings_are_refused_by_name(name, value):
     net = recurrent_net((6, 5))
     with pytest.raises(ValueError, match=f"^{name} is {value!r}, but must be"):
         net.local_loss(images_for(video=False), LABELS, NEGATIVES, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("negatives", "message"),
+    [
+        (
+            lambda logits, labels: torch.stack([NEGATIVES, NEGATIVES]),
+            r"negatives have the shape \(2, 3\), but must have",
+        ),
+        (lambda logits, labels: NEGATIVES[:2], r"negatives have the shape \(2,\), but must have \(3,\), or \(3, M\)"),
+        (lambda logits, labels: NEGATIVES.double(), "negatives are of type float64, but must be whole numbers"),
+        (torch.zeros(3, 0, dtype=torch.long), r"negatives have the shape \(3, 0\)"),
+    ],
+)
+def test_negatives_of_another_shape_are_refused(negatives, message):
+    """The negatives of a case are a row; as columns they would be other cases' negatives, true labels among them."""
+    with pytest.raises(UserError, match=message):
+        recurrent_net((6, 5)).local_loss(images_for(video=False), LABELS, negatives)
+
+
+def test_negatives_need_not_lie_in_memory_case_by_case():
+    net, images = recurrent_net((6, 5), classes=4), images_for(video=False)
+    columns = torch.stack([(LABELS + 1) % 4, (LABELS + 2) % 4])
+    expected = net.local_loss(images, LABELS, columns.t().contiguous())
+    assert torch.equal(net.local_loss(images, LABELS, columns.t()), expected)
+
+
+def test_what_learning_cannot_be_told():
+    with pytest.raises(UserError, match=r"objective is 'paired', but must be an ffrecur\.Objective"):
+        Learning(objective="paired")
+    net, learning = character_net(), Learning(peer_normalization=0.1)
+    windows_BW = windows_of(net, 3)
+    with pytest.raises(UserError, match=r"peer_normalization is 0\.1, but must be 0 for a net that keeps no means"):
+        net.local_learning(windows_BW, windows_BW[:, 0], windows_BW, learning)

@@ -22,6 +22,7 @@ from ffrecur.metrics.text import NextCharacter
 from ffrecur.nets import character
 from ffrecur.nets import windows as windows_module
 from ffrecur.nets.backprop import character_logits
+from ffrecur.nets.character import LastSymbols
 from ffrecur.text.sampling import goodness_logits
 
 OBJECTIVES = [("logistic", 1), ("logistic", -1), ("paired", 1), ("paired", -1)]
@@ -309,3 +310,46 @@ def test_settings_build_the_same_net():
     again = CharNet(**net.settings())
     assert again.settings() == net.settings()
     assert [p.shape for p in again.parameters()] == [p.shape for p in net.parameters()]
+
+
+def test_the_local_loss_compares_all_candidates_where_the_objective_does():
+    """As `local_learning` does, whatever negative windows are given."""
+    net = character_net()
+    contexts_BW, next_B = windows_of(net, 5), torch.arange(5) % 4
+    real_BW = torch.cat([contexts_BW[:, 1:], next_B[:, None]], dim=1)
+    expected = net.local_learning(contexts_BW, next_B, real_BW, Learning(objective=objective_of("softmax"))).loss
+    found = net.local_loss(real_BW, windows_of(net, 5, seed=2), objective="softmax")
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    found.backward()
+    gradients = [parameter.grad.clone() for parameter in net.hidden.parameters()]
+    net.zero_grad()
+    expected.backward()
+    for one, two in zip(gradients, net.hidden.parameters(), strict=True):
+        torch.testing.assert_close(one, two.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("negatives", "message"),
+    [
+        (LastSymbols(torch.tensor([0, 1, 4])), "negative symbols have the value 4, but must be from 0 to 3"),
+        (LastSymbols(torch.tensor([0, 1, 2])), "negative symbols have the true label in 1 of 3 places"),
+        (lambda logits, following: LastSymbols(torch.zeros(2, 3)), "negatives are of type float32"),
+        (
+            lambda logits, following: torch.zeros(3, 2),
+            r"negative windows have the shape \(3, 2\), but must have \(3, 3\)",
+        ),
+    ],
+)
+def test_negatives_that_do_not_fit(negatives, message):
+    net = character_net()
+    with pytest.raises(UserError, match=message):
+        net.local_learning(windows_of(net, 3), torch.tensor([1, 2, 2]), negatives, Learning())
+
+
+def test_one_wrong_symbol_a_window_needs_no_second_dimension():
+    net, next_B, wrong_B = character_net(), torch.tensor([1, 2, 3]), torch.tensor([0, 0, 0])
+    one, two = (
+        net.local_learning(windows_of(net, 3), next_B, LastSymbols(symbols), Learning()).loss
+        for symbols in (wrong_B, wrong_B[:, None])
+    )
+    assert torch.equal(one, two)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from making import recurrent_net
 
-from ffrecur import RecurrentNet
+from ffrecur import MeanSquare, RecurrentNet, UserError
 
 
 def test_three_steps_by_hand():
@@ -244,3 +244,18 @@ def test_images_that_do_not_fit_are_refused():
         net.goodness(torch.rand(3, 2, 4), torch.tensor([0, 1]), iterations=4)
     with pytest.raises(ValueError, match="iterations is 0, but must be at least 1"):
         net.goodness(torch.rand(2, 4), torch.tensor([0, 1]), iterations=0)
+
+
+def test_damping_that_is_refused_changes_nothing():
+    net = recurrent_net(damping=[0.1, 0.2])
+    with pytest.raises(UserError, match="damping is"):
+        net.damping = 1.5
+    assert net.damping == [0.1, 0.2]
+    net.settings()["damping"][0] = 0.9
+    assert net.damping == [0.1, 0.2]
+
+
+def test_what_is_shown_of_a_net_tells_the_settings_that_change_it():
+    assert repr(RecurrentNet(2, [4], 2)).splitlines()[1].strip() == ("damping=0.3, sign=1, update_scheme='synchronous'")
+    shown = repr(RecurrentNet(2, [4], 2, center_images=True, goodness=MeanSquare(blocks=2)))
+    assert "center_images=True, goodness=MeanSquare(blocks=2)" in shown
