@@ -15,6 +15,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from ffrecur.errors import UserError, one_line
+from ffrecur.lit.run.parser import without_marks
 from ffrecur.storage.files import existing, replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
@@ -51,6 +52,15 @@ class RunConfig(SaveConfigCallback):
         learned = {name: pl_module.hparams.get(name) for name, value in settings.items() if value is None}
         settings.update(learned)  # what the data told, such as the number of classes
         checkpoint[CONFIG_KEY] = {key: value for key, value in content.items() if key not in NOT_OF_THE_RUN}
+
+
+def stored_settings(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the configuration that a checkpoint holds. Raises `UserError` for one that has no groups of settings."""
+    stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
+    groups = [stored.get(name, {}) for name in ("model", "data", "trainer")] if isinstance(stored, dict) else [None]
+    if not all(isinstance(group, dict) for group in groups):
+        raise UserError(f"checkpoint is '{path}', whose settings are not those of a run")
+    return dict(stored)
 
 
 def check_written(parser: LightningArgumentParser, config: Namespace) -> None:
