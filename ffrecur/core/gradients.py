@@ -60,7 +60,10 @@ class Gradients:
                 self._add(layer, place, stream, *self._frames(stream, delta_TNBH, start))
             else:
                 shared, summed = stream.rows.shape[0] == 1, True
-                part = delta_TNBH.sum((0, 1) if shared else 0, dtype=state.dtype)
+                if self.sweep.first is None and not shared:
+                    part = delta_TNBH[0]  # of the one visit
+                else:
+                    part = delta_TNBH.sum((0, 1) if shared else 0, dtype=state.dtype)
                 self.sums[layer, place] = plus(self.sums.get((layer, place)), part[None] if shared else part)
         if not summed and any(stream.source.bias is not None for stream in streams):
             self.totals[layer] = plus(self.totals[layer], delta_TNBH.sum((0, 1, 2), dtype=state.dtype))

@@ -168,6 +168,8 @@ class Sweep:
         mask = self.masks[layer]
         if self.reads and previous is not None:
             row = torch.mul(state, scale, out=self.reads[layer][step + 1])
+        elif previous is None and not self.tape:
+            row = state.mul_(scale).to(self.dtype)  # nobody asks for the state again
         else:
             row = (state * scale).to(self.dtype)
         if mask is not None:

@@ -62,7 +62,14 @@ def test_a_goodness_is_kept_with_the_run(trained_lab):
     assert torch.load(trained_lab / "last.ckpt", weights_only=True)["epoch"] == 2
 
 
-@pytest.mark.parametrize("command", [["test"], ["validate"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=3"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["test"],
+        pytest.param(["validate"], marks=pytest.mark.slow),
+        ["fit", "--ckpt_path=last", "--trainer.max_epochs=3"],
+    ],
+)
 def test_a_class_that_was_not_typed_is_not_imported(trained_lab, command):
     outcome = run(*command)
     name = "last.ckpt" if command[0] == "fit" else "best.ckpt"
@@ -177,11 +184,10 @@ def test_several_negatives_are_different_and_wrong(draw):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--model.objective=softmax"],
-        ["--model.negatives_per_case=2"],
-        ["--model.goodness=MeanSquare", "--model.goodness.blocks=2"],
-        ["--model.damping=[0.5,0.2]"],
-        ["--model.center_images=true"],
+        pytest.param(["--model.objective=softmax"], marks=pytest.mark.slow),
+        pytest.param(["--model.negatives_per_case=2"], marks=pytest.mark.slow),
+        ["--model.goodness=MeanSquare", "--model.goodness.blocks=2", "--model.damping=[0.5,0.2]"],
+        pytest.param(["--model.center_images=true"], marks=pytest.mark.slow),
     ],
 )
 def test_new_settings_are_trained_tested_and_continued(workplace, options):

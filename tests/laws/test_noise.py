@@ -24,10 +24,10 @@ def on(device, family):
 @pytest.mark.parametrize("device", PRESENT)
 def test_dropout_masks(family, device):
     """Values, and where the generator stands afterwards: all that is drawn next is the same too."""
-    sources = seeded_generator(1, 2), seeded_generator(1, 2)
-    expected = family.masks(family.net(), 4, DROPOUT, sources[0])
-    found = family.masks(on(device, family), 4, DROPOUT, sources[1])
+    nets, sources = (family.net(), on(device, family)), (seeded_generator(1, 2), seeded_generator(1, 2))
+    expected, found = (family.masks(net, 4, DROPOUT, source) for net, source in zip(nets, sources, strict=True))
     assert torch.equal(sources[0].get_state(), sources[1].get_state())
+    assert not torch.equal(sources[0].get_state(), seeded_generator(1, 2).get_state())
     for one, two in zip(expected, found, strict=True):
         assert two.device.type == device
         assert one.shape == two.shape
@@ -37,8 +37,8 @@ def test_dropout_masks(family, device):
 
 @pytest.mark.parametrize("family", NETS.values(), ids=NETS)
 def test_masks_do_not_depend_on_the_precision(family):
-    one = family.masks(family.net(), 4, DROPOUT, seeded_generator(3))
-    two = family.masks(family.net().float(), 4, DROPOUT, seeded_generator(3))
+    nets = family.net(), family.net().float()
+    one, two = (family.masks(net, 4, DROPOUT, seeded_generator(3)) for net in nets)
     for mask, other in zip(one, two, strict=True):
         assert torch.equal(mask == 0, other == 0)
         assert 0 < (mask == 0).sum() < mask.numel()

@@ -208,16 +208,17 @@ def test_a_second_signal_ends_at_once_and_leaves_a_checkpoint_that_loads(workpla
     assert run("validate").code == 0
 
 
-def kill_and_go_on(count, seed):
+def kill_and_go_on(count, seed, epochs):
     """Kill a training `count` times with SIGKILL at random, let it end; return how many kills it really met amid its work."""
     chance = random.Random(seed)
-    whole = start("whole", *LONG)
+    long = [*LONG, f"--trainer.max_epochs={epochs}"]
+    whole = start("whole", *long)
     whole.communicate()
     assert whole.returncode == 0
     met = 0
     for kill in range(count):
         steps = loaded("runs")["global_step"] if some_checkpoint("runs") else 0
-        process = start("runs", *(["--ckpt_path=last"] if steps else LONG))
+        process = start("runs", *(["--ckpt_path=last"] if steps else long))
         wait_for(lambda: some_checkpoint("runs") and loaded("runs")["global_step"] > steps, process)  # noqa: B023
         time.sleep(chance.uniform(0, 0.2))
         ended = process.poll() is not None
@@ -238,9 +239,9 @@ def kill_and_go_on(count, seed):
 
 
 def test_killed_and_gone_on(workplace):
-    assert kill_and_go_on(1, seed=0) == 1
+    assert kill_and_go_on(1, seed=0, epochs=20) == 1
 
 
 @pytest.mark.slow
 def test_killed_often_and_gone_on(workplace):
-    assert kill_and_go_on(20, seed=1) == 20
+    assert kill_and_go_on(20, seed=1, epochs=60) == 20
