@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from ffrecur.commands.plain import replace_unwritable, written_out
 
@@ -11,9 +10,8 @@ from ffrecur.commands.plain import replace_unwritable, written_out
 def entry_point() -> None:
     """Run the command that was typed, and exit with its code."""
     replace_unwritable()
-    sys.path.append(
-        str(Path.cwd())
-    )  # classes of the user's own may lie there; nothing that is installed gives way to them
+    # The current folder, where classes of the user's own may lie; nothing that is installed gives way to them.
+    sys.path.append("")
     try:
         code = run(sys.argv[1:])
     except SystemExit as ended:  # after --help

@@ -22,6 +22,7 @@ import ffrecur.lit
 from ffrecur.commands.generate import main as generate
 from ffrecur.data.documents import read_documents
 from ffrecur.data.idx import read_idx
+from ffrecur.lit.run.messages import arguments_of
 from ffrecur.storage.checkpoint import NET_KEY
 
 LONG = "x" * 5000
@@ -79,6 +80,15 @@ def test_names_that_no_file_can_have_and_null(workplace, arguments):
     assert outcome.err.startswith("error: ")
 
 
+def settings_of(owner):
+    """The parameters of a class, those that it hands on to its bases among them."""
+    found = {}
+    for name in arguments_of(owner):
+        signatures = (inspect.signature(kind.__init__) for kind in owner.__mro__ if "__init__" in vars(kind))
+        found[name] = next(each.parameters[name] for each in signatures if name in each.parameters)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "data"), [("RecurrentModule", "ImageDataModule"), ("CharModule", "CorpusDataModule")]
@@ -87,7 +97,7 @@ def test_null_for_every_setting(workplace, monkeypatch, model, data):
     monkeypatch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(lambda *_, **__: None))
     owners = (("model", getattr(ffrecur.lit, model)), ("data", getattr(ffrecur.data, data)))
     for group, owner in owners:
-        for name, parameter in inspect.signature(owner).parameters.items():
+        for name, parameter in settings_of(owner).items():
             source = ["--data.source=digits"] if data == "ImageDataModule" else []
             outcome = run("fit", f"--model={model}", f"--data={data}", *source, f"--{group}.{name}=null")
             if "None" in str(parameter.annotation):

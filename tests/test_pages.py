@@ -22,7 +22,7 @@ from ffrecur.data import ImageDataModule
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "docs").is_dir())
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-PAGES = [ROOT / name for name in ("docs/extending.md", "docs/architecture.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
 def blocks(kind):

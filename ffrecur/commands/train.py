@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
-from ffrecur.lit.run.config import CONFIG_KEY, RunConfig, check_own_classes, check_written, typed_value
+from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.run.folders import (
@@ -35,7 +35,8 @@ from ffrecur.lit.run.folders import (
     same_source,
 )
 from ffrecur.lit.run.messages import tell
-from ffrecur.lit.run.parser import Mistake, Parser, without_marks
+from ffrecur.lit.run.own_classes import imports_of
+from ffrecur.lit.run.parser import Mistake, Parser
 from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
@@ -126,11 +127,11 @@ class CommandLine(LightningCLI):
             checkpoint = read_checkpoint(self.checkpoint)
             self.stored_net, self.stored_optimizer = checkpoint[NET_KEY], checkpoint.get(OPTIMIZER_KEY)
             self.stored_step = checkpoint.get("global_step")
-            stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
+            stored = stored_settings(checkpoint, self.checkpoint)
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
-            check_own_classes(stored, typed, self.checkpoint)
-        with tempfile.TemporaryDirectory() as folder:
+        guarded = nullcontext() if self.checkpoint is None else imports_of(stored, typed, self.checkpoint)
+        with guarded, tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
             at = typed.index(subcommand) + 1 if subcommand else 0

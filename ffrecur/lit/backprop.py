@@ -79,6 +79,7 @@ class CharBackpropModule(TextModule):
     def __init__(
         self,
         hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        *,
         head_layers: list[int] | None = None,
         **shared: Any,
     ) -> None:

@@ -69,6 +69,7 @@ class CharModule(TextModule):
     def __init__(
         self,
         hidden_features: list[int] = [500, 500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        *,
         sign: int = 1,
         head_layers: list[int] | None = None,
         goodness_weight: float = 0.0,

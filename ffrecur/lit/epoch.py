@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import lightning as L
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from ffrecur.lit.evaluation import EvaluatedModule
 from ffrecur.lit.optim import step_plateau
 from ffrecur.lit.run.health import check_figures, collapses, warn
 from ffrecur.lit.run.places import epoch_is_whole
@@ -18,11 +18,10 @@ from ffrecur.processes import Part, mean_over_processes, part_of_batch
 GOODNESS = ("goodness_positive", "goodness_negative")
 
 
-class EpochFigures(L.LightningModule):
-    """The figures of training: each is the mean over an epoch's samples, of all processes."""
+class EpochFigures(EvaluatedModule):
+    """Base of a module whose figures of training are the means over an epoch's samples, of all processes."""
 
     target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
-    net: Any
 
     def __init__(self) -> None:
         super().__init__()

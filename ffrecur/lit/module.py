@@ -15,7 +15,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ffrecur.errors import CommonError, UserError, check_setting, one_line
 from ffrecur.lit.epoch import EpochFigures
-from ffrecur.lit.evaluation import EvaluatedModule
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
@@ -40,7 +39,7 @@ COMPONENTS = ("goodness", "objective", "negatives")  # settings that may be obje
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there are local gradients
 
 
-class NetModule(EpochFigures, EvaluatedModule):
+class NetModule(EpochFigures):
     """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
@@ -229,9 +228,24 @@ class NetModule(EpochFigures, EvaluatedModule):
             self.trainer.precision_plugin.convert_module(self)
             if self.trainer.state.fn == TrainerFn.FITTING and UNAVERAGED_KEY in checkpoint:
                 checkpoint["state_dict"] = checkpoint[UNAVERAGED_KEY]
+        else:
+            self.check_goodness(checkpoint[NET_KEY]["settings"].get("goodness"))
         self._stored = checkpoint[OPTIMIZER_KEY]
         epoch = checkpoint.get(EPOCH_KEY, {"sums": {}, "warned": []})  # version 0.1.0 has none
         self.epoch_sums, self.warned = dict(epoch["sums"]), list(epoch["warned"])
+
+    def check_goodness(self, stored: Any) -> None:
+        """Raise `UserError` where `load_from_checkpoint` made the module with another goodness than that of the checkpoint.
+
+        An object is no hyper-parameter that a checkpoint could keep.
+        """
+        own = describe(self.net)["settings"].get("goodness")
+        if own != stored:
+            names = ["the mean square" if entry is None else entry["class_path"] for entry in (own, stored)]
+            raise UserError(
+                f"goodness is {names[0]}, but the net of the checkpoint was trained with {names[1]}: "
+                "give it, as in load_from_checkpoint(path, goodness=...)"
+            )
 
     def between_steps(self) -> dict[str, Any]:
         """Return what a batch changes before its optimiser step, for `go_back` should it get no further."""

@@ -80,6 +80,7 @@ class RecurrentModule(ClassifierModule):
         head_weight: float = 0.0,
         peer_normalization: float = 0.0,
         memory: Memory = "full",
+        *,
         negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
         negatives_per_case: int = 1,
         goodness: Goodness | None = None,
@@ -93,7 +94,8 @@ class RecurrentModule(ClassifierModule):
             memory=memory,
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
-        self.head_weight, self.temperature, self.goodness = head_weight, temperature, goodness or MEAN_SQUARE
+        self.head_weight, self.goodness = head_weight, goodness or MEAN_SQUARE
+        self.temperature = getattr(self.learning.objective, "temperature", temperature)
         self.negatives, self.draw_labels = negatives, drawn_by(negatives, negatives_per_case)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")

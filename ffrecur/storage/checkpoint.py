@@ -148,6 +148,8 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness
         settings = dict(entry["settings"])
         if "goodness" in settings:
             settings["goodness"] = built_goodness(settings["goodness"], goodness)
+        elif goodness is not None:
+            raise UserError("a goodness was given, but it was trained with the mean square, or without any")
         with torch.device("meta"):  # a net without memory, whose shapes are compared with those of the weights
             net = KINDS[entry["kind"]](**settings)
         # Copies, since the file may be mapped; they keep their type.

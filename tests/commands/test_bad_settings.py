@@ -31,6 +31,9 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--model.iterations=0"], "iterations is 0, but must be at least 1"),
     ([*FIT, "--model.hidden_features=[]"], "hidden_features is [], but must be one or more widths of at least 1"),
     ([*FIT, "--model.hidden_features=null"], "model.hidden_features is null, but must have a value"),
+    ([*FIT, "--model.weight_decay=null"], "model.weight_decay is null, but must have a value"),
+    ([*FIT, "--model.image_dropout=null"], "model.image_dropout is null, but must have a value"),
+    ([*FIT, "--model.optimizer=null"], "model.optimizer is null, but must have a value"),
     ([*FIT, "--model.hidden_features=[8,x]"], "model.hidden_features is x, but must be a whole number"),
     (
         [*FIT, "--model.window=[4,3]"],

@@ -9,6 +9,7 @@ import torch
 from running import TINY, only_run, run
 
 import ffrecur
+from ffrecur.lit.run.config import CONFIG_KEY
 from ffrecur.negatives import hard_labels, uniform_labels
 
 LAB = """
@@ -77,6 +78,35 @@ def test_a_class_that_was_not_typed_is_not_imported(trained_lab, command):
         f"error: model.goodness is 'lab_of_mine.TopK' in '{trained_lab / name}', a class of your own, which is imported only "
         "where it is typed: add --model.goodness=lab_of_mine.TopK"
     )
+    assert "lab_of_mine" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"goodness": "lab_of_mine.TopK"},
+        {"goodness.class_path": "lab_of_mine.TopK"},
+        {"goodness": '{"class_path": "\\u006cab_of_mine.TopK"}'},
+        {"objective": "lab_of_mine.Margin"},
+        {"optimizer": "lab_of_mine.TopK"},
+        {"lr_scheduler": "lab_of_mine.TopK"},
+    ],
+)
+def test_a_class_that_a_checkpoint_names_otherwise_is_not_imported(trained_lab, entry):
+    path = trained_lab / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint[CONFIG_KEY]["model"]["init_args"].update({"goodness": None, **entry})
+    torch.save(checkpoint, path)
+    assert run("test").code == 2
+    assert "lab_of_mine" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["lab_of_mine.ckpt", "lab_of_mine.TopK.ckpt", "lab_of_mine.TopK"])
+def test_the_name_of_a_file_types_no_class(trained_lab, name):
+    checkpoint = torch.load(trained_lab / "best.ckpt", weights_only=True)
+    checkpoint[CONFIG_KEY]["model"]["init_args"]["goodness"]["class_path"] = name
+    torch.save(checkpoint, name)
+    assert run("test", "--ckpt_path", name).code == 2
     assert "lab_of_mine" not in sys.modules
 
 

@@ -12,7 +12,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
-from ffrecur.lit import FlatThenLinear, RecurrentModule
+from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule
 from ffrecur.lit import recurrent as lit_recurrent
 from ffrecur.lit.images import prepare
 from ffrecur.negatives.labels import hard_labels, uniform_labels
@@ -362,6 +362,39 @@ def test_a_checkpoint_gives_the_same_scores_either_way(workplace, settings):
     for own, other in zip(net.net.peer_means(), loaded.net.peer_means(), strict=True):
         assert torch.equal(own, other)
     assert torch.load("own.ckpt", weights_only=True)["global_step"] == 3
+
+
+class Fourth(ffrecur.Goodness):
+    """The mean of the fourth powers."""
+
+    def value(self, state_BH):
+        return state_BH.pow(4).mean(dim=-1, keepdim=True)
+
+
+def test_a_goodness_of_ones_own_is_given_again(tmp_path):
+    fitted = trainer()
+    fitted.fit(own_module(goodness=Fourth()), own_loader())
+    fitted.save_checkpoint(tmp_path / "own.ckpt")
+    with pytest.raises(
+        ffrecur.UserError, match="goodness is the mean square, but .* was trained with .*Fourth: give it"
+    ):
+        RecurrentModule.load_from_checkpoint(tmp_path / "own.ckpt")
+    again = RecurrentModule.load_from_checkpoint(tmp_path / "own.ckpt", goodness=Fourth())
+    images, _ = own_data()
+    assert torch.equal(again.net.score(images), ffrecur.load(tmp_path / "own.ckpt", goodness=Fourth).score(images))
+
+
+def test_an_objectives_own_temperature_is_that_of_the_evaluation():
+    assert module(objective=ffrecur.Paired(0.3)).temperature == 0.3
+    assert module(objective="paired", temperature=0.2).temperature == 0.2
+
+
+def test_settings_whose_place_has_changed_are_given_by_name():
+    in_order = ([6], 4, 3, 0.1, -1, "alternating", "paired", 2.0, 0.3, 5, 6, (2, 4), 0.5, 0.1, "constant")
+    assert RecurrentModule(*in_order).hparams["memory"] == "constant"
+    for made, places in ((RecurrentModule, (*in_order, 0.1)), (CharModule, ([6], 4)), (CharBackpropModule, ([6], 4))):
+        with pytest.raises(TypeError, match="positional"):
+            made(*places)
 
 
 def test_settings_come_back_with_the_module(workplace):

@@ -140,6 +140,14 @@ def test_a_file_of_someone_else(tmp_path, content):
     check_refused(path, "holds no ffrecur net")
 
 
+def test_a_goodness_that_the_net_was_not_trained_with(tmp_path):
+    ffrecur.save(ffrecur.BackpropNet(6, (5,), 3), tmp_path / "backprop")
+    ffrecur.save(ffrecur.RecurrentNet(6, (5,), 3), tmp_path / "recurrent")
+    for name in ("backprop", "recurrent"):
+        with pytest.raises(ffrecur.UserError, match="a goodness was given, but it was trained with the mean square"):
+            ffrecur.load(tmp_path / name, goodness=ffrecur.MeanSquare(blocks=5))
+
+
 def test_another_kind_of_net(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save({NET_KEY: {"kind": "OtherNet", "settings": {}}, "state_dict": {}}, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property
 from itertools import zip_longest
@@ -15,7 +15,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from ffrecur.errors import UserError, one_line
-from ffrecur.storage.classes import of_the_users
+from ffrecur.lit.run.parser import without_marks
 from ffrecur.storage.files import existing, replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
@@ -54,6 +54,15 @@ class RunConfig(SaveConfigCallback):
         checkpoint[CONFIG_KEY] = {key: value for key, value in content.items() if key not in NOT_OF_THE_RUN}
 
 
+def stored_settings(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the configuration that a checkpoint holds. Raises `UserError` for one that has no groups of settings."""
+    stored = without_marks(checkpoint.get(CONFIG_KEY, {}))
+    groups = [stored.get(name, {}) for name in ("model", "data", "trainer")] if isinstance(stored, dict) else [None]
+    if not all(isinstance(group, dict) for group in groups):
+        raise UserError(f"checkpoint is '{path}', whose settings are not those of a run")
+    return dict(stored)
+
+
 def check_written(parser: LightningArgumentParser, config: Namespace) -> None:
     """Raise `UserError` for a configuration that could not be read again, neither from config.yaml nor from a checkpoint."""
     content = config.clone()
@@ -68,36 +77,6 @@ def check_written(parser: LightningArgumentParser, config: Namespace) -> None:
     for line, other in zip_longest(text.splitlines(), again.splitlines()):
         if line != other:
             raise UserError(f"{what}: {(line or '').strip()} would be read as {(other or 'nothing').strip()}")
-
-
-def check_own_classes(stored: Mapping[str, Any], typed: Sequence[str], checkpoint: Path) -> None:
-    """Raise `UserError` for a class of the user's that a checkpoint names and nobody has typed: it would run as code.
-
-    Typed is what stands on the command line or in a configuration file that was given there.
-    """
-    said = [str(arg) for arg in typed] + [file.read_text(encoding="utf-8") for file in config_files(typed)]
-    for setting, path in class_paths(stored):
-        if of_the_users(path) and not any(path in text for text in said):
-            raise UserError(
-                f"{setting} is '{path}' in '{checkpoint}', a class of your own, which is imported only where it is typed: "
-                f"add --{setting}={path}"
-            )
-
-
-def class_paths(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings of a configuration that name a class, and its path.
-
-    >>> list(class_paths({"model": {"class_path": "a.B", "init_args": {"optimizer": {"class_path": "c.D"}}}}))
-    [('model', 'a.B'), ('model.optimizer', 'c.D')]
-    """
-    if isinstance(settings, list):
-        for item in settings:
-            yield from class_paths(item, name)
-    elif isinstance(settings, Mapping):
-        if isinstance(settings.get("class_path"), str):
-            yield name, settings["class_path"]
-        for key, value in settings.items():
-            yield from class_paths(value, name if key == "init_args" else f"{name}.{key}".lstrip("."))
 
 
 def typed_value(args: Sequence[str], name: str) -> Any:

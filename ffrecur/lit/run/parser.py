@@ -148,7 +148,10 @@ def _is_mark(value: Any) -> bool:
 def refuse_null(made: type, settings: dict[str, Any]) -> None:
     """Raise `UserError` for null where a setting of one of our classes must have a value: the parser lets it pass."""
     if made.__module__.startswith("ffrecur."):
-        hints = typing.get_type_hints(made.__init__)  # type: ignore[misc]  # of the class itself
+        hints: dict[str, Any] = {}
+        for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
+            if kind.__module__.startswith("ffrecur."):
+                hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
         for name, value in settings.items():
             if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
                 group = "data" if issubclass(made, LightningDataModule) else "model"
