@@ -5,16 +5,17 @@ Shapes: B cases, H units, K values a layer; each is judged by the objective on i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
 
 
-class Goodness:
+class Goodness(ABC):
     """Base of the goodness functions: a subclass says what the `value` is; the gradient follows by autograd.
 
     The state is that before normalisation.
@@ -22,9 +23,9 @@ class Goodness:
 
     blocks: int = 1
 
+    @abstractmethod
     def value(self, state_BH: Tensor) -> Tensor:
         """Return the goodness of each case, `(B, K)` with `K = blocks`."""
-        raise NotImplementedError
 
     def gradient(self, state_BH: Tensor, slopes_BK: Tensor) -> Tensor:
         """Return the derivative of `sum(slopes * value)` by the state, `(B, H)`: by autograd, right for any value."""
@@ -41,7 +42,7 @@ class Goodness:
         """
         return None
 
-    def check(self, units: int) -> None:
+    def check(self, units: int) -> None:  # noqa: B027  # most have nothing to refuse
         """Raise `UserError` for a layer of so many units that it cannot judge."""
 
     def settings(self) -> dict[str, Any]:
@@ -99,13 +100,22 @@ def judge(goodness: Goodness, state: Tensor) -> tuple[Tensor, Tensor]:
     mean_square = torch.linalg.vector_norm(state, dim=-1, keepdim=True).square_().div_(state.shape[-1])
     if goodness == MEAN_SQUARE:
         return mean_square, (mean_square + EPS).rsqrt_()
-    values = goodness.value(state.flatten(0, -2)).unflatten(0, state.shape[:-1]).clone()
+    values = judged(goodness, state.flatten(0, -2)).unflatten(0, state.shape[:-1]).clone()
     return values, mean_square.add_(EPS).rsqrt_()
+
+
+def judged(goodness: Goodness, state_BH: Tensor) -> Tensor:
+    """Return the values `(B, K)`; raises `UserError` for a goodness that gives another shape."""
+    values, shape = goodness.value(state_BH), (len(state_BH), goodness.blocks)
+    if values.shape != shape:
+        name, found = type(goodness).__name__, tuple(values.shape)
+        raise UserError(f"goodness {name} gives values of the shape {found}, but must give {shape}: cases, blocks")
+    return values
 
 
 def mean_over_blocks(goodness: Goodness, state: Tensor) -> Tensor:
     """Return the goodness of states `(..., H)`, the mean over its blocks, `(...)`."""
-    return goodness.value(state.flatten(0, -2)).mean(dim=-1).unflatten(0, state.shape[:-1])
+    return judged(goodness, state.flatten(0, -2)).mean(dim=-1).unflatten(0, state.shape[:-1])
 
 
 def described_as(goodness: Goodness) -> dict[str, Any]:

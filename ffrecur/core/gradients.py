@@ -60,8 +60,8 @@ class Gradients:
                 self._add(layer, place, stream, *self._frames(stream, delta_TNBH, start))
             else:
                 shared, summed = stream.rows.shape[0] == 1, True
-                if self.sweep.first is None and not shared:
-                    part = delta_TNBH[0]  # of the one visit
+                if self.sweep.first is None and not shared and all(other.rows is not None for other in streams):
+                    part = delta_TNBH[0]  # of the one visit, which nothing changes any more
                 else:
                     part = delta_TNBH.sum((0, 1) if shared else 0, dtype=state.dtype)
                 self.sums[layer, place] = plus(self.sums.get((layer, place)), part[None] if shared else part)

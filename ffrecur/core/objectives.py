@@ -7,6 +7,7 @@ case, first.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import logistic_loss, logistic_loss_gradient, paired_loss, paired_loss_gradient
 
 
-class Objective:
+class Objective(ABC):
     """Base of the objectives: a subclass says what `loss` is, and may say what its `slopes` are, where that is cheaper.
 
     `threshold` is taken off the goodness before the sign is put to it. `all_candidates` asks for every wrong label, or
@@ -27,9 +28,9 @@ class Objective:
     threshold: float = 0.0
     all_candidates: ClassVar[bool] = False
 
+    @abstractmethod
     def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
         """Return the loss `(...)` of signed goodness: `(...)` of the positive, `(M, ...)` of its negatives."""
-        raise NotImplementedError
 
     def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
         """Return the derivatives of the loss by both, `(...)` and `(M, ...)`: by autograd, right for any loss."""

@@ -193,7 +193,7 @@ def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tenso
     """Return what draws negative labels from logits, true labels and noise; raises `UserError` for an unknown name."""
     if isinstance(negatives, LabelNegatives):
         check_setting(count == 1, "negatives_per_case", count, "1 where negatives is a class, which decides it itself")
-        return negatives
+        return lambda logits_BC, labels_B, noise_BC: negatives(logits_BC, labels_B, noise_BC)  # by place, not by name
     check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
     check_setting(count >= 1, "negatives_per_case", count, "at least 1")
     return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)

@@ -7,18 +7,20 @@ used.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
 from ffrecur.errors import check_setting
 
 
-class LabelNegatives:
+class LabelNegatives(ABC):
     """Base of the negative labels that the command line takes by class path; in Python any function will do."""
 
+    @abstractmethod
     def __call__(self, logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor) -> Tensor:
         """Return wrong labels, `(B,)` or K for each case `(B, K)`; the noise is uniform in [0, 1)."""
-        raise NotImplementedError
 
 
 def hard_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 1) -> Tensor:

@@ -5,6 +5,8 @@ A real (positive) window ends with the true next character. Shapes: B batch, W w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Generator, Tensor
 
@@ -19,7 +21,7 @@ ROWS = 4096  # of one roll-out; more would not be faster
 PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
 
 
-class WindowNegatives:
+class WindowNegatives(ABC):
     """Base of the negative windows that the command line takes by class path.
 
     `noise` says what their symbols are drawn from, which decides how the head counts in `CharNet.score`: "head",
@@ -28,11 +30,11 @@ class WindowNegatives:
 
     noise: Noise = "head"
 
+    @abstractmethod
     def __call__(
         self, contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BV: Tensor
     ) -> Tensor | LastSymbols:
         """Return windows `(B, W)`, or the wrong symbols that the real windows end with; the noise is uniform in [0, 1)."""
-        raise NotImplementedError
 
 
 def ended_with(contexts_BW: Tensor, symbols_B: Tensor) -> Tensor:

@@ -206,3 +206,22 @@ def test_centred_images_do_not_know_their_background():
         images = torch.rand(4, 6, dtype=torch.float64)
         torch.testing.assert_close(net(images + 0.3), net(images), rtol=1e-6, atol=1e-9)
         assert not torch.allclose(kind(6, (5,), 3).double()(images), net(images))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "def value(self, state_BH): return state_BH.square().mean(dim=-1)",
+            "goodness Wrong gives values of the shape (10,), but must give (10, 1): cases, blocks",
+        ),
+        ("blocks = 1", "model.goodness is 'wrong_lab.Wrong', which is not of the kind that is needed here"),
+    ],
+)
+def test_a_goodness_that_is_none(lab, code, message, monkeypatch):
+    (lab / "wrong_lab.py").write_text(f"import ffrecur\n\nclass Wrong(ffrecur.Goodness):\n    {code}\n")
+    monkeypatch.delitem(sys.modules, "wrong_lab", raising=False)
+    outcome = run("fit", *TINY, "--model.goodness=wrong_lab.Wrong")
+    assert outcome.code == 2, outcome.err
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
