@@ -59,7 +59,7 @@ def learn(module, net, images):
     return result, {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
-@pytest.mark.parametrize("goodness", [MeanSquare(), First()], ids=repr)
+@pytest.mark.parametrize("goodness", [MeanSquare(), First()], ids=["mean square", "first unit"])
 def test_layers_that_never_tell_the_kinds_apart_learn_as_in_the_reference(goodness):
     torch.manual_seed(0)
     net, images = LabelOnTop(goodness).double(), torch.randn(3, 4, dtype=torch.float64)
