@@ -109,13 +109,16 @@ class Own(lightning.LightningDataModule):
 
 
 def test_a_data_module_of_the_users(tmp_path, monkeypatch):
-    """It has neither a source nor images to show: it is trained on, validated and tested, without pictures of examples."""
+    """It has neither a source nor images to show: it is trained on, validated and tested, without pictures of examples.
+
+    Its class is typed each time: a checkpoint alone imports none.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("own_data.py").write_text(OWN)
-    options = ["--model.hidden_features=[5]", "--data=own_data.Own", "--trainer.max_epochs=1"]
-    for command in (["fit", *options], ["fit", "--ckpt_path=last", "--trainer.max_epochs=2"], ["validate"], ["test"]):
-        outcome = run(*command)
+    options, longer = ["--model.hidden_features=[5]", "--trainer.max_epochs=1"], ["--trainer.max_epochs=2"]
+    for command in (["fit", *options], ["fit", "--ckpt_path=last", *longer], ["validate"], ["test"]):
+        outcome = run(*command, "--data=own_data.Own")
         assert outcome.code == 0, outcome.err
     assert {path.name for path in (only_run() / "test_plots").iterdir()} == {"goodness.png", "error.png"}
 
