@@ -110,6 +110,7 @@ class LookUp(Source):
         self.bias = None if linear.bias is None or first > 0 else linear.bias.detach()  # it is added once
         self.scale = (1 / symbols + EPS) ** -0.5
         self.table = (linear.weight.detach().t() * self.scale).contiguous() if table is None else table
+        self.begins_P = torch.arange(0, len(self.table), symbols, device=self.table.device)  # of each position
 
     def parameters(self) -> list[Tensor]:
         """See `Source.parameters`."""
@@ -124,10 +125,7 @@ class LookUp(Source):
 
     def columns(self, rows_KP: Tensor) -> Tensor:
         """Return the columns that symbols name: `position * V + symbol`."""
-        if rows_KP.shape[-1] == 1 and self.first == 0:
-            return rows_KP
-        positions = torch.arange(self.first, self.first + rows_KP.shape[-1], device=rows_KP.device)
-        return rows_KP + positions * self.symbols
+        return rows_KP + self.begins_P[self.first : self.first + rows_KP.shape[-1]]
 
     def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
         """See `Source.drive`."""

@@ -218,9 +218,12 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
     if isinstance(negatives, str) and negatives in LAST_CHARACTER:
         check_setting(count >= 1, "negatives_per_case", count, "at least 1")
         draw = LAST_CHARACTER[negatives]
-        if count == 1:
-            return lambda contexts_BW, *given: ended_with(contexts_BW, draw(given[1], given[0], given[2]))
-        return lambda contexts_BW, *given: LastSymbols(draw(given[1], given[0], given[2], count))
+
+        def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BV: Tensor) -> Any:
+            symbols = draw(logits_BV, next_B, noise_BV, count)
+            return ended_with(contexts_BW, symbols) if count == 1 else LastSymbols(symbols)
+
+        return last_characters
     rule = " or ".join(LAST_CHARACTER)
     check_setting(count == 1, "negatives_per_case", count, f"1 unless negatives is {rule}")
     return negatives if isinstance(negatives, WindowNegatives) else None

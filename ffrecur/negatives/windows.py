@@ -59,17 +59,6 @@ def teacher_forced(
     return ended_with(contexts_BW, hard_labels(logits_BV, next_B, noise_BV))
 
 
-def uniform(
-    contexts_BW: Tensor,
-    next_B: Tensor,
-    logits_BV: Tensor,
-    generator: Generator | None = None,
-    noise_BV: Tensor | None = None,
-) -> Tensor:
-    """The real window, its last character any wrong one with the same probability; draws as in `teacher_forced`."""
-    return teacher_forced(contexts_BW, next_B, torch.zeros_like(logits_BV), generator, noise_BV)
-
-
 def dream_begins(
     text: Text, places_M: Tensor, window: int, depth: tuple[int, int], generator: Generator | None = None
 ) -> Tensor:

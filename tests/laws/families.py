@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from ffrecur.nets.character import LastSymbols
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(ABC):
     """Nets of one kind, and how they are asked.
 
     `answers` are the labels, or symbols, C. `several` tells whether a case may have several negatives. Dropout is that of the
@@ -27,13 +28,13 @@ class Family:
     several: bool = True
     dropout: tuple[float, float] | None = None
 
+    @abstractmethod
     def net(self, **settings: Any) -> Any:
         """Return a net in float64, the same weights each time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self, count: int) -> Tensor:
         """Return what a batch shows to the net."""
-        raise NotImplementedError
 
     def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
         """Return the inputs of some cases."""
@@ -43,19 +44,19 @@ class Family:
         """Return wrong answers as the net takes them for negatives."""
         return wrong_BK
 
+    @abstractmethod
     def masks(
         self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
     ) -> list[Tensor | None]:
         """Return dropout masks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
         """Return the states that the head reads, before normalisation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judged(self, net: Any, inputs: Tensor) -> Tensor:
         """Return the goodness under each answer, `(T, L, B, C)`."""
-        raise NotImplementedError
 
     @property
     def scoring(self) -> dict[str, Any]:

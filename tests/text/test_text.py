@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from making import character_net, windows_of
 
 from ffrecur import UserError
-from ffrecur.negatives.windows import dream_begins, dreamt_windows, teacher_forced, uniform
+from ffrecur.lit.character import drawn_by
+from ffrecur.negatives.windows import dream_begins, dreamt_windows, teacher_forced
 from ffrecur.text.places import document_begins, make_text, places, windows_at
 
 
@@ -36,16 +37,21 @@ def test_large_alphabets():
     assert make_text([torch.tensor([300, 1])], 301).symbols_N.tolist() == [300, 1]
 
 
-@pytest.mark.parametrize("source", [teacher_forced, uniform])
+@pytest.mark.parametrize("source", ["teacher_forcing", "uniform"])
 def test_a_wrong_last_character_and_only_there(source):
     net = character_net()
     contexts, following = windows_of(net, 200), torch.randint(4, (200,), generator=generator())
     logits = net.logits(contexts)
-    negatives = source(contexts, following, logits, generator(1))
+    noise = torch.rand(logits.shape, generator=generator(1))
+    negatives = drawn_by(source, 1)(contexts, following, logits, noise)
     positives = torch.cat([contexts[:, 1:], following[:, None]], dim=1)
     assert torch.equal(negatives[:, :-1], positives[:, :-1])
     assert (negatives[:, -1] != positives[:, -1]).all()
-    assert torch.equal(negatives, source(contexts, following, logits, generator(1)))
+    symbols = drawn_by(source, 3)(contexts, following, logits, noise).symbols_BK
+    assert torch.equal(symbols[:, 0], negatives[:, -1])
+    assert (symbols != following[:, None]).all()
+    if source == "teacher_forcing":
+        assert torch.equal(negatives, teacher_forced(contexts, following, logits, generator(1)))
 
 
 def test_teacher_forcing_draws_from_the_models_prediction():
@@ -58,7 +64,10 @@ def test_teacher_forcing_draws_from_the_models_prediction():
     share = torch.bincount(drawn, minlength=4).double() / count
     expected = torch.softmax(logits[0].detach().index_fill(0, torch.tensor([2]), -torch.inf), dim=0)
     torch.testing.assert_close(share, expected, rtol=0, atol=5 * 0.5 / count**0.5)
-    even = uniform(context.expand(count, -1), torch.full((count,), 2), logits.expand(count, -1), generator())[:, -1]
+    noise = torch.rand(count, 4, generator=generator())
+    even = drawn_by("uniform", 1)(context.expand(count, -1), torch.full((count,), 2), logits.expand(count, -1), noise)[
+        :, -1
+    ]
     share = torch.bincount(even, minlength=4).double() / count
     torch.testing.assert_close(share, torch.tensor([1, 1, 0, 1]).double() / 3, rtol=0, atol=5 * 0.5 / count**0.5)
 
