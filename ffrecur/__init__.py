@@ -10,6 +10,7 @@ from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
 from ffrecur.errors import UserError
 from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
+from ffrecur.nets.feedforward import FeedForwardNet
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.storage.checkpoint import load, save
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackpropNet",
     "CharNet",
+    "FeedForwardNet",
     "Goodness",
     "Logistic",
     "MeanSquare",

@@ -106,8 +106,8 @@ class Gradients:
         return reads[late : late + length].flatten(0, 2)[-count:]
 
     def finish(self) -> list[Tensor | None]:
-        """Return the gradients of all sources' parameters, layer by layer and stream by stream."""
-        gradients: list[Tensor | None] = []
+        """Return the gradients of all sources' parameters, in the order of `parameters_of`."""
+        gradients: dict[int, Tensor | None] = {}
         for layer, streams in enumerate(self.sweep.layers):
             summed = [self.sums[layer, place] for place in range(len(streams)) if (layer, place) in self.sums]
             total_H = min(summed, key=Tensor.numel).sum((0, 1)) if summed else self.totals[layer]
@@ -115,13 +115,16 @@ class Gradients:
                 if (layer, place) in self.sums:
                     assert stream.rows is not None
                     sums, rows = self.sums[layer, place], stream.rows
-                    gradients += stream.source.gradients(sums.flatten(0, 1), rows.flatten(0, 1))
+                    parts = stream.source.gradients(sums.flatten(0, 1), rows.flatten(0, 1))
                 else:
-                    gradients += self.found[layer, place]
+                    parts = self.found[layer, place]
                 if stream.source.bias is not None:
                     assert total_H is not None
-                    gradients.append(total_H.clone())  # no two parameters have one tensor for a gradient
-        return gradients
+                    parts = [*parts, total_H.clone()]  # no two parameters have one tensor for a gradient
+                for parameter, part in zip(stream.source.parameters(), parts, strict=True):
+                    before = gradients.get(id(parameter))  # two sources may have a parameter in common
+                    gradients[id(parameter)] = part if before is None or part is None else before.add_(part)
+        return list(gradients.values())
 
 
 def plus(total: Tensor | None, part: Tensor) -> Tensor:

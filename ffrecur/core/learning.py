@@ -61,8 +61,8 @@ class LocalLoss(NamedTuple):
     """What one batch of local learning gives; only `loss` carries gradients."""
 
     loss: Tensor  # scalar, 1/B * sum of the objective over cases, layers and iterations
-    head_loss: Tensor  # scalar, mean cross-entropy of the head
-    logits_BC: Tensor  # of the head
+    head_loss: Tensor  # scalar, mean cross-entropy of the head; 0 without labels
+    logits_BC: Any  # a tensor, of the head; None for a net without one
     negatives: Any  # as they were drawn or given
     goodness_positive_TLB: Tensor
     goodness_negative_TLB: Tensor  # mean over the negatives of a case
@@ -71,24 +71,34 @@ class LocalLoss(NamedTuple):
 class Begun(NamedTuple):
     """A batch before its negatives are known."""
 
-    features_BF: Tensor  # what the head reads
-    wiring: Callable[[Tensor, Any, int], Wiring]  # from the true answers, the negatives and the number of iterations
+    features_BF: Tensor | None  # what the head reads; None where that is what the visits leave of positive data
+    wiring: Callable[[Any, Any, int], Wiring]  # from the true answers, the negatives and the number of iterations
 
 
 class LocalNet(Protocol):
     """What the skeleton knows of a net."""
 
-    head: nn.Linear
     sign: int
     goodness_function: Goodness
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """What tells the answers apart, if the net knows any."""
+
+    @property
+    def weight(self) -> Tensor:
+        """One of the parameters: all have its type and its device."""
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Show a batch to the net, once; with autocast switched off."""
 
-    def candidates(self, true_B: Tensor) -> Any:
+    def read_out(self, rows: Sequence[Tensor]) -> Tensor:
+        """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
+
+    def candidates(self, true_B: Any) -> Any:
         """Return all wrong answers as negatives."""
 
-    def plain_logits(self, inputs: Tensor, masks: Masks | None) -> Tensor:
+    def plain_logits(self, inputs: Tensor, masks: Masks | None) -> Tensor | None:
         """Return the head's logits, differentiable by the head: for the reference."""
 
 
@@ -98,12 +108,13 @@ class Swept(NamedTuple):
     loss: Tensor
     goodness_TLNBK: Tensor
     gradients: list[Tensor | None]  # of `parameters_of(layers)`; empty if none were asked for
+    rows: list[Tensor]  # of each layer, (n, B, H): its normalised state at the end
 
 
 def local_learning(
     net: LocalNet,
     inputs: Tensor,
-    true_B: Tensor,
+    true_B: Tensor | None,
     negatives: Any,
     learning: Learning,
     masks: Masks | None = None,
@@ -111,31 +122,41 @@ def local_learning(
 ) -> LocalLoss:
     """Return the loss of one batch, whose backward leaves the exact local gradients and the head's delta rule.
 
-    `negatives` are what the net takes for them, or a function of the head's logits and the true answers.
-    `reference.local_learning` is what this must equal.
+    `negatives` are what the net takes for them, or a function of the head's logits and the true answers. Without true
+    answers the head learns nothing. `reference.local_learning` is what this must equal.
     """
-    gradients, dtype = torch.is_grad_enabled(), product_dtype(net.head.weight)
+    gradients, dtype = torch.is_grad_enabled(), product_dtype(net.weight)
     # Under autocast the products alone are in bfloat16: the rest is sums of small differences.
     with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
         begun = net.begin(inputs, masks, dtype)
-        logits_BC = net.head(begun.features_BF)
+        features_BF = begun.features_BF
+        logits_BC = None if net.head is None or features_BF is None else net.head(features_BF)
         negatives = draw(net, negatives, logits_BC, true_B, learning)
         wiring = begun.wiring(true_B, negatives, learning.iterations)
         swept = sweep_batch(net, wiring, learning, dtype, gradients, average)
-        of_head = head_gradients(logits_BC, begun.features_BF, true_B) if gradients else []
-    loss = swept.loss
-    if gradients:
-        parameters = [*parameters_of(wiring.layers), *net.head.parameters()]
-        loss = HandOut.apply(loss, [*swept.gradients, *of_head], *parameters)
-    head_loss = F.cross_entropy(logits_BC, true_B)
+        if net.head is not None and features_BF is None:
+            features_BF = net.read_out(swept.rows)
+            logits_BC = net.head(features_BF)
+        found, parameters = swept.gradients, parameters_of(wiring.layers)
+        if gradients and net.head is not None:
+            parameters += net.head.parameters()
+            found += [None, None] if true_B is None else head_gradients(logits_BC, features_BF, true_B)
+    loss = HandOut.apply(swept.loss, found, *parameters) if gradients else swept.loss
+    head_loss = head_loss_of(logits_BC, true_B, swept.loss)
     return LocalLoss(loss, head_loss, logits_BC, negatives, *goodness_of_both(swept.goodness_TLNBK))
 
 
-def draw(net: LocalNet, negatives: Any, logits_BC: Tensor, true_B: Tensor, learning: Learning) -> Any:
+def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor) -> Tensor:
+    """Return the head's mean cross-entropy; 0, of the type of `like`, where there is no head or no label."""
+    return like.new_zeros(()) if logits_BC is None or true_B is None else F.cross_entropy(logits_BC, true_B)
+
+
+def draw(net: LocalNet, negatives: Any, logits_BC: Tensor | None, true_B: Tensor | None, learning: Learning) -> Any:
     """Return the negatives of a batch: all wrong answers where the objective compares them all."""
     if learning.objective.all_candidates:
         return net.candidates(true_B)
-    return negatives(logits_BC.detach(), true_B) if callable(negatives) else negatives
+    logits_BC = None if logits_BC is None else logits_BC.detach()
+    return negatives(logits_BC, true_B) if callable(negatives) else negatives
 
 
 def goodness_of_both(goodness_TLNBK: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +190,7 @@ def sweep_batch(
     )
     sweep = Sweep(wiring, net.goodness_function, dtype, length if gradients else 0, peers)
     layers, blocks = len(wiring.layers), net.goodness_function.blocks
-    goodness_TLNBK = net.head.weight.new_empty(total, layers, wiring.kinds, wiring.cases, blocks)
+    goodness_TLNBK = net.weight.new_empty(total, layers, wiring.kinds, wiring.cases, blocks)
     sums = Gradients(sweep) if gradients else None
     for start in range(0, total, length):
         for step in range(length):
@@ -180,7 +201,7 @@ def sweep_batch(
         if start + length < total:
             sweep.wind_back()
     loss = loss_of(learning.objective, goodness_TLNBK, net.sign)
-    return Swept(loss, goodness_TLNBK, [] if sums is None else sums.finish())
+    return Swept(loss, goodness_TLNBK, [] if sums is None else sums.finish(), sweep.shown())
 
 
 def find_ascents(
@@ -205,7 +226,7 @@ def find_ascents(
     return ascents
 
 
-def head_gradients(logits_BC: Tensor, features_BF: Tensor, labels_B: Tensor) -> list[Tensor]:
+def head_gradients(logits_BC: Any, features_BF: Any, labels_B: Tensor) -> list[Tensor]:
     """Return the delta rule's gradients of the head's weight and bias, of the mean cross-entropy."""
     error_BC = (torch.softmax(logits_BC, dim=1) - F.one_hot(labels_B, logits_BC.shape[1])) / len(labels_B)
     return [error_BC.t() @ features_BF, error_BC.sum(dim=0)]

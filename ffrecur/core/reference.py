@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ffrecur.core.learning import Average, Learning, LocalLoss, LocalNet, Masks, draw, goodness_of_both
+from ffrecur.core.learning import Average, Learning, LocalLoss, LocalNet, Masks, draw, goodness_of_both, head_loss_of
 from ffrecur.core.objectives import loss_of
 from ffrecur.core.sources import Stream
 from ffrecur.core.sweep import Wiring
@@ -21,7 +20,7 @@ from ffrecur.functional import damped_update, masked, peer_ascent, peer_mean, rm
 def local_learning(
     net: LocalNet,
     inputs: Tensor,
-    true_B: Tensor,
+    true_B: Tensor | None,
     negatives: Any,
     learning: Learning,
     masks: Masks | None = None,
@@ -29,15 +28,15 @@ def local_learning(
 ) -> LocalLoss:
     """See `learning.local_learning` for the arguments."""
     logits_BC = net.plain_logits(inputs, masks)
-    head_loss = F.cross_entropy(logits_BC, true_B)
+    head_loss = head_loss_of(logits_BC, true_B, net.weight)
     negatives = draw(net, negatives, logits_BC, true_B, learning)
     with torch.no_grad():
-        wiring = net.begin(inputs, masks, net.head.weight.dtype).wiring(true_B, negatives, learning.iterations)
+        wiring = net.begin(inputs, masks, net.weight.dtype).wiring(true_B, negatives, learning.iterations)
     loss, goodness_TLNBK, terms = visit_all(net, wiring, learning, average)
     for term in [head_loss, *terms]:  # gradients only
         loss = loss + (term - term.detach())
     both = goodness_of_both(goodness_TLNBK)
-    return LocalLoss(loss, head_loss.detach(), logits_BC.detach(), negatives, *both)
+    return LocalLoss(loss, head_loss.detach(), None if logits_BC is None else logits_BC.detach(), negatives, *both)
 
 
 def visit_all(

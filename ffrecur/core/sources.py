@@ -145,23 +145,71 @@ class LookUp(Source):
         return [(table.t() * self.scale).contiguous()]
 
 
+class Columns(Source):
+    """One column of a linear layer's weight for each row, times a strength of its own: a label that is one input of many.
+
+    It reads whole numbers `(K, 1)`, of any number of kinds of the same B cases, one kind under another. The layer's other
+    inputs, and its bias, are another source.
+
+    Args:
+        linear: the layer.
+        first: input of the first label.
+        strengths_BC: what the input of each label is for each case.
+    """
+
+    def __init__(self, linear: nn.Linear, first: int, strengths_BC: Tensor) -> None:
+        super().__init__(linear)
+        self.linear, self.first, self.strengths_BC = linear, first, strengths_BC
+        self.table = linear.weight.detach()[:, first : first + strengths_BC.shape[1]].t().contiguous()
+
+    def parameters(self) -> list[Tensor]:
+        """See `Source.parameters`."""
+        return [self.linear.weight]
+
+    def strengths(self, rows_K1: Tensor) -> Tensor:
+        """Return the strength of each row's label, `(K, 1)`."""
+        kinds = len(rows_K1) // len(self.strengths_BC)
+        return self.strengths_BC.repeat(kinds, 1).gather(1, rows_K1)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """See `Source.plain`: a product with the one-hot labels."""
+        one_hot = F.one_hot(rows[:, 0], len(self.table)).to(self.table.dtype) * self.strengths(rows)
+        return F.linear(one_hot, self.linear.weight[:, self.first : self.first + len(self.table)])
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        drive_KH = self.table.index_select(0, rows_KN[:, 0]).mul_(self.strengths(rows_KN))
+        return drive_KH if outer is None else drive_KH.add_(outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`; 0 for the other inputs."""
+        deltas_KH = deltas_KH.to(self.table.dtype) * self.strengths(rows_KN)
+        gradient = torch.zeros_like(self.linear.weight)
+        columns = torch.zeros_like(self.table).index_add_(0, rows_KN[:, 0], deltas_KH)
+        gradient[:, self.first : self.first + len(columns)] = columns.t()
+        return [gradient]
+
+
 @dataclass
 class Stream:
     """A source and what it reads.
 
     `rows` are clamped: `(n, B, N)`, or `(T, n, B, N)` of a video, which is the first stream of its layer; `(n, 1, N)`, the
-    same for all cases, in evaluation only. Without them the rows are those of the hidden `layer`.
+    same for all cases, in evaluation only. Without them the rows are those of the hidden `layer`. `drive` is what clamped
+    rows give, `(n, B, H)` with the bias, where that is known already.
     """
 
     source: Source
     layer: int = -1
     rows: Tensor | None = None
     video: bool = False
+    drive: Tensor | None = None
 
 
 Layers = Sequence[Sequence[Stream]]  # of each hidden layer, its streams
 
 
 def parameters_of(layers: Layers) -> list[Tensor]:
-    """Return the parameters of all sources, in the order of the sweep's gradients."""
-    return [parameter for streams in layers for stream in streams for parameter in stream.source.parameters()]
+    """Return the parameters of all sources, each once, in the order of the sweep's gradients."""
+    all_of_them = [parameter for streams in layers for stream in streams for parameter in stream.source.parameters()]
+    return list({id(parameter): parameter for parameter in all_of_them}.values())

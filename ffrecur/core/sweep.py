@@ -133,6 +133,10 @@ class Sweep:
                 self.rows[layer], self.agree[layer] = row, agree
                 self.visits[layer] += 1
 
+    def shown(self) -> list[Tensor]:
+        """Return what the layers show to their neighbours now: of each `(n, B, H)`, its normalised state."""
+        return [row for row in self.rows if row is not None]
+
     def wind_back(self) -> None:
         """Make the tape ready for the next stretch of iterations: its last rows are the first ones there."""
         self.positive_means = [[] for _ in self.layers]
@@ -235,6 +239,8 @@ def plus_product(source: Source, rows: Tensor, outer: Tensor | None) -> Tensor:
 
 def clamped_drive(stream: Stream) -> Tensor:
     """Return the drive of clamped rows with the bias, `(n, B, H)`, of a video `(T, n, B, H)`."""
+    if stream.drive is not None:
+        return stream.drive
     assert stream.rows is not None
     flat = stream.rows.flatten(0, -2)
     return stream.source.drive(flat, stream.source.bias).unflatten(0, stream.rows.shape[:-1])

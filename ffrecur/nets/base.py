@@ -30,7 +30,8 @@ class LocalNet(nn.Module):
         UserError (a ValueError): a setting outside its range.
     """
 
-    head: nn.Linear
+    head: nn.Linear | None
+    head_layers: Sequence[int]  # that the head reads, counted from 1
 
     def __init__(self, hidden_features: tuple[int, ...], sign: int, goodness: Goodness) -> None:
         super().__init__()
@@ -39,9 +40,18 @@ class LocalNet(nn.Module):
         for width in hidden_features:
             goodness.check(width)
 
+    @property
+    def weight(self) -> Tensor:
+        """One of the parameters: all have its type and its device."""
+        return next(self.parameters())
+
     def described_goodness(self) -> dict[str, Any]:
         """Return the entry of the settings for the goodness; none for the mean square, which older versions have too."""
         return {} if self.goodness_function == MEAN_SQUARE else {"goodness": described_as(self.goodness_function)}
+
+    def read_out(self, rows: Sequence[Tensor]) -> Tensor:
+        """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
+        return torch.cat([rows[layer - 1][0].to(self.weight.dtype) for layer in self.head_layers], dim=1)
 
     def draw_masks(
         self, batch_size: int, features: int, rates: tuple[float, float], generator: torch.Generator | None
@@ -49,17 +59,40 @@ class LocalNet(nn.Module):
         """One mask a case for what the first layer reads, `(B, features)`, and for each normalised state, `(B, H)`."""
         of_states = [rates[1]] * len(self.hidden_features)
         widths = (features, *self.hidden_features)
-        return dropout_masks(batch_size, widths, (rates[0], *of_states), self.head.weight, generator)
+        return dropout_masks(batch_size, widths, (rates[0], *of_states), self.weight, generator)
 
     @torch.no_grad()
-    def goodness_of_kinds(self, wiring: Wiring, dtype: torch.dtype) -> Tensor:
-        """Goodness `(T, L, N, B)` of N kinds of data, the mean over blocks; with autocast switched off."""
+    def sweep_kinds(self, wiring: Wiring, dtype: torch.dtype) -> tuple[Sweep, Tensor]:
+        """Visit the layers without learning; return the sweep and the goodness `(T, L, N, B)`, the mean over blocks.
+
+        With autocast switched off.
+        """
         sweep = Sweep(wiring, self.goodness_function, dtype)
         shape = (len(wiring.damping), len(wiring.layers), wiring.kinds, wiring.cases, self.goodness_function.blocks)
-        goodness_TLNBK = self.head.weight.new_empty(shape)
+        goodness_TLNBK = self.weight.new_empty(shape)
         for iteration in range(len(wiring.damping)):
             sweep.iterate(iteration, 0, goodness_TLNBK[iteration])
-        return goodness_TLNBK.mean(dim=-1) if shape[-1] > 1 else goodness_TLNBK.squeeze(-1)
+        return sweep, goodness_TLNBK.mean(dim=-1) if shape[-1] > 1 else goodness_TLNBK.squeeze(-1)
+
+    def goodness_of_kinds(self, wiring: Wiring, dtype: torch.dtype) -> Tensor:
+        """Goodness `(T, L, N, B)` of N kinds of data, see `sweep_kinds`."""
+        return self.sweep_kinds(wiring, dtype)[1]
+
+    # --- peer normalisation, of the nets that have it -----------------------------------------------------------------
+
+    def add_peer_means(self) -> None:
+        """Keep a running mean activity of each layer's units: the state of peer normalisation."""
+        for layer, width in enumerate(self.hidden_features):
+            self.register_buffer(f"peer_mean_{layer}", torch.empty(width))
+
+    def peer_means(self) -> States:
+        """Running mean activity of each layer's units on positive data; L of `(H,)`."""
+        return tuple(self.get_buffer(f"peer_mean_{layer}") for layer in range(len(self.hidden_features)))
+
+    def reset_peer_means(self) -> None:
+        """Set them to 0.5."""
+        for mean_H in self.peer_means():
+            nn.init.constant_(mean_H, 0.5)
 
 
 def linear_layers(in_features: int, widths: Sequence[int]) -> nn.ModuleList:
@@ -67,15 +100,16 @@ def linear_layers(in_features: int, widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(below, width) for below, width in pairwise((in_features, *widths))])
 
 
-def draw_weights(linears: Sequence[nn.Linear], gain: float, head: nn.Linear) -> None:
+def draw_weights(linears: Sequence[nn.Linear], gain: float, head: nn.Linear | None) -> None:
     """Draw weights from `N(0, gain/fan_in)`; set the biases and the head to 0, so that the first negatives are uniform."""
     for linear in linears:
         fan_in = linear.in_features
         draw_normal(linear.weight, fan_in**-0.5 if gain == 1 else (gain / fan_in) ** 0.5)
-    for linear in (*linears, head):
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)
-    nn.init.zeros_(head.weight)
+    if head is not None:
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
 
 
 def every_other(true_B: Tensor, count: int) -> Tensor:

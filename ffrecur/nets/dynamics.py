@@ -26,6 +26,7 @@ UpdateScheme = Literal["synchronous", "alternating"]
 class TopDownDynamics(LocalNet):
     """What a `RecurrentNet` computes from its parameters, step by step."""
 
+    head: nn.Linear
     in_features: int
     num_classes: int
     update_scheme: UpdateScheme

@@ -22,7 +22,7 @@ from ffrecur.core.sweep import Wiring, rise
 from ffrecur.errors import check_setting, check_sizes
 from ffrecur.functional import window_score
 from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, check_window, kinds_of_answers
-from ffrecur.nets.base import States, draw_weights, every_other, linear_layers
+from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
 
 UPDATE_SCHEMES = ("synchronous", "alternating")
@@ -75,16 +75,14 @@ class RecurrentNet(TopDownDynamics):
         self.bottom_up = linear_layers(in_features, widths)  # type: ignore[assignment]
         above = (*widths[1:], num_classes)
         self.top_down = nn.ModuleList(map(partial(nn.Linear, bias=False), above, widths))  # type: ignore[assignment]
-        self.head = nn.Linear(sum(widths), num_classes)
-        for layer, width in enumerate(widths):
-            self.register_buffer(f"peer_mean_{layer}", torch.full((width,), 0.5))
+        self.head, self.head_layers = nn.Linear(sum(widths), num_classes), range(1, len(widths) + 1)
+        self.add_peer_means()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 1/fan_in)`, set biases and head to 0 and the peers' mean activities to 0.5."""
         draw_weights([*self.bottom_up, *self.top_down], 1, self.head)
-        for mean_H in self.peer_means():
-            nn.init.constant_(mean_H, 0.5)
+        self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
@@ -99,10 +97,6 @@ class RecurrentNet(TopDownDynamics):
         shown += ["center_images=True"] if self.center_images else []
         shown += [f"goodness={self.goodness_function}"] if self.goodness_function != MEAN_SQUARE else []
         return ", ".join(shown)
-
-    def peer_means(self) -> States:
-        """Running mean activity of each layer's units on positive data, the state of peer normalisation; L of `(H,)`."""
-        return tuple(self.get_buffer(f"peer_mean_{layer}") for layer in range(len(self.hidden_features)))
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +223,7 @@ class RecurrentNet(TopDownDynamics):
             cases, means = row.shape[-2], self.peer_means()
             return Wiring(layers, self.update_groups(), damping, of_layers, len(kinds), cases, first, means)
 
-        return Begun(torch.cat([row_1BH[0] for row_1BH in first.rows], dim=1), wiring)
+        return Begun(self.read_out(first.rows), wiring)
 
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong label, `(B, C - 1)`."""

@@ -38,9 +38,9 @@ class Prepared(NamedTuple):
 class WindowDynamics(LocalNet):
     """What a `CharNet` computes from its parameters."""
 
+    head: nn.Linear
     alphabet: Alphabet
     window: int
-    head_layers: Sequence[int]
     goodness_weight: float
     noise: Noise
     hidden: Sequence[nn.Linear]

@@ -1,0 +1,405 @@
+"""The feed-forward nets of sections 3.2 and 3.3: each layer learns from its own goodness, with the label in the input or without.
+
+Shapes: B batch, D features of an image, D' inputs of the first layer, H units of a layer, L hidden layers, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.core.goodness import MEAN_SQUARE, Goodness, mean_over_blocks
+from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Negatives, local_learning
+from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.products import product_dtype
+from ffrecur.core.sources import Columns, Source, Stream, source_of
+from ffrecur.core.sweep import Wiring, rise
+from ffrecur.errors import UserError, check_setting, check_widths, one_line
+from ffrecur.functional import masked, rms_normalize
+from ffrecur.nets.arguments import as_images, as_labels, as_negatives, as_tensor, check_image_shape, kinds_of_answers
+from ffrecur.nets.base import LocalNet, States, draw_weights, every_other, linear_layers
+from ffrecur.nets.inputs import PLACES, LabelledInputs, Place
+
+
+class FeedForwardNet(LocalNet):
+    """Hidden layers of ReLUs, one above the other, each trained by its own goodness; and a linear head on some of them.
+
+    Layer 0 reads the image, with a label in it or not, normalised; every further layer the normalised state of the one
+    below. Weights start at `N(0, 1/fan_in)`, biases and the head at 0.
+
+    Args:
+        in_features: features of an image, D.
+        hidden_features: units of each hidden layer, at least one layer.
+        num_classes: number of labels C, at least 2; without a label it may be None: such a net has no head.
+        label: where the label is: "pixels" (in place of the first C inputs), "beside" (C more inputs after the image), or
+            None (nowhere: unsupervised, from negative images).
+        sign: 1 if positive data shall have high goodness, -1 if low (section 3.5).
+        center_images: whether the mean is taken off before the row is normalised: of image and label in "pixels", of the
+            image alone in "beside".
+        label_scale: what stands in the label's input; without a label each label input holds `label_scale / C`.
+        head_layers: layers whose normalised states the head reads, counted from 1; all but the first, or the only one.
+        score_layers: layers whose goodness scores a label, counted from 1; by default as `head_layers`.
+        goodness: what the layers are judged by.
+        layers: modules in place of `hidden_features`, each of which maps rows `(B, N)` of the layer below to drives
+            `(B, H)`, each row on its own.
+
+    Raises:
+        UserError (a ValueError): a setting outside its range.
+    """
+
+    class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
+    hidden: Sequence[nn.Module]
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: Sequence[int] | None = None,
+        num_classes: int | None = 10,
+        label: Place | None = "pixels",
+        sign: int = 1,
+        center_images: bool = False,
+        label_scale: float = 1.0,
+        head_layers: Sequence[int] | None = None,
+        score_layers: Sequence[int] | None = None,
+        goodness: Goodness = MEAN_SQUARE,
+        layers: Sequence[nn.Module] | None = None,
+    ) -> None:
+        check_setting(in_features >= 1, "in_features", in_features, "at least 1")
+        check_setting(label in (None, *PLACES), "label", label, f"{', '.join(PLACES)} or None")
+        least = "at least 2, or None without a label" if label is None else "at least 2"
+        check_setting(num_classes >= 2 if num_classes else label is None, "num_classes", num_classes, least)
+        check_setting(label_scale > 0, "label_scale", label_scale, "greater than 0")
+        if label == "pixels":
+            allowed = f"at most {in_features} with label pixels, as many as an image has features"
+            check_setting(in_features >= (num_classes or 0), "num_classes", num_classes, allowed)
+        of_input = LabelledInputs(label, num_classes or 0, label_scale, center_images)
+        size = of_input.size(in_features)
+        if (hidden_features is None) == (layers is None):
+            raise UserError("hidden_features and layers are two ways to say the same: give one of them")
+        modules = (
+            nn.ModuleList(layers) if layers is not None else linear_layers(size, check_widths(hidden_features or ()))
+        )
+        super().__init__(widths_of(modules, size), sign, goodness)
+        self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
+        self.center_images, self.of_input, self.own_layers = center_images, of_input, layers is not None
+        count = len(self.hidden_features)
+        usual = tuple(range(2, count + 1)) or (1,)
+        self.head_layers = checked_layers("head_layers", head_layers or usual, count)
+        self.score_layers = checked_layers("score_layers", score_layers or self.head_layers, count)
+        self.hidden = modules  # type: ignore[assignment]  # a ModuleList does not tell what it holds
+        read = sum(self.hidden_features[layer - 1] for layer in self.head_layers)
+        self.head = None if num_classes is None else nn.Linear(read, num_classes)
+        self.add_peer_means()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of linear layers from `N(0, 1/fan_in)`; set biases and head to 0, the peers' means to 0.5."""
+        draw_weights([module for module in self.hidden if type(module) is nn.Linear], 1, self.head)
+        self.reset_peer_means()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        names = ["in_features", "num_classes", "label", "sign", "center_images", "label_scale"]
+        plain = {name: getattr(self, name) for name in names}
+        layers = {"head_layers": list(self.head_layers), "score_layers": list(self.score_layers)}
+        return {"hidden_features": list(self.hidden_features), **plain, **layers, **self.described_goodness()}
+
+    # --- plainly ------------------------------------------------------------------------------------------------------
+
+    def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
+        """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
+        return as_images(images, self.weight, self.in_features, video=False, values=values, some=some)
+
+    def input_row(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> Tensor:
+        """Return what layer 1 reads, `(B, D')`: the label put in, the neutral one without; centred if set; normalised."""
+        images_BD = as_tensor("images", images_BD, self.weight.device)
+        check_image_shape(images_BD, self.in_features, video=False)
+        if labels_B is not None:
+            labels_B = self.check_labels(labels_B, len(images_BD))
+        return self.of_input.row(images_BD.to(self.weight.dtype), labels_B, None if masks is None else masks[0])
+
+    def check_labels(self, labels_B: Tensor, count: int, values: bool = True) -> Tensor:
+        """Return labels as a tensor; raises `UserError` for what are none, and for a net that has no place for them."""
+        if self.num_classes is None:
+            raise UserError("labels are given, but the net was made without: num_classes is None")
+        return as_labels("labels", labels_B, count, self.num_classes, self.weight.device, values)
+
+    def states(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> States:
+        """Return the hidden states before normalisation, L of `(B, H)`; no layer gets a gradient from one above."""
+        if labels_B is not None and self.label is None:
+            raise UserError("labels are given, but the net has no place for them: label is None")
+        row, states = self.input_row(images_BD, labels_B, masks), []
+        for layer, module in enumerate(self.hidden):
+            states.append(torch.relu(module(row)))
+            row = self.read(states[-1], layer, masks)
+        return tuple(states)
+
+    def read(self, state_BH: Tensor, layer: int, masks: Masks | None = None) -> Tensor:
+        """Return what the layer above and the head read of a hidden layer (from 0): its normalised state, masked.
+
+        It carries no gradient.
+        """
+        return masked(rms_normalize(state_BH.detach()), None if masks is None else masks[layer + 1])
+
+    def goodness(self, images_BD: Tensor, labels_B: Tensor | None = None) -> Tensor:
+        """Goodness of each layer with these labels, or of the neutral pass, `(L, B)`."""
+        states = self.states(self.check_images(images_BD), labels_B)
+        return torch.stack([mean_over_blocks(self.goodness_function, state) for state in states])
+
+    def plain_logits(self, inputs: Tensor, masks: Masks | None = None) -> Tensor | None:
+        """Return the head's logits on the neutral pass; None without a head. See `core.learning.LocalNet`."""
+        if self.head is None:
+            return None
+        rows = [self.read(state, layer, masks)[None] for layer, state in enumerate(self.states(inputs, None, masks))]
+        return self.head(self.read_out(rows))
+
+    def one_pass_logits(self, images_BD: Tensor) -> Tensor:
+        """Logits `(B, C)` of the head on the neutral pass, or on the image of a net without labels."""
+        logits_BC = self.plain_logits(self.check_images(images_BD))
+        if logits_BC is None:
+            raise UserError("one_pass_logits needs a head, which the net has not: num_classes is None")
+        return logits_BC
+
+    def forward(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
+        """Class scores `(B, C)` as `score` gives them, but with a graph and without a look at the values."""
+        log_probabilities = torch.log_softmax(self.plain_logits(images_BD), dim=1)  # type: ignore[arg-type]
+        if self.label is None:
+            return log_probabilities
+        scores = []
+        for label in range(self.num_classes or 0):
+            labels_B = torch.full((len(images_BD),), label, device=self.weight.device)
+            states = self.states(images_BD, labels_B)
+            goodness = [mean_over_blocks(self.goodness_function, states[layer - 1]) for layer in self.score_layers]
+            scores.append(torch.stack(goodness).sum(dim=0))
+        return self.sign * torch.stack(scores, dim=1) + head_weight * log_probabilities
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def judged(self, images_BD: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the head's logits `(B, C)` and the goodness under each label `(L, B, C)`, from one look at the images.
+
+        Of a net that has no place for labels the goodness is that of the images, `(L, B, 1)`; None without a head.
+        """
+        images_BD, dtype = self.check_images(images_BD), product_dtype(self.weight)
+        with torch.autocast(images_BD.device.type, enabled=False):
+            begun = self.begin(images_BD, None, dtype)
+            every_label = torch.arange(self.num_classes or 0, device=images_BD.device)[:, None].expand(
+                -1, len(images_BD)
+            )
+            wiring = begun.wiring(None if self.label is None else every_label, None, 1)
+            sweep, found_LCB = self.sweep_kinds(wiring, dtype)
+            features_BF = self.read_out(sweep.shown()) if begun.features_BF is None else begun.features_BF
+            return None if self.head is None else self.head(features_BF), found_LCB[0].transpose(1, 2)
+
+    def label_goodness(self, images_BD: Tensor) -> Tensor:
+        """Goodness of each layer under each label, `(L, B, C)`; refused by a net that has no place for labels."""
+        if self.label is None:
+            raise UserError("label_goodness needs a place for labels, which the net has not: label is None")
+        return self.judged(images_BD)[1]
+
+    def score(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
+        """Class scores `(B, C)`: sign times the goodness summed over `score_layers` (section 3.2).
+
+        With a `head_weight` the head has a say: its log-probabilities are added, times the weight. At the temperature of
+        the objective that multiplies the probabilities which head and goodness give a label. Without a place for labels the
+        score is the head's log-probabilities. Raises `UserError` for a weight below 0, and for a net without labels.
+        """
+        check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
+        if self.num_classes is None:
+            raise UserError("score needs labels, of which the net has none: num_classes is None")
+        return self.scores_of(*self.judged(images_BD), head_weight)
+
+    def scores_of(self, logits_BC: Tensor | None, goodness_LBC: Tensor, head_weight: float) -> Tensor:
+        """Return the class scores `(B, C)` of what `judged` gives."""
+        assert logits_BC is not None, "a net with labels has a head"
+        log_probabilities_BC = torch.log_softmax(logits_BC.to(self.weight.dtype), dim=1)
+        if self.label is None:
+            return log_probabilities_BC
+        of_layers = goodness_LBC[[layer - 1 for layer in self.score_layers]].sum(dim=0)
+        return self.sign * of_layers + head_weight * log_probabilities_BC
+
+    def classify(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
+        """Label with the highest score, `(B,)`."""
+        return self.score(images_BD, head_weight).argmax(dim=1)
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def local_loss(
+        self,
+        images_BD: Tensor,
+        labels_B: Tensor | None,
+        negatives: Negatives,
+        objective: str | Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        peer_normalization: float = 0.0,
+        masks: Masks | None = None,
+    ) -> Tensor:
+        """Loss `1/B * sum over images and layers of the objective`; `.backward()` leaves the local gradients.
+
+        Every layer's gradient comes from its own goodness. The head gets the gradient of its mean cross-entropy on the
+        neutral pass (the delta rule), which is not part of the value. See `local_learning` for the arguments.
+        """
+        learning = Learning(
+            objective=objective_of(objective, threshold, temperature),
+            iterations=1,
+            peer_normalization=peer_normalization,
+        )
+        return self.local_learning(self.check_images(images_BD, some=True), labels_B, negatives, learning, masks).loss
+
+    def local_learning(
+        self,
+        images: Tensor,
+        labels_B: Tensor | None,
+        negatives: Negatives,
+        learning: Learning,
+        masks: Masks | None = None,
+        average: Average | None = None,
+    ) -> LocalLoss:
+        """`local_loss` and what came along: the head's loss and logits, goodness of both kinds of data.
+
+        Args:
+            images: `(B, D)`.
+            labels_B: true labels; None is allowed where the net has no place for them, and the head learns nothing then.
+            negatives: wrong labels, `(B,)` or K for each image `(B, K)`; or a function of the head's logits `(B, C)` and the
+                true labels that draws them. Without a place for labels: negative images `(B, D)`, or K a case `(K, B, D)`.
+            learning: objective and its settings.
+            masks: dropout masks from `dropout_masks`.
+            average: of several processes, what makes a mean over this one's images one over those of all.
+
+        Raises:
+            UserError: images, labels or negatives that do not fit the net. Values are looked at as in
+                `RecurrentNet.local_learning`.
+        """
+        images = self.check_images(images, values=False, some=True)
+        if labels_B is None:
+            check_setting(self.label is None, "labels", None, "given to a net that has a place for them")
+        else:
+            labels_B = self.check_labels(labels_B, len(images), values=False)
+        if self.label is None:
+            check_setting(
+                not learning.objective.all_candidates,
+                "objective",
+                type(learning.objective).__name__,
+                "one without candidates where label is None: its negatives are images",
+            )
+            negatives = self.check_negative_images(negatives, images)
+        elif labels_B is not None:
+            negatives = as_negatives(negatives, labels_B, self.num_classes or 0, values=False)
+        return local_learning(self, images, labels_B, negatives, learning, masks, average)
+
+    def check_negative_images(self, negatives: Any, images_BD: Tensor) -> Tensor:
+        """Return negative images `(K, B, D)`; raises `UserError` for what does not fit."""
+        negatives = as_tensor("negative images", negatives, self.weight.device)
+        if negatives.shape[-2:] != images_BD.shape or negatives.ndim not in (2, 3) or len(negatives) == 0:
+            wanted, found = tuple(images_BD.shape), tuple(negatives.shape)
+            raise UserError(
+                f"negative images have the shape {found}, but must have {wanted}, or (K, ...) for K of each"
+            )
+        return negatives if negatives.ndim == 3 else negatives[None]
+
+    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
+        """Make the neutral pass; see `core.learning.LocalNet`."""
+        of_layers = [None] * len(self.hidden) if masks is None else masks[1:]
+        lowest = source_of(self.hidden[0], dtype, again=False)
+        above = [[Stream(source_of(module, dtype), layer)] for layer, module in enumerate(self.hidden[1:])]
+
+        def wired(streams: list[Stream], kinds: int) -> Wiring:
+            layers, order = [streams, *above], [[layer] for layer in range(len(self.hidden))]
+            return Wiring(layers, order, [0.0], of_layers, kinds, len(inputs), peer_means=self.peer_means())
+
+        if self.label is None:
+
+            def of_images(labels_B: Tensor | None, negatives_KBD: Tensor | None, iterations: int) -> Wiring:
+                shown = [inputs] if negatives_KBD is None else [inputs, *negatives_KBD]
+                rows = torch.stack([self.input_row(images, None, masks) for images in shown])
+                return wired([Stream(lowest, rows=rows)], len(rows))
+
+            return Begun(None, of_images)
+
+        neutral, streams_of = self.labelled(lowest, inputs, masks)
+        first = rise([[neutral], *above], self.goodness_function, of_layers)
+
+        def of_labels(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
+            return wired(streams_of(kinds), len(kinds))
+
+        return Begun(self.read_out(first.rows), of_labels)
+
+    def labelled(
+        self, source: Source, images_BD: Tensor, masks: Masks | None
+    ) -> tuple[Stream, Callable[[Tensor], list[Stream]]]:
+        """Return the stream of the neutral row, and what makes the streams of labels `(n, B)`, n kinds of data.
+
+        A linear layer is shown the images once: see `LabelledInputs.parts`. A layer of another kind reads every row.
+        """
+        linear, images_BD = self.hidden[0], as_tensor("images", images_BD, self.weight.device).to(self.weight.dtype)
+        mask = None if masks is None else masks[0]
+        if type(linear) is not nn.Linear:
+
+            def rows_of(labels_NB: Tensor) -> list[Stream]:
+                return [Stream(source, rows=torch.stack([self.of_input.row(images_BD, b, mask) for b in labels_NB]))]
+
+            return Stream(source, rows=self.of_input.row(images_BD, None, mask)[None]), rows_of
+        parts, first = self.of_input.parts(images_BD, mask), self.of_input.first(self.in_features)
+        shared_BH = source.drive(parts.row_BD)
+        columns = Columns(linear, first, parts.strengths_BC)
+        neutral_BH = torch.addmm(shared_BH * parts.ratio_B1, parts.neutral_BC, columns.table)
+        neutral = Stream(source, rows=parts.row_BD[None], drive=plus_bias(neutral_BH, source.bias)[None])
+        image = Stream(source, rows=parts.row_BD[None], drive=plus_bias(shared_BH, source.bias)[None])
+        return neutral, lambda labels_NB: [image, Stream(columns, rows=labels_NB[..., None])]
+
+    def candidates(self, true_B: Tensor) -> Tensor:
+        """Every wrong label, `(B, C - 1)`."""
+        return every_other(true_B, self.num_classes or 0)
+
+    def dropout_masks(
+        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+    ) -> list[Tensor | None]:
+        """One mask a sample for the input row and for each normalised state, `(B, D')` and L of `(B, H)`; None is no mask.
+
+        Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
+        """
+        return self.draw_masks(
+            batch_size, self.of_input.size(self.in_features), (image_dropout, state_dropout), generator
+        )
+
+
+def plus_bias(drive_BH: Tensor, bias_H: Tensor | None) -> Tensor:
+    """Return a drive with its bias, in a tensor of its own."""
+    return drive_BH.clone() if bias_H is None else drive_BH + bias_H
+
+
+def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:
+    """Return the units of each layer, from what the modules make of a row; raises `UserError` for what does not fit."""
+    widths: list[int] = []
+    for layer, module in enumerate(modules, start=1):
+        below = widths[-1] if widths else in_features
+        if isinstance(module, nn.Linear) and module.in_features == below:
+            widths.append(module.out_features)
+            continue
+        like = next(module.parameters(), torch.zeros(0))
+        try:
+            with torch.no_grad():
+                drive: Tensor = module(like.new_zeros(1, below))
+        except Exception as error:  # a module of the user's can raise anything
+            raise UserError(
+                f"layers: number {layer} does not take rows of {below} features ({one_line(error)})"
+            ) from error
+        if drive.ndim != 2 or len(drive) != 1:
+            raise UserError(f"layers: number {layer} makes {tuple(drive.shape)} of one row, but must make (1, units)")
+        widths.append(drive.shape[1])
+    check_setting(len(widths) > 0, "layers", [], "one layer at least")
+    return tuple(widths)
+
+
+def checked_layers(name: str, layers: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return numbers of layers as a tuple; raises `UserError` unless they are different ones, in order."""
+    in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, count + 1)))
+    check_setting(in_order, name, list(layers), f"different layers from 1 to {count}, in order")
+    return tuple(layers)
