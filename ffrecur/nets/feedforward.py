@@ -6,26 +6,25 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ffrecur.core.goodness import MEAN_SQUARE, Goodness, mean_over_blocks
+from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Columns, Source, Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
-from ffrecur.errors import UserError, check_setting, check_widths, one_line
-from ffrecur.functional import masked, rms_normalize
-from ffrecur.nets.arguments import as_images, as_labels, as_negatives, as_tensor, check_image_shape, kinds_of_answers
-from ffrecur.nets.base import LocalNet, States, draw_weights, every_other, linear_layers
+from ffrecur.errors import UserError, check_setting, check_widths
+from ffrecur.nets.arguments import as_negatives, as_tensor, kinds_of_answers
+from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place
+from ffrecur.nets.layers import FeedForwardStates, checked_layers, widths_of
 
 
-class FeedForwardNet(LocalNet):
+class FeedForwardNet(FeedForwardStates):
     """Hidden layers of ReLUs, one above the other, each trained by its own goodness; and a linear head on some of them.
 
     Layer 0 reads the image, with a label in it or not, normalised; every further layer the normalised state of the one
@@ -52,7 +51,6 @@ class FeedForwardNet(LocalNet):
     """
 
     class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
-    hidden: Sequence[nn.Module]
 
     def __init__(
         self,
@@ -107,75 +105,6 @@ class FeedForwardNet(LocalNet):
         plain = {name: getattr(self, name) for name in names}
         layers = {"head_layers": list(self.head_layers), "score_layers": list(self.score_layers)}
         return {"hidden_features": list(self.hidden_features), **plain, **layers, **self.described_goodness()}
-
-    # --- plainly ------------------------------------------------------------------------------------------------------
-
-    def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
-        """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
-        return as_images(images, self.weight, self.in_features, video=False, values=values, some=some)
-
-    def input_row(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> Tensor:
-        """Return what layer 1 reads, `(B, D')`: the label put in, the neutral one without; centred if set; normalised."""
-        images_BD = as_tensor("images", images_BD, self.weight.device)
-        check_image_shape(images_BD, self.in_features, video=False)
-        if labels_B is not None:
-            labels_B = self.check_labels(labels_B, len(images_BD))
-        return self.of_input.row(images_BD.to(self.weight.dtype), labels_B, None if masks is None else masks[0])
-
-    def check_labels(self, labels_B: Tensor, count: int, values: bool = True) -> Tensor:
-        """Return labels as a tensor; raises `UserError` for what are none, and for a net that has no place for them."""
-        if self.num_classes is None:
-            raise UserError("labels are given, but the net was made without: num_classes is None")
-        return as_labels("labels", labels_B, count, self.num_classes, self.weight.device, values)
-
-    def states(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> States:
-        """Return the hidden states before normalisation, L of `(B, H)`; no layer gets a gradient from one above."""
-        if labels_B is not None and self.label is None:
-            raise UserError("labels are given, but the net has no place for them: label is None")
-        row, states = self.input_row(images_BD, labels_B, masks), []
-        for layer, module in enumerate(self.hidden):
-            states.append(torch.relu(module(row)))
-            row = self.read(states[-1], layer, masks)
-        return tuple(states)
-
-    def read(self, state_BH: Tensor, layer: int, masks: Masks | None = None) -> Tensor:
-        """Return what the layer above and the head read of a hidden layer (from 0): its normalised state, masked.
-
-        It carries no gradient.
-        """
-        return masked(rms_normalize(state_BH.detach()), None if masks is None else masks[layer + 1])
-
-    def goodness(self, images_BD: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        """Goodness of each layer with these labels, or of the neutral pass, `(L, B)`."""
-        states = self.states(self.check_images(images_BD), labels_B)
-        return torch.stack([mean_over_blocks(self.goodness_function, state) for state in states])
-
-    def plain_logits(self, inputs: Tensor, masks: Masks | None = None) -> Tensor | None:
-        """Return the head's logits on the neutral pass; None without a head. See `core.learning.LocalNet`."""
-        if self.head is None:
-            return None
-        rows = [self.read(state, layer, masks)[None] for layer, state in enumerate(self.states(inputs, None, masks))]
-        return self.head(self.read_out(rows))
-
-    def one_pass_logits(self, images_BD: Tensor) -> Tensor:
-        """Logits `(B, C)` of the head on the neutral pass, or on the image of a net without labels."""
-        logits_BC = self.plain_logits(self.check_images(images_BD))
-        if logits_BC is None:
-            raise UserError("one_pass_logits needs a head, which the net has not: num_classes is None")
-        return logits_BC
-
-    def forward(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
-        """Class scores `(B, C)` as `score` gives them, but with a graph and without a look at the values."""
-        log_probabilities = torch.log_softmax(self.plain_logits(images_BD), dim=1)  # type: ignore[arg-type]
-        if self.label is None:
-            return log_probabilities
-        scores = []
-        for label in range(self.num_classes or 0):
-            labels_B = torch.full((len(images_BD),), label, device=self.weight.device)
-            states = self.states(images_BD, labels_B)
-            goodness = [mean_over_blocks(self.goodness_function, states[layer - 1]) for layer in self.score_layers]
-            scores.append(torch.stack(goodness).sum(dim=0))
-        return self.sign * torch.stack(scores, dim=1) + head_weight * log_probabilities
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -373,33 +302,3 @@ class FeedForwardNet(LocalNet):
 def plus_bias(drive_BH: Tensor, bias_H: Tensor | None) -> Tensor:
     """Return a drive with its bias, in a tensor of its own."""
     return drive_BH.clone() if bias_H is None else drive_BH + bias_H
-
-
-def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:
-    """Return the units of each layer, from what the modules make of a row; raises `UserError` for what does not fit."""
-    widths: list[int] = []
-    for layer, module in enumerate(modules, start=1):
-        below = widths[-1] if widths else in_features
-        if isinstance(module, nn.Linear) and module.in_features == below:
-            widths.append(module.out_features)
-            continue
-        like = next(module.parameters(), torch.zeros(0))
-        try:
-            with torch.no_grad():
-                drive: Tensor = module(like.new_zeros(1, below))
-        except Exception as error:  # a module of the user's can raise anything
-            raise UserError(
-                f"layers: number {layer} does not take rows of {below} features ({one_line(error)})"
-            ) from error
-        if drive.ndim != 2 or len(drive) != 1:
-            raise UserError(f"layers: number {layer} makes {tuple(drive.shape)} of one row, but must make (1, units)")
-        widths.append(drive.shape[1])
-    check_setting(len(widths) > 0, "layers", [], "one layer at least")
-    return tuple(widths)
-
-
-def checked_layers(name: str, layers: Sequence[int], count: int) -> tuple[int, ...]:
-    """Return numbers of layers as a tuple; raises `UserError` unless they are different ones, in order."""
-    in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, count + 1)))
-    check_setting(in_order, name, list(layers), f"different layers from 1 to {count}, in order")
-    return tuple(layers)
