@@ -144,6 +144,18 @@ class Softmax(Objective):
         return (probabilities[0] - 1) / self.temperature, probabilities[1:] / self.temperature
 
 
+def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> None:
+    """Raise `UserError` for settings of negatives that an objective of all candidates would leave out of account."""
+    if objective.all_candidates:
+        check_setting(
+            count == 1, "negatives_per_case", count, "1 with an objective of all candidates, which draws none"
+        )
+        if dreamt:
+            raise UserError(
+                "negatives are dreamt, but an objective of all candidates, such as softmax, takes no dreams"
+            )
+
+
 NAMES = ("logistic", "paired", "softmax")
 
 
