@@ -21,7 +21,7 @@ from ffrecur.core.sources import Stream, parameters_of
 from ffrecur.core.sweep import Wiring
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise
-from ffrecur.nets.arguments import as_labels, as_negatives, as_tensor, as_windows, kinds_of_answers
+from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
@@ -203,9 +203,6 @@ class CharNet(WindowDynamics):
         next_B = as_labels("next symbols", next_B, len(contexts_BW), len(self.alphabet), device, values=False)
         if isinstance(negatives, Tensor):
             contexts_BW, negatives = self.check_pairs(contexts_BW, negatives)
-        elif isinstance(negatives, LastSymbols):
-            symbols, name = len(self.alphabet), "negative symbols"
-            negatives = LastSymbols(as_negatives(negatives.symbols_BK, next_B, symbols, values=False, name=name))
         return local_learning(self, contexts_BW, next_B, negatives, learning, masks)
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
