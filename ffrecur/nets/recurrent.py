@@ -90,7 +90,7 @@ class RecurrentNet(TopDownDynamics):
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
         names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
         names += ["center_images"] if self.center_images else []
-        plain = {name: list(kept) if isinstance(kept := getattr(self, name), list) else kept for name in names}
+        plain = {name: list(kept) if isinstance(kept := getattr(self, name), tuple) else kept for name in names}
         return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
 
     def extra_repr(self) -> str:
@@ -150,7 +150,7 @@ class RecurrentNet(TopDownDynamics):
         self,
         images: Tensor,
         labels_B: Tensor,
-        negative_labels_B: Negatives,
+        negative_labels_B: Negatives | None,
         iterations: int = 8,
         objective: str | Objective = "logistic",
         threshold: float = 1.0,
@@ -165,7 +165,7 @@ class RecurrentNet(TopDownDynamics):
         neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
         cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired" or "softmax"
         with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all candidates,
-        takes all wrong labels for negatives, whichever are given. See `Learning` for the other settings and
+        takes all wrong labels for negatives, whichever are given, or None. See `Learning` for the other settings and
         `local_learning` for the other arguments and for what else can be had.
         """
         learning = Learning(
@@ -181,7 +181,7 @@ class RecurrentNet(TopDownDynamics):
         self,
         images: Tensor,
         labels_B: Tensor,
-        negative_labels_B: Negatives,
+        negative_labels_B: Negatives | None,
         learning: Learning,
         masks: Masks | None = None,
         average: Average | None = None,
@@ -203,7 +203,8 @@ class RecurrentNet(TopDownDynamics):
         """
         images = self.check_images(images, values=False, some=True)
         labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)
-        negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
+        if negative_labels_B is not None or not learning.objective.all_candidates:
+            negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
         check_iterations(images, learning.iterations)
         return local_learning(self, images, labels_B, negative_labels_B, learning, masks, average)
 
@@ -219,7 +220,7 @@ class RecurrentNet(TopDownDynamics):
 
         def wiring(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             """Clamp the labels: the true ones and the negatives, or as many kinds `(N, 1)` as there are."""
-            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes)
             above = [
                 Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.top_down[:-1], start=1)
             ]
