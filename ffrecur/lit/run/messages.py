@@ -85,18 +85,24 @@ def explain(message: str, args: Sequence[str]) -> str:
     if 'expected "subcommand"' in message:
         return f"subcommand is missing; give {_listed(SUBCOMMANDS)}"
     if match := re.search(r"[Uu]nrecognized arguments: ([^\s=]+)", message):
-        meant = usual_name(match[1].removeprefix("--").removesuffix("+"))
-        nearest = f" (nearest: --{meant})" if meant else _nearest(match[1], ["--" + name for name in known_settings()])
-        return f"{match[1]} is not an option{nearest}"
+        option = match[1].removesuffix("+")
+        meant = usual_name(option.removeprefix("--"))
+        nearest = f" (nearest: --{meant})" if meant else _nearest(option, ["--" + name for name in known_settings()])
+        return f"{option} is not an option{nearest}"
     if match := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
         name = match[2].removeprefix(f"{match[1]}.")
         group = name.partition(".")[0]
         if group in GROUPS:
             return _unknown(name)
         return f"{group} is not a setting{_nearest(group, [*GROUPS, *OWN])}"
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
-        return _unknown(_full_name(match[1], args))
     key, report = _innermost(message)
+    if (match := re.search(r"Option '([^']+)' is not accepted", message)) and match[1] != key:
+        name = _full_name(match[1], args)
+        before = " ".join(itertools.takewhile(lambda arg: not arg.startswith(f"--{name}"), args))
+        chosen = re.findall(rf"--{re.escape(name.rpartition('.')[0])}\+?[= ]([\w.]+)", before)
+        if chosen and name.startswith("trainer."):  # of our own classes the nearest name is known
+            return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}"
+        return _unknown(name)
     if key == "config" and (match := re.search(r"(File does not exist|Path is not a file): '(.*)'", report)):
         typed = (arg.removeprefix("--config=") for arg in args)
         name = next((arg for arg in typed if str(Path(arg).absolute()) == match[2]), match[2])

@@ -49,10 +49,10 @@ class Parser(LightningArgumentParser):
         """Let a `UserError` of the classes that are built pass through."""
 
         @functools.wraps(instantiator.__call__)
-        def surfacing(*args: Any, **kwargs: Any) -> Any:
+        def surfacing(made: type, *args: Any, applied_instantiation_links: Any, **settings: Any) -> Any:
             try:
-                refuse_null(args[0], kwargs)
-                return instantiator(*args, **kwargs)
+                check_given(made, settings)
+                return instantiator(made, *args, applied_instantiation_links=applied_instantiation_links, **settings)
             except UserError as error:
                 raise Mistake(error) from error
 
@@ -145,14 +145,16 @@ def _is_mark(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(NOT_WRITTEN)
 
 
-def refuse_null(made: type, settings: dict[str, Any]) -> None:
-    """Raise `UserError` for null where a setting of one of our classes must have a value: the parser lets it pass."""
+def check_given(made: type, settings: dict[str, Any]) -> None:
+    """Raise `UserError` for what the parser lets pass of one of our classes: null where there must be a value, `dict_kwargs`."""
     if made.__module__.startswith("ffrecur."):
         hints: dict[str, Any] = {}
         for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
             if kind.__module__.startswith("ffrecur."):
                 hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
         for name, value in settings.items():
+            if name not in hints:
+                raise UserError(f"dict_kwargs.{name} is {value!r}, but {made.__name__} has no setting of that name")
             if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
                 group = "data" if issubclass(made, LightningDataModule) else "model"
                 raise UserError(f"{group}.{name} is null, but must have a value")
