@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-import inspect
 import itertools
 import os
 import re
@@ -16,6 +16,7 @@ import lightning.pytorch.callbacks
 import lightning.pytorch.cli
 import lightning.pytorch.loggers
 import torch
+from jsonargparse import ArgumentParser
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
@@ -24,6 +25,7 @@ import ffrecur.data
 import ffrecur.lit
 from ffrecur.errors import one_line
 from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
+from ffrecur.processes import count_processes
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
@@ -63,12 +65,11 @@ def tell(error: BaseException, args: Sequence[str]) -> int:
     or SLURM started them, the first on each machine speaks. An error of one process alone is told by it, whichever it is.
     """
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
-    together = distributed.is_available() and distributed.is_initialized()
     started_together = distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ
     if met_by_all(error):
         silent, code = rank != 0, code_of_all(2)
     else:
-        silent, code = started_together and not together and local_rank() != 0, 2
+        silent, code = started_together and count_processes() == 1 and local_rank() != 0, 2
     if not silent:
         # In one piece: other processes may write at the same time.
         print(f"error: {explain(str(error), args)}\n", end="", file=sys.stderr, flush=True)
@@ -164,30 +165,18 @@ def known_classes() -> list[str]:
     return [*ffrecur.lit.__all__, *ffrecur.data.__all__, *(name for name in torch_classes if name[0].isupper())]
 
 
+@functools.cache
 def settings_by_class() -> dict[str, list[str]]:
     """Return the full names of the settings of our classes and of the trainer, by the name of the class."""
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
-    named: dict[str, list[str]] = {}
-    for group, owner in owners:
-        named[owner.__name__] = [f"{group}.{name}" for name in arguments_of(owner)]
-    return named
+    return {owner.__name__: [f"{group}.{name}" for name in arguments_of(owner)] for group, owner in owners}
 
 
 def arguments_of(owner: type) -> list[str]:
     """Return the names of a class' arguments, those that it hands on to its base with `**` among them."""
-    names: list[str] = []
-    for kind in owner.__mro__:
-        parameters = [
-            p
-            for p in inspect.signature(vars(kind).get("__init__", object.__init__)).parameters.values()
-            if p.name != "self"
-        ]
-        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(dict.fromkeys(names))
+    return list(ArgumentParser().add_class_arguments(owner))
 
 
 def known_settings() -> list[str]:

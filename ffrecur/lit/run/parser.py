@@ -6,7 +6,7 @@ import functools
 import operator
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import Enum
 from types import UnionType
 from typing import Any
@@ -76,7 +76,7 @@ class Parser(LightningArgumentParser):
 
         It was parsed, so it is not checked once more, which takes longer than the rest.
         """
-        config = plain(cfg.clone())
+        config = changed(cfg.clone(), plain)
         kwargs["skip_validation"] = True
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=f"(?s).*{NOT_WRITTEN}")
@@ -100,19 +100,20 @@ def whole_numbers_first(hint: Any) -> Any:
     return functools.reduce(operator.or_, [int, *(kind for kind in kinds if kind is not int)])
 
 
+def changed(config: Any, change: Callable[[Any], Any], but: Container[str] = ()) -> Any:
+    """Put what `change` makes of it in place of each value of a configuration, `but` those of these names; return it."""
+    if isinstance(config, Namespace | dict):
+        items = vars(config) if isinstance(config, Namespace) else config
+        items.update({name: changed(value, change, but) for name, value in items.items() if name not in but})
+        return config
+    return [changed(item, change, but) for item in config] if isinstance(config, list) else change(config)
+
+
 def plain(value: Any) -> Any:
-    """Put text in place of the members of text enumerations, and of devices, in a configuration; return it."""
+    """Return text for a member of a text enumeration, and for a device; any other value as it is."""
     if isinstance(value, torch.device):
         return str(value)
-    if isinstance(value, Enum) and isinstance(value, str):
-        return str(value.value)
-    if isinstance(value, Namespace | dict):
-        items = vars(value) if isinstance(value, Namespace) else value
-        for name, item in items.items():
-            items[name] = plain(item)
-    if isinstance(value, list):
-        value[:] = [plain(item) for item in value]
-    return value
+    return str(value.value) if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def without_unwritten(written: Any, config: Any) -> Any:
