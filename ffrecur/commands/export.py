@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
@@ -69,4 +68,6 @@ def run(arguments: Sequence[str]) -> None:
     print(f"Exported a {type(net).__name__} to {options.output}  (config.json, model.safetensors)")
 
 
-main = partial(exit_code, run)
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return the exit code, see `exit_code`."""
+    return exit_code(run, arguments)

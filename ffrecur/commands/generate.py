@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run, replace_unwritable
@@ -114,4 +113,6 @@ def run(arguments: Sequence[str]) -> None:
         print(flush=True)
 
 
-main = partial(exit_code, run)
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return the exit code, see `exit_code`."""
+    return exit_code(run, arguments)
