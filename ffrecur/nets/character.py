@@ -192,8 +192,8 @@ class CharNet(WindowDynamics):
             negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
                 or `LastSymbols`; or a function that makes them from the head's logits `(B, V)` and the next characters.
             learning: objective.
-            masks: dropout masks `(B, H)` of the normalised states, one a layer, None for a layer without; the same for the
-                context, the positive and the negative window. See `dropout_masks`.
+            masks: L dropout masks `(B, H)` of the normalised states, None for a layer without, and none of the window; the
+                same for the context, the positive and the negative window. See `dropout_masks`.
 
         Raises:
             UserError: windows that do not fit.
@@ -238,7 +238,7 @@ class CharNet(WindowDynamics):
     def dropout_masks(
         self, batch_size: int, state_dropout: float, generator: torch.Generator | None = None
     ) -> list[Tensor | None]:
-        """One mask a window for each normalised state, L of `(B, H)`; None at rate 0. Drawn on the CPU."""
+        """L masks, one a window: each normalised state's `(B, H)`, none of the window; None at rate 0. Drawn on the CPU."""
         return self.draw_masks(batch_size, 0, (0.0, state_dropout), generator)[1:]
 
     # --- text ---------------------------------------------------------------------------------------------------------

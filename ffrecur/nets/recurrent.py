@@ -194,7 +194,7 @@ class RecurrentNet(TopDownDynamics):
             negative_labels_B: wrong labels, `(B,)` or K for each image `(B, K)`; or a function of the head's logits `(B, C)`
                 and the true labels that draws them, such as `ffrecur.negatives.hard_labels`.
             learning: iterations, objective and its settings.
-            masks: dropout masks from `dropout_masks`.
+            masks: L + 1 dropout masks, that of the image first; see `dropout_masks`.
             average: of several processes, what makes a mean over this one's images one over those of all.
 
         Raises:
@@ -239,7 +239,7 @@ class RecurrentNet(TopDownDynamics):
     def dropout_masks(
         self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
     ) -> list[Tensor | None]:
-        """One mask a sample for the image row and for each normalised state, `(B, D)` and L of `(B, H)`; None is no mask.
+        """L + 1 masks, one a sample: first the image row's `(B, D)`, then each normalised state's `(B, H)`; None is no mask.
 
         Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
         """
