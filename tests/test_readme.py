@@ -27,6 +27,7 @@ def commands():
     return sorted({line.split("#")[0].strip() for line in lines if line.startswith("ffrecur ")})
 
 
+@pytest.mark.slow
 def test_the_plain_loop_learns_its_images():
     (loop,) = blocks(ROOT / "README.md", "python")
     code = (

@@ -5,6 +5,7 @@ Shapes: B cases, H units, K values a layer; each is judged by the objective on i
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, one_line
 
 
 class Goodness(ABC):
@@ -119,6 +120,17 @@ def mean_over_blocks(goodness: Goodness, state: Tensor) -> Tensor:
 
 
 def described_as(goodness: Goodness) -> dict[str, Any]:
-    """Return the class and the settings of a goodness, as a checkpoint keeps them."""
-    kind = type(goodness)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": goodness.settings()}
+    """Return the class and the settings of a goodness, as a checkpoint keeps them.
+
+    Raises `UserError` for settings that do not build it again: the checkpoint could not be loaded.
+    """
+    kind, settings = type(goodness), goodness.settings()
+    what = f"goodness is {kind.__name__}, whose attributes must be the arguments of its constructor, numbers or text"
+    try:
+        inspect.signature(kind).bind(**settings)
+    except TypeError as error:
+        raise UserError(f"{what}: {one_line(error)}") from error
+    for name, value in settings.items():
+        if not isinstance(value, bool | int | float | str | list | tuple | dict | None):
+            raise UserError(f"{what}: {name} is a {type(value).__name__}")
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": settings}

@@ -144,6 +144,18 @@ class Softmax(Objective):
         return (probabilities[0] - 1) / self.temperature, probabilities[1:] / self.temperature
 
 
+def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> None:
+    """Raise `UserError` for settings of negatives that an objective of all candidates would leave out of account."""
+    if objective.all_candidates:
+        check_setting(
+            count == 1, "negatives_per_case", count, "1 with an objective of all candidates, which draws none"
+        )
+        if dreamt:
+            raise UserError(
+                "negatives are dreamt, but an objective of all candidates, such as softmax, takes no dreams"
+            )
+
+
 NAMES = ("logistic", "paired", "softmax")
 
 
@@ -165,12 +177,6 @@ def objective_of(objective: str | Objective, threshold: float = 1.0, temperature
     raise UserError(f"objective is {objective!r}, but must be {allowed}")
 
 
-def signed(objective: Objective, goodness: Tensor, sign: int) -> Tensor:
-    """Return `sign * (goodness - threshold)`, what objectives are given."""
-    shifted = goodness - objective.threshold if objective.threshold else goodness
-    return shifted if sign > 0 else -shifted
-
-
 def loss_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
     """Return the loss `1/B * sum over iterations, layers and cases of the mean over blocks`, of N kinds, the positive first."""
     cases, blocks = goodness_TLNBK.shape[3:]
@@ -187,5 +193,6 @@ def slopes_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor
 
 def kinds_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> tuple[Tensor, Tensor]:
     """Return the signed goodness of positive data `(T, L, B, K)` and of negative data `(M, T, L, B, K)`."""
-    of_kinds = signed(objective, goodness_TLNBK, sign).movedim(2, 0)
+    shifted = goodness_TLNBK - objective.threshold if objective.threshold else goodness_TLNBK
+    of_kinds = (shifted if sign > 0 else -shifted).movedim(2, 0)
     return of_kinds[0], of_kinds[1:]

@@ -67,6 +67,7 @@ class Sweep:
     def __init__(
         self, wiring: Wiring, goodness: Goodness, dtype: torch.dtype, tape: int = 0, peers: bool = False
     ) -> None:
+        check_wiring(wiring)
         self.layers, self.order, self.damping, self.masks = wiring.layers, wiring.order, wiring.damping, wiring.masks
         self.first, self.kinds = wiring.first, wiring.kinds
         self.goodness, self.dtype, self.tape, self.peers = goodness, dtype, tape, peers
@@ -77,9 +78,12 @@ class Sweep:
         self.rows: list[Tensor | None] = [None] * count  # as the neighbours read them now
         self.visits = [0] * count
         self.agree = [True] * count  # whether all kinds have the same state
-        self.reads: list[Tensor] = []  # kept rows, (t + 1, N, B, H), or (1, N, B, H) of layers that are visited once
-        self.kept: list[Tensor] = []  # (t, N, B, H): active states, or whole ones where the goodness has no factor
-        self.gates: list[Tensor] = []  # (t, N, B, H): which units are active; for such a goodness only
+        # On the tape, of each layer: kept rows, (t + 1, N, B, H), or (1, N, B, H) of layers that are visited once and read;
+        # active states (t, N, B, H), or whole ones where the goodness has no factor; for such a goodness, the active units.
+        self.reads: dict[int, Tensor] = {}
+        self.kept: dict[int, Tensor] = {}
+        self.gates: dict[int, Tensor] = {}
+        self.read = {stream.layer for streams in self.layers for stream in streams if stream.rows is None}
         self.positive_means: list[list[Tensor]] = [[] for _ in self.layers]  # of each iteration on the tape (H,)
         self.folds = [False] * count  # whether in the first iteration all kinds read the same rows
         if self.first is not None:
@@ -92,8 +96,7 @@ class Sweep:
         held: Tensor | None = None
         for place, stream in enumerate(self.layers[layer]):
             if stream.rows is not None and not stream.video:
-                ready = None if self.first is None or place > 0 else self.first.drives.get(layer)
-                part = clamped_drive(stream) if ready is None else ready
+                part = clamped_drive(stream) if self.first is None or place > 0 else self.first.drives[layer]
             elif stream.source.bias is not None and stream.rows is None:
                 part = stream.source.bias
             else:
@@ -111,13 +114,17 @@ class Sweep:
         for layer, (state, row) in enumerate(zip(first.states, first.rows, strict=True)):
             self.states[layer] = state.expand(self.kinds, -1, -1).clone()
             shape = (self.kinds, *state.shape[1:])
-            self.reads.append(state.new_empty(self.tape + 1, *shape, dtype=self.dtype))
+            self.reads[layer] = state.new_empty(self.tape + 1, *shape, dtype=self.dtype)
             self.reads[layer][0] = row
             self.rows[layer] = self.reads[layer][0]
-            whole = self.goodness.factor(state.new_empty(0), state.shape[-1]) is None
-            self.kept.append(state.new_empty(self.tape, *shape, dtype=state.dtype if whole else self.dtype))
+            whole = self._whole(state)
+            self.kept[layer] = state.new_empty(self.tape, *shape, dtype=state.dtype if whole else self.dtype)
             if whole:
-                self.gates.append(state.new_empty(self.tape, *shape, dtype=torch.bool))
+                self.gates[layer] = state.new_empty(self.tape, *shape, dtype=torch.bool)
+
+    def _whole(self, state: Tensor) -> bool:
+        """Whether the gradient needs all of a state: its goodness has no factor."""
+        return self.goodness.factor(state.new_empty(0), state.shape[-1]) is None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
@@ -140,12 +147,15 @@ class Sweep:
     def wind_back(self) -> None:
         """Make the tape ready for the next stretch of iterations: its last rows are the first ones there."""
         self.positive_means = [[] for _ in self.layers]
-        for layer, read in enumerate(self.reads if self.first is not None else []):
+        for layer, read in self.reads.items():
             read[0].copy_(read[-1])
             self.rows[layer] = read[0]
 
-    def visit(self, layer: int, iteration: int, step: int) -> tuple[tuple[Tensor, bool], Tensor]:
-        """Visit a layer; return what its neighbours read of it from now on, whether all kinds agree, and its goodness."""
+    def visit(self, layer: int, iteration: int, step: int) -> tuple[tuple[Tensor | None, bool], Tensor]:
+        """Visit a layer; return what its neighbours read of it from now on, whether all kinds agree, and its goodness.
+
+        With a tape there is nothing to be read of a layer that no other reads, and that is visited once.
+        """
         drive, agree = self.drive(layer, iteration)
         computed = drive.clamp_(min=0)
         if self.peers:
@@ -156,9 +166,9 @@ class Sweep:
         if previous is None:
             state = computed
             if self.tape:
-                self.kept.append(state[None])
-                if self.goodness.factor(state.new_empty(0), state.shape[-1]) is None:
-                    self.gates.append(state[None] > 0)
+                self.kept[layer] = state[None]
+                if self._whole(state):
+                    self.gates[layer] = state[None] > 0
         elif self.tape:
             state = previous.lerp_(computed, 1 - damping)
             if self.gates:
@@ -169,19 +179,21 @@ class Sweep:
         else:
             state = computed.lerp_(previous, damping)
         values, scale = judge(self.goodness, state)
-        mask = self.masks[layer]
-        if previous is None and not self.tape:  # nothing asks for the state again
-            row = state.mul_(scale).to(self.dtype)
-        elif previous is None or not self.tape:
-            row = (state * scale).to(self.dtype)
-        else:
-            row = torch.mul(state, scale, out=self.reads[layer][step + 1])
-        if mask is not None:
-            row.mul_(mask)
         if previous is not None or self.tape:
             self.states[layer] = state
+        if previous is not None and self.tape:
+            row = torch.mul(state, scale, out=self.reads[layer][step + 1])
+        elif self.tape and layer not in self.read:
+            return (None, agree), values
+        elif self.tape or previous is not None:
+            row = (state * scale).to(self.dtype)
+        else:  # nothing asks for the state again
+            row = state.mul_(scale).to(self.dtype)
+        mask = self.masks[layer]
+        if mask is not None:
+            row.mul_(mask)
         if previous is None and self.tape:
-            self.reads.append(row[None])
+            self.reads[layer] = row[None]
         return (row, agree), values
 
     def drive(self, layer: int, iteration: int) -> tuple[Tensor, bool]:
@@ -190,10 +202,9 @@ class Sweep:
         agrees = [self._agrees(stream) for stream in streams]
         agree = all(agrees) and self.agree[layer]
         outer = self.held[layer]
-        for stream in streams:
-            if stream.video:
-                part = self._frame(layer, stream, iteration)
-                outer = part if outer is None else outer + part
+        if self.first is not None and streams[0].video:
+            frame = self.first.drives[layer][iteration]
+            outer = frame if outer is None else outer + frame
         moving = [(s, a) for s, a in zip(streams, agrees, strict=True) if s.rows is None]
         if outer is not None and outer.ndim == 3 and agree:
             outer = outer[:1]
@@ -219,10 +230,19 @@ class Sweep:
             return self.agree[stream.layer]
         return stream.rows.shape[1 if stream.video else 0] == 1
 
-    def _frame(self, layer: int, stream: Stream, iteration: int) -> Tensor:
-        """The drive of one frame, `(n, B, H)`."""
-        assert self.first is not None, "a video is looked at for several iterations"
-        return self.first.drives[layer][iteration]
+
+def check_wiring(wiring: Wiring) -> None:
+    """Raise `ValueError` for layers that hang together in a way that a sweep cannot follow."""
+    count, first, length = len(wiring.layers), wiring.first, len(wiring.damping)
+    if first is None and length != 1:
+        raise ValueError(f"there are {length} iterations, but without a first pass layers are visited once")
+    if first is not None and sorted(first.drives) != list(range(count)):
+        raise ValueError(f"the first pass has drives of layers {sorted(first.drives)}, but needs all {count}")
+    if sorted(layer for group in wiring.order for layer in group) != list(range(count)):
+        raise ValueError(f"the order of visits is {wiring.order}, but must have each of {count} layers once")
+    for layer, streams in enumerate(wiring.layers):
+        if any(stream.video and (place > 0 or first is None) for place, stream in enumerate(streams)):
+            raise ValueError(f"layer {layer} reads a video, which must be its first stream, with a first pass")
 
 
 def plus_product(source: Source, rows: Tensor, outer: Tensor | None) -> Tensor:

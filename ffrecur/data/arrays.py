@@ -5,14 +5,15 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
-from ffrecur.data.splits import WORDS, words_of
+from ffrecur.data.splits import WORDS, roles_of, words_of
 from ffrecur.errors import UserError
 
 CONTENTS = {
@@ -75,13 +76,14 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
             f"data.source is {source!r}, which has no array of {lacks}; it must have images and labels, or train_images, "
             f"train_labels, test_images and so on, but has {', '.join(names) or 'nothing'}"
         )
-    arrays = {split: Images(source, *found[split, "images"]) for split in splits}
+    roles = roles_of(splits)
+    arrays = {role: Images(source, *found[split, "images"]) for role, split in roles.items()}
     scale = common_scale(source, list(arrays.values()))
-    labels, notes = {}, []
-    for split in splits if how.require_labels else ():
+    labels = {}
+    for role, split in roles.items() if how.require_labels else ():
         if (split, "labels") in found:
-            labels[split] = read_labels(source, *found[split, "labels"], arrays[split])
-        elif split == "train" or "train" not in splits:
+            labels[role] = read_labels(source, *found[split, "labels"], arrays[role])
+        elif role == "train":
             raise UserError(
                 f"data.source is {source!r}, which has images, but no array of labels for them; it has {', '.join(names)}"
             )
@@ -92,9 +94,7 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
     notes = [f"{array.name} has its channels first, and is read so" for array in arrays.values() if array.turned]
     if scale == 255 and all(array.dtype.kind in "ui" for array in arrays.values()):
         notes.append("the values are 0 and 1 only: 0 is read as black and 1 as white (255)")
-    rows: dict[str, Any] = {split: as_images(array.pixels(scale, how.limit)) for split, array in arrays.items()}
-    if "train" not in rows:
-        rows, labels = {"train": rows[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
+    rows = {role: as_images(array.pixels(scale, how.limit)) for role, array in arrays.items()}
     return build_source(source, kind, rows, shapes.pop(), labels, notes=notes, testing=how.testing)
 
 
@@ -102,7 +102,7 @@ def members(source: str, archive: Path) -> dict[str, Open]:
     """The arrays of an `.npz` file by name."""
     with told(source, archive.name), zipfile.ZipFile(archive) as unpacked:
         found = [member for member in unpacked.namelist() if member.endswith(".npy")]
-    return {member.removesuffix(".npy"): member_opener(archive, member) for member in found}
+    return {member.removesuffix(".npy"): partial(open_member, archive, member) for member in found}
 
 
 class Images:
@@ -129,13 +129,13 @@ class Images:
         raise UserError(f"data.source is {self.source!r}, whose array {self.name} has {what}, but must have {wanted}")
 
     def parts(self) -> Iterator[np.ndarray]:
-        """The images, some at a time, `(n, height, width)` or with the channels last."""
+        """The images, some at a time, as the array has them."""
         size = self.dtype.itemsize * int(np.prod(self.full[1:], dtype=object))
         with told(self.source, self.name), self.opened() as file:
             if self.fortran:
                 whole = np.lib.format.read_array(file, allow_pickle=False)
                 check_end(file)
-                yield self.turn(whole)
+                yield whole
                 return
             read_header(file)
             step = max(1, CHUNK // size)
@@ -144,17 +144,14 @@ class Images:
                 raw = file.read(count * size)
                 if len(raw) < count * size:
                     raise ValueError("it is truncated")
-                yield self.turn(np.frombuffer(raw, self.dtype).reshape(count, *self.full[1:]))
+                yield np.frombuffer(raw, self.dtype).reshape(count, *self.full[1:])
             check_end(file)
-
-    def turn(self, part: np.ndarray) -> np.ndarray:
-        """The channels last."""
-        return np.moveaxis(part, 1, -1) if self.turned else part
 
     def pixels(self, scale: int, limit: float) -> np.ndarray:
         """The images times `scale` as bytes, on the disk if they take more than `limit` bytes."""
+        upright = (np.moveaxis(part, 1, -1) if self.turned else part for part in self.parts())  # the channels last
         parts = (
-            np.ascontiguousarray(np.rint(part * float(scale)) if scale > 1 else part, np.uint8) for part in self.parts()
+            np.ascontiguousarray(np.rint(part * float(scale)) if scale > 1 else part, np.uint8) for part in upright
         )
         shape = (self.full[0], *self.shape)
         if int(np.prod(shape, dtype=object)) > limit:
@@ -206,14 +203,10 @@ def opener(file: Path) -> Open:
     return lambda: file.open("rb")
 
 
-def member_opener(archive: Path, member: str) -> Open:
-    """What opens a member of an archive, which is unpacked as it is read."""
-
-    def opened() -> IO[bytes]:
-        with zipfile.ZipFile(archive) as whole:
-            return whole.open(member)
-
-    return opened
+def open_member(archive: Path, member: str) -> IO[bytes]:
+    """Open a member of an archive, which is unpacked as it is read."""
+    with zipfile.ZipFile(archive) as whole:
+        return whole.open(member)
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
+from ffrecur.data.loader import BatchedDataModule, WindowLoader
 from ffrecur.data.textmessages import (
     all_short,
     no_training_text,
@@ -22,13 +22,12 @@ from ffrecur.data.textmessages import (
 )
 from ffrecur.data.textsettings import LEARNED, check_text_settings
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
-from ffrecur.data.windows import WindowLoader
 from ffrecur.errors import UserError
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
 from ffrecur.text.places import Places, Text
 
 
-class CorpusDataModule(LightningDataModule):
+class CorpusDataModule(BatchedDataModule):
     r"""Windows of text; batches are `(windows (B, W + 1) int64, index (B,) int64)`, the character to predict last.
 
     Splits are by document, before windows are cut: no window has characters of two documents. Without a test split the
@@ -235,33 +234,9 @@ class CorpusDataModule(LightningDataModule):
             self.short_example = f"{example[:30]}"
         self.short += count
 
-    def train_dataloader(self) -> WindowLoader:
-        """Batches of the training windows, in a new order each epoch."""
-        if self.trainer is None:
-            return self.loader(self.train_text, self.batch_size, shuffle=True)
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        # Lightning's overfit_batches means the same batches every epoch.
-        shuffle = not getattr(self.trainer, "overfit_batches", 0)
-        return self.loader(self.train_text, self.batch_size, shuffle, lambda: progress.processed)  # type: ignore[attr-defined]
-
-    def val_dataloader(self) -> WindowLoader:
-        """Batches of the validation windows, in order."""
-        return self.loader(self.validation_text, self.evaluation_batch_size)
-
-    def test_dataloader(self) -> WindowLoader:
-        """Batches of the test windows, in order."""
-        return self.loader(self.test_text, self.evaluation_batch_size)
-
-    def loader(
-        self,
-        text: Text | None,
-        batch_size: int,
-        shuffle: bool = False,
-        batches_done: Callable[[], int] | None = None,
-    ) -> WindowLoader:
-        """A loader of one split for the process that we are."""
+    def make_loader(self, split: str, *arguments: object) -> WindowLoader:
+        """The loader of a split."""
+        text = getattr(self, f"{split}_text", None)
         if text is None:
             raise RuntimeError("call setup() first")
-        replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        here = Places(text, self.window)
-        return WindowLoader(text, here, self.window, batch_size, shuffle, self.seed, replicas, rank, batches_done)
+        return WindowLoader(text, Places(text, self.window), self.window, *arguments)

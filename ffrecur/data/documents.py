@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -76,19 +76,10 @@ def read_files(
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> Documents:
     """Read the text files of each split; those that are empty are left out, if not all of them are."""
-    documents: dict[str, list[str]] = {}
-    empty: list[str] = []
-    separated = separator is None
     unify = not sees_line_ends(separator)
-    for split, files in files_of.items():
-        documents[split] = []
-        for file in files:
-            text = read_text(source, file, file.relative_to(folder).as_posix(), encoding, unify)
-            found = cut(text, separator)
-            separated = separated or len(found) > 1 or (separator is not None and separator.search(text) is not None)
-            del text  # before the next one is read
-            documents[split] += found
-            empty += [] if found else [file.relative_to(folder).as_posix()]
+    names = ((split, file, file.relative_to(folder).as_posix()) for split, files in files_of.items() for file in files)
+    texts = ((split, name, read_text(source, file, name, encoding, unify)) for split, file, name in names)
+    documents, empty, separated = cut_all(files_of, texts, separator)
     count = sum(map(len, files_of.values()))
     if len(empty) == count:
         which = f"file {empty[0]} is empty" if count == 1 else f"{count} text files are all empty"
@@ -104,10 +95,9 @@ def read_folder(
 ) -> Documents:
     """Read a folder of text files, of tables, or of a data set."""
     if is_data_set(folder):
-        from ffrecur.data.texttables import load_data_set  # as in `read_tables`
+        from ffrecur.data.huggingface import load_folder  # as in `read_tables`
 
-        kind, splits = load_data_set(source, folder)
-        return from_splits(source, kind, splits, separator, text_column)
+        return from_splits(source, *load_folder(source, folder), separator, text_column)
     listing = list_folder(source, folder)
     count = sum(map(len, listing.splits.values()))
     if listing.builder is None:
@@ -135,6 +125,26 @@ def splits_by_name(folder: Path, listing: Listing) -> list[str]:
         for split, files in listing.splits.items()
     }
     return ["splits by name: " + ", ".join(f"{split} ({files})" for split, files in names.items())]
+
+
+def cut_all(
+    splits: Iterable[str], texts: Iterable[tuple[str, str, str]], separator: re.Pattern[str] | None
+) -> tuple[dict[str, list[str]], list[str], bool]:
+    """Return the documents of each split; the names of the texts without any; and whether the separator matches anywhere.
+
+    `texts` has split, name and text of each; one is let go before the next is asked for.
+    """
+    documents: dict[str, list[str]] = {split: [] for split in splits}
+    empty: list[str] = []
+    separated = separator is None
+    for split, name, text in texts:
+        found = cut(text, separator)
+        separated = separated or len(found) > 1 or bool(separator and separator.search(text))
+        del text
+        documents[split] += found
+        if not found:
+            empty.append(name if len(empty) < 4 else "")  # as many as are told
+    return documents, empty, separated
 
 
 def gathered(
@@ -205,23 +215,19 @@ def from_splits(
 
     rows = rows_of(source, splits, text_column)
     description += f", column {rows.column[:40]!r}" if rows.column != "text" else ""
-    documents: dict[str, list[str]] = {}
-    without: list[str] = []
-    separated = separator is None
     unify = not sees_line_ends(separator)
-    for split, numbered in rows.of_split.items():
-        documents[split] = []
-        for number, text in numbered:
-            if text is not None and "\0" in text:
-                raise UserError(
-                    f"data.source is {source!r}, whose {split} row {number} has a NUL character in its column {rows.column!r}: "
-                    "it is no text"
-                )
-            found = cut(with_line_feeds(text) if unify else text, separator) if text else []
-            separated = separated or len(found) > 1 or bool(text and separator and separator.search(text))
-            documents[split] += found
-            if not found:
-                without.append(f"{split} row {number}" if len(without) < 4 else "")  # as many as are told
+
+    def texts() -> Iterator[tuple[str, str, str]]:
+        for split, numbered in rows.of_split.items():
+            for number, text in numbered:
+                if "\0" in (text or ""):
+                    raise UserError(
+                        f"data.source is {source!r}, whose {split} row {number} has a NUL character in its column "
+                        f"{rows.column!r}: it is no text"
+                    )
+                yield split, f"{split} row {number}", (with_line_feeds(text) if unify else text) if text else ""
+
+    documents, without, separated = cut_all(rows.of_split, texts(), separator)
     return gathered(
         description,
         documents,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from glob import escape
+from itertools import chain
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import datasets
 from huggingface_hub.utils import get_session
@@ -26,19 +30,10 @@ def load_folder(source: str, folder: Path, limit: float = math.inf) -> tuple[str
     Raises `UserError` where `datasets` cannot read it.
     """
     folder = folder.resolve()
-    try:
+    with told(f"data.source is {source!r}, a folder that cannot be read as a data set"), quiet():
         if is_saved(folder):
             return f"save_to_disk folder {folder}", as_splits(datasets.load_from_disk(str(folder)))
-        # With a cache of its own, so that a file changed since the last run is read anew. Where it is too large for the
-        # memory, the cache is mapped, and the system keeps the files until the last one is let go.
-        small = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= limit
-        with tempfile.TemporaryDirectory() as cache:
-            splits = datasets.load_dataset(str(folder), cache_dir=cache, keep_in_memory=small)
-        return f"folder {folder} read by datasets", as_splits(splits)
-    except Exception as error:  # the library raises some twenty kinds
-        raise UserError(
-            f"data.source is {source!r}, a folder that cannot be read as a data set: {first_line(error)}"
-        ) from error
+        return f"folder {folder} read by datasets", load(str(folder), folder.rglob("*"), limit)
 
 
 def load_files(
@@ -57,19 +52,50 @@ def load_file(source: str, file: Path, limit: float = math.inf) -> tuple[str, Sp
 
 def load_tables(source: str, what: str, builder: str, paths: dict[str, list[Path]], limit: float) -> Splits:
     """Tables that `builder` reads; they stay on the disk if they take more than `limit` bytes."""
+    with told(f"data.source is {source!r}, a {what} that cannot be read as a data set"):
+        return read_tables(builder, paths, limit)
+
+
+def read_tables(builder: str, paths: Mapping[str, Sequence[Path]], limit: float = math.inf, **options: Any) -> Splits:
+    """The same, raising whatever `datasets` does; `options` are those of the builder."""
     counted = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+    names = {split: [escape(str(path)) for path in files] for split, files in paths.items()}
     try:
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # else the name of the builder is sent over the network
-        small = sum(path.stat().st_size for files in paths.values() for path in files) <= limit
-        with tempfile.TemporaryDirectory() as cache:
-            names = {split: [escape(str(path)) for path in files] for split, files in paths.items()}
-            return as_splits(datasets.load_dataset(builder, data_files=names, cache_dir=cache, keep_in_memory=small))
-    except Exception as error:  # as above
-        raise UserError(
-            f"data.source is {source!r}, a {what} that cannot be read as a data set: {first_line(error)}"
-        ) from error
+        return load(builder, chain(*paths.values()), limit, data_files=names, **options)
     finally:
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counted
+
+
+def load(name: str, files: Iterable[Path], limit: float, **options: Any) -> Splits:
+    """What `datasets` loads, with a cache of its own, so that a file changed since the last run is read anew.
+
+    Where the files are too large for the memory, the cache is mapped, and the system keeps it until the last one is let go.
+    """
+    small = sum(path.stat().st_size for path in files if path.is_file()) <= limit
+    with quiet(), tempfile.TemporaryDirectory() as cache:
+        return as_splits(datasets.load_dataset(name, cache_dir=cache, keep_in_memory=small, **options))
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Raise `UserError` for what cannot be read in the block; `datasets` raises some twenty kinds."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{what}: {first_line(error)}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep `datasets` from logging an error that is told in a sentence."""
+    logger = logging.getLogger("datasets")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def load_hub(source: str) -> tuple[str, Splits]:

@@ -17,7 +17,7 @@ import numpy as np
 from ffrecur.data.imagefolder import UNPACKED, has_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading, build_source
 from ffrecur.data.mapped import as_images, write_array
-from ffrecur.data.splits import WORDS
+from ffrecur.data.splits import WORDS, roles_of
 from ffrecur.errors import UserError
 
 UINT8 = 0x08  # the type code of the header
@@ -140,33 +140,30 @@ def read_idx_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSou
     if how.require_labels and "train" not in splits and not how.testing:
         raise UserError(f"data.source is {source!r}, which has test images, but no file *train-images-idx3-ubyte")
 
-    images = {split: read_idx(files[split, "images"], 3, how.limit) for split in splits}
+    roles = roles_of(splits)
+    images = {role: read_idx(files[split, "images"], 3, how.limit) for role, split in roles.items()}
     labels = {}
-    for split in splits if how.require_labels else ():
-        if (split, "labels") not in files:
-            if split != "train" and "train" in splits:
-                continue
+    for role, split in roles.items() if how.require_labels else ():
+        if (split, "labels") in files:
+            labels[role] = read_idx(files[split, "labels"], 1)
+            if len(labels[role]) != len(images[role]):
+                raise UserError(
+                    f"data.source is {source!r}, which has {len(images[role]):,} {split} images, but {len(labels[role]):,} "
+                    "labels"
+                )
+        elif role == "train":
             raise UserError(
                 f"data.source is {source!r}, which has {split} images, but no file *-labels-idx1-ubyte for them"
             )
-        labels[split] = read_idx(files[split, "labels"], 1)
-        if len(labels[split]) != len(images[split]):
-            raise UserError(
-                f"data.source is {source!r}, which has {len(images[split]):,} {split} images, but {len(labels[split]):,} "
-                "labels"
-            )
-    shapes = {split: array.shape[1:] for split, array in images.items()}
-    if len(set(shapes.values())) > 1:
-        sizes = " and ".join(f"{height}x{width}" for height, width in dict.fromkeys(shapes.values()))
+    shapes = list(dict.fromkeys(array.shape[1:] for array in images.values()))
+    if len(shapes) > 1:
+        sizes = " and ".join(f"{height}x{width}" for height, width in shapes)
         raise UserError(f"data.source is {source!r}, whose training and test images differ in size: {sizes}")
-    if "train" not in splits:
-        images, labels = {"train": images[splits[-1]]}, {"train": labels[splits[-1]]} if labels else {}
-        files["train", "images"] = files[splits[-1], "images"]
     # A file that is too large for the memory and lies there plainly is used where it is, without reading it now.
     mapped = {
-        split for split in images if isinstance(images[split], np.memmap) and files[split, "images"].suffix != ".gz"
+        role
+        for role, array in images.items()
+        if isinstance(array, np.memmap) and files[roles[role], "images"].suffix != ".gz"
     }
-    rows = {split: as_images(array) for split, array in images.items()}
-    return build_source(
-        source, f"IDX files in {folder}", rows, shapes[splits[0]], labels, testing=how.testing, in_place=mapped
-    )
+    rows = {role: as_images(array) for role, array in images.items()}
+    return build_source(source, f"IDX files in {folder}", rows, shapes[0], labels, testing=how.testing, in_place=mapped)

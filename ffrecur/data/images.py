@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.classes import composed, listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
-from ffrecur.data.loader import TensorLoader
+from ffrecur.data.loader import BatchedDataModule, TensorLoader
 from ffrecur.data.sources import read_source
 from ffrecur.data.validation import split_off, whole
 from ffrecur.errors import check_setting
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(BatchedDataModule):
     """Images with labels; batches are `(images (B, D) uint8, labels (B,) int64)`, for prediction `(images,)`.
 
     Without a test split the validation images test too, and the log says so. Prediction takes the test images, or all
@@ -206,38 +205,13 @@ class ImageDataModule(LightningDataModule):
         """What a subclass makes of a split before training; `number` (0 train, 1 validation, 2 test) tells them apart."""
         return images
 
-    def train_dataloader(self) -> TensorLoader:
-        """Batches of the training images, in a new order each epoch."""
-        trainer = self.trainer
-        if trainer is None:
-            return self.loader(self.train_set, self.batch_size, shuffle=True)
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        # Lightning's overfit_batches means the same batches every epoch.
-        shuffle = not getattr(trainer, "overfit_batches", 0)
-        return self.loader(self.train_set, self.batch_size, shuffle, lambda: progress.processed)  # type: ignore[attr-defined]
-
-    def val_dataloader(self) -> TensorLoader:
-        """Batches of the validation images, in order."""
-        return self.loader(self.validation_set, self.evaluation_batch_size)
-
-    def test_dataloader(self) -> TensorLoader:
-        """Batches of the test images, in order."""
-        return self.loader(self.test_set, self.evaluation_batch_size)
-
     def predict_dataloader(self) -> TensorLoader:
         """Batches of the images to predict, in order, without labels."""
-        return self.loader(self.predict_set, self.evaluation_batch_size)
+        return self.in_order("predict")
 
-    def loader(
-        self,
-        images: ImageSet | None,
-        batch_size: int,
-        shuffle: bool = False,
-        batches_done: Callable[[], int] | None = None,
-    ) -> TensorLoader:
-        """A loader of one split for the process that we are."""
+    def make_loader(self, split: str, *arguments: Any) -> TensorLoader:
+        """The loader of a split."""
+        images = getattr(self, f"{split}_set")
         if images is None:
             raise RuntimeError("call setup() with the stage of this loader first")
-        tensors = [images.images] if images.labels is None else [images.images, images.labels]
-        replicas, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        return TensorLoader(tensors, batch_size, shuffle, self.seed, replicas, rank, batches_done)
+        return TensorLoader([part for part in images if part is not None], *arguments)

@@ -1,17 +1,19 @@
-"""Batches sliced from tensors, in an order that depends on nothing but the seed and the epoch."""
+"""Batches sliced from tensors, in an order that depends on nothing but the seed and the epoch; which Lightning gets them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 
 from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import CommonError
 from ffrecur.processes import rank_slice
 from ffrecur.seeding import seeded_generator
-from ffrecur.text.places import Places
+from ffrecur.text.places import Places, Text, windows_at
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
@@ -137,3 +139,53 @@ class TensorLoader:
         """
         samples = state_dict.get("samples", self.end(state_dict["batches"] - 1) if state_dict["batches"] else 0)
         self._resume_at = {"epoch": state_dict["epoch"], "samples": samples}
+
+
+class WindowLoader(TensorLoader):
+    """Iterates over the places of a text: batches `(windows (B, W + 1) int64, index (B,) int64)`.
+
+    The last symbol of a window is the one to predict; `index` numbers the places.
+    """
+
+    def __init__(self, text: Text, places_M: Tensor | Places, window: int, *arguments: object) -> None:
+        super().__init__([places_M], *arguments)  # type: ignore[arg-type]
+        self.text, self.places_M, self.window = text, places_M, window
+
+    def take(self, part: Tensor) -> tuple[Tensor, ...]:
+        """Return the windows of some places."""
+        return windows_at(self.text, self.places_M[part], self.window + 1), part
+
+
+class BatchedDataModule(LightningDataModule):
+    """What the data modules share: the loaders of their splits, for the process that we are."""
+
+    batch_size: int
+    evaluation_batch_size: int
+    seed: int
+
+    def make_loader(self, split: str, *arguments: object) -> TensorLoader:
+        """The loader of a split (train, validation, test or predict); `arguments` are those of `TensorLoader`."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> TensorLoader:
+        """Batches of the training split, in a new order each epoch."""
+        if self.trainer is None:
+            return self.make_loader("train", self.batch_size, True, self.seed)
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        # Lightning's overfit_batches means the same batches every epoch.
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
+        process = self.trainer.world_size, self.trainer.global_rank
+        return self.make_loader("train", self.batch_size, shuffle, self.seed, *process, lambda: progress.processed)
+
+    def val_dataloader(self) -> TensorLoader:
+        """Batches of the validation split, in order."""
+        return self.in_order("validation")
+
+    def test_dataloader(self) -> TensorLoader:
+        """Batches of the test split, in order."""
+        return self.in_order("test")
+
+    def in_order(self, split: str) -> TensorLoader:
+        """Batches of a split that is evaluated."""
+        process = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        return self.make_loader(split, self.evaluation_batch_size, False, self.seed, *process)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ffrecur.errors import UserError
@@ -86,6 +86,15 @@ def choose_splits(source: str, names: Iterable[str], within: bool = False) -> tu
         if found:
             chosen[role] = found[0]
     return chosen, [name for name in names if name not in chosen.values()]
+
+
+def roles_of(splits: Collection[str]) -> dict[str, str]:
+    """Which of some splits has which role: each its own, but without one for training the last alone stands for it.
+
+    >>> roles_of(["train", "test"]), roles_of(["validation", "test"])
+    ({'train': 'train', 'test': 'test'}, {'train': 'test'})
+    """
+    return {split: split for split in splits} if "train" in splits else {"train": [*splits][-1]}
 
 
 def name_of(file: Path) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import logging
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from ffrecur.data.huggingface import Splits, load_folder
+from ffrecur.data.huggingface import Splits, read_tables
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
 from ffrecur.data.textnames import ending
 from ffrecur.errors import UserError, one_line
@@ -35,7 +31,7 @@ def load_tables(
         empty += [file.name for file in files if file.stat().st_size == 0]
         for group, options in by_options(source, builder, [file for file in files if file.stat().st_size], encoding):
             try:
-                parts.append(load(builder, group, options))
+                parts.append(read_tables(builder, {"train": group}, **options)["train"])
             except Exception:  # one of some twenty kinds; which file it was is found by reading each on its own
                 for file in group:
                     alone = load_one(source, builder, file, options, encoding)
@@ -78,26 +74,6 @@ def beginning(file: Path) -> bytes:
         return b""
 
 
-def load(builder: str, files: Sequence[Path], options: Mapping[str, Any]) -> datasets.Dataset:
-    """Read files as one table, with a cache of its own, so that a file changed since the last run is read anew."""
-    names = [glob.escape(str(file)) for file in files]
-    with quiet(), tempfile.TemporaryDirectory() as cache:
-        loaded = datasets.load_dataset(builder, data_files=names, cache_dir=cache, keep_in_memory=True, **options)
-    return loaded["train"]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep `datasets` from logging an error that is told in a sentence."""
-    logger = logging.getLogger("datasets")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def load_one(
     source: str, builder: str, file: Path, options: Mapping[str, Any], encoding: str
 ) -> datasets.Dataset | None:
@@ -106,21 +82,14 @@ def load_one(
     if text is not None and not text.strip():
         return None
     try:
-        return load(builder, [file], options)
+        return read_tables(builder, {"train": [file]}, **options)["train"]
     except Exception as error:
         cause = error.__cause__ or error
         if NO_ROWS in str(cause):
             return None
         what = f"data.source is {source!r}, whose file {file.name} cannot be read as a table"
-        reason = (bad_json_line(text) if builder == "json" and text else None) or in_lines(
-            one_line(as_exception(cause))
-        )
+        reason = (bad_json_line(text) if builder == "json" and text else None) or in_lines(one_line(cause))
         raise UserError(f"{what}: {reason}") from error
-
-
-def as_exception(cause: BaseException) -> Exception:
-    """Return what mypy wants: `__cause__` may be of any kind."""
-    return cause if isinstance(cause, Exception) else RuntimeError(str(cause))
 
 
 def bad_json_line(text: str) -> str | None:
@@ -182,9 +151,3 @@ def looks_like_data(name: str) -> bool:
     """
     sentence = re.search(r"""\s\S+[.!?…。]["'\u201d\u2019)]*$""", name.strip())
     return len(name) >= 40 or sentence is not None or re.fullmatch(r"\s*[-+]?\d+([.,]\d+)*\s*", name) is not None
-
-
-def load_data_set(source: str, folder: Path) -> tuple[str, Splits]:
-    """Return what such a folder is and its splits; raises `UserError` for one that cannot be read."""
-    with quiet():
-        return load_folder(source, folder)

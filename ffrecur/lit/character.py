@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.functional import Noise
 from ffrecur.lit.run.health import repetition
@@ -95,6 +95,7 @@ class CharModule(TextModule):
         check_setting(sleep >= 0, "sleep", sleep, "at least 0")
         check_setting(not sleep or objective == "logistic", "objective", objective, "logistic with phases apart")
         chosen: Any = objective_of(objective, threshold, temperature)
+        check_negatives(chosen, negatives_per_case, negatives in ("dream", "self_generated"))
         awake_asleep = {"negative_weight": 0.0}, {"positive_weight": 0.0}
         chosen_of = [replace(chosen, **weights) for weights in awake_asleep] if sleep else [chosen]
         self.learnings = [Learning(objective=each, iterations=1) for each in chosen_of]

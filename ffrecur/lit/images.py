@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
@@ -15,7 +15,7 @@ from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, 
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
-from ffrecur.storage.checkpoint import NET_KEY, stored_names
+from ffrecur.storage.checkpoint import NET_KEY, describe, stored_names
 
 
 class ClassifierModule(NetModule):
@@ -47,23 +47,22 @@ class ClassifierModule(NetModule):
     # --- what a subclass says -----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def build_net(self, in_features: int, num_classes: int) -> nn.Module:
+    def build_net(self, in_features: int, num_classes: int) -> Any:
         """Return a new net."""
 
     # --- building -----------------------------------------------------------------------------------------------------
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         """Return a new net of the sizes learned."""
-        net: Any = self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
+        net = self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
         net.class_names = self.class_names
-        built: nn.Module = net
-        return built
+        return net
 
     def check_net_settings(self) -> None:
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
         sizes = [self.hparams["in_features"], self.hparams["num_classes"]]
         with torch.device("meta"):
-            self.build_net(sizes[0] or 1, sizes[1] or 2)
+            describe(self.build_net(sizes[0] or 1, sizes[1] or 2))  # which no checkpoint might build again
         if None not in sizes:
             self.configure_model()
 

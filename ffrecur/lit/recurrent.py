@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Memory
-from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
 from ffrecur.lit.report.images import first_of_each_class, goodness_table
@@ -93,6 +93,7 @@ class RecurrentModule(ClassifierModule):
             peer_normalization=peer_normalization,
             memory=memory,
         )
+        check_negatives(self.learning.objective, negatives_per_case)
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.head_weight, self.goodness = head_weight, goodness or MEAN_SQUARE
         self.temperature = getattr(self.learning.objective, "temperature", temperature)

@@ -21,6 +21,7 @@ from ffrecur.negatives.windows import PAPER_DREAM
 from ffrecur.nets.character import CharNet
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
+from ffrecur.storage.checkpoint import describe
 from ffrecur.text.places import fingerprint
 from ffrecur.text.sampling import stream
 
@@ -100,7 +101,7 @@ class TextModule(NetModule):
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
         check_widths(self.hparams["hidden_features"])  # null would mean the net's own default
         with torch.device("meta"):
-            self.build()
+            describe(self.build())  # which no checkpoint might build again
         if self.hparams["alphabet"] is not None:
             self.configure_model()
 

@@ -120,10 +120,10 @@ def as_negatives(
     return negatives.view(shape)
 
 
-def kinds_of_answers(true_B: Tensor, wrong: Any) -> Tensor:
+def kinds_of_answers(true_B: Tensor, wrong: Any, classes: int, name: str = "negative_labels") -> Tensor:
     """Return the true answers and the wrong ones, `(B,)` or M a case `(B, M)`, as kinds of data, `(1 + M, B)`.
 
-    Raises `UserError` for another shape or type: wrong answers may be what a function of the user's has drawn.
+    Raises `UserError` for another shape, type or value: wrong answers may be what a function of the user's has drawn.
     """
     wrong = as_tensor("negatives", wrong, true_B.device)
     if wrong.is_floating_point() or wrong.dtype == torch.bool:
@@ -133,10 +133,11 @@ def kinds_of_answers(true_B: Tensor, wrong: Any) -> Tensor:
         raise UserError(
             f"negatives have the shape {tuple(wrong.shape)}, but must have ({cases},), or ({cases}, M) for M of each case"
         )
+    wrong = as_negatives(wrong, true_B, classes, values=False, name=name)
     return torch.cat([true_B[None], wrong.reshape(len(true_B), -1).t()])
 
 
-def as_windows(name: str, windows: Any, length: int, symbols: int, device: torch.device) -> Tensor:
+def as_windows(name: str, windows: Any, length: int, symbols: int, device: torch.device, values: bool = True) -> Tensor:
     """Return windows of text, `(B, W)` of whole numbers, each from 0 to `symbols - 1`; raises `UserError` for anything else."""
     windows = as_tensor(name, windows, device)
     if windows.is_floating_point() or windows.dtype == torch.bool:
@@ -144,7 +145,7 @@ def as_windows(name: str, windows: Any, length: int, symbols: int, device: torch
     if windows.ndim != 2 or windows.shape[1] != length:
         raise UserError(f"{name} have the shape {tuple(windows.shape)}, but the net reads (batch, {length})")
     # Another number would read the column of another position.
-    if look(windows, True) and not 0 <= int(windows.min()) <= int(windows.max()) < symbols:
+    if look(windows, values) and not 0 <= int(windows.min()) <= int(windows.max()) < symbols:
         raise UserError(f"{name} have a number that is no symbol; they are 0 to {symbols - 1}")
     return windows.long()
 

@@ -21,7 +21,7 @@ from ffrecur.core.sources import Stream, parameters_of
 from ffrecur.core.sweep import Wiring
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.functional import NOISES, Noise
-from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
+from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
@@ -120,7 +120,7 @@ class CharNet(WindowDynamics):
 
     # --- what it computes ---------------------------------------------------------------------------------------------
 
-    def check_pairs(self, real_BW: Tensor, negative_BW: Tensor) -> tuple[Tensor, Tensor]:
+    def check_pairs(self, real_BW: Tensor, negative_BW: Any) -> tuple[Tensor, Tensor]:
         """Return windows as tensors; raises `UserError` for what does not fit, and for unequal numbers."""
         real_BW, negative_BW = self.check_windows(real_BW), self.check_windows(negative_BW, "negative windows")
         if len(real_BW) != len(negative_BW):
@@ -149,7 +149,7 @@ class CharNet(WindowDynamics):
     def local_loss(
         self,
         positive_windows_BW: Tensor,
-        negative_windows_BW: Tensor,
+        negative_windows_BW: Tensor | None,
         objective: str | Objective = "logistic",
         threshold: float = 1.0,
         temperature: float = 0.1,
@@ -159,11 +159,12 @@ class CharNet(WindowDynamics):
         Its backward leaves the local gradients of the hidden layers, in closed form: the derivative of each layer's own
         objective by its own weights, and no others. The head learns by `F.cross_entropy(net.logits(windows), next)`.
         A positive window is real text that ends with the character in question. An objective of all candidates, such as
-        "softmax", compares it with those that end with every other one, and not with the negative windows. Raises
-        `UserError` for settings outside their range and for windows that do not fit.
+        "softmax", compares it with those that end with every other one, and not with the negative windows, which may be None.
+        Raises `UserError` for settings outside their range and for windows that do not fit.
         """
         learning = Learning(objective=objective_of(objective, threshold, temperature), iterations=1)
-        pair = self.check_pairs(positive_windows_BW, negative_windows_BW)
+        needless = negative_windows_BW is None and learning.objective.all_candidates
+        pair = self.check_pairs(positive_windows_BW, positive_windows_BW if needless else negative_windows_BW)
         gradients, prepared = torch.is_grad_enabled(), self.prepare()
         with torch.no_grad(), torch.autocast(pair[0].device.type, enabled=False):
             begun, next_B = pair[0][:, :-1], pair[0][:, -1]
@@ -176,7 +177,7 @@ class CharNet(WindowDynamics):
         self,
         contexts_BW: Tensor,
         next_B: Tensor,
-        negatives: NegativeWindows,
+        negatives: NegativeWindows | None,
         learning: Learning,
         masks: Masks | None = None,
     ) -> LocalLoss:
@@ -191,8 +192,8 @@ class CharNet(WindowDynamics):
             negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
                 or `LastSymbols`; or a function that makes them from the head's logits `(B, V)` and the next characters.
             learning: objective.
-            masks: dropout masks `(B, H)` of the normalised states, one a layer, None for a layer without; the same for the
-                context, the positive and the negative window. See `dropout_masks`.
+            masks: L dropout masks `(B, H)` of the normalised states, None for a layer without, and none of the window; the
+                same for the context, the positive and the negative window. See `dropout_masks`.
 
         Raises:
             UserError: windows that do not fit.
@@ -202,9 +203,6 @@ class CharNet(WindowDynamics):
         next_B = as_labels("next symbols", next_B, len(contexts_BW), len(self.alphabet), device, values=False)
         if isinstance(negatives, Tensor):
             contexts_BW, negatives = self.check_pairs(contexts_BW, negatives)
-        elif isinstance(negatives, LastSymbols):
-            symbols, name = len(self.alphabet), "negative symbols"
-            negatives = LastSymbols(as_negatives(negatives.symbols_BK, next_B, symbols, values=False, name=name))
         return local_learning(self, contexts_BW, next_B, negatives, learning, masks)
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
@@ -221,13 +219,15 @@ class CharNet(WindowDynamics):
     ) -> Wiring:
         """Clamp the real windows, given by all characters but the last and by the last, and the negative ones."""
         if isinstance(negatives, LastSymbols):
-            last_NB = kinds_of_answers(next_B, negatives.symbols_BK)
+            last_NB = kinds_of_answers(next_B, negatives.symbols_BK, len(self.alphabet), "negative symbols")
             streams = [Stream(prepared.whole, rows=begun_BX[None]), Stream(prepared.last, rows=last_NB[..., None])]
             return self.wired(prepared, streams, masks, len(last_NB), len(next_B))
         positive_BW = torch.cat([begun_BX, next_B[:, None]], dim=1)
+        negatives, device = as_tensor("negative windows", negatives, next_B.device), next_B.device
         if negatives.shape != positive_BW.shape:
             wanted = tuple(positive_BW.shape)
             raise UserError(f"negative windows have the shape {tuple(negatives.shape)}, but must have {wanted}")
+        negatives = as_windows("negative windows", negatives, self.window, len(self.alphabet), device, values=False)
         streams = [Stream(prepared.whole, rows=torch.stack([positive_BW, negatives]))]
         return self.wired(prepared, streams, masks, 2, len(next_B))
 
@@ -238,7 +238,7 @@ class CharNet(WindowDynamics):
     def dropout_masks(
         self, batch_size: int, state_dropout: float, generator: torch.Generator | None = None
     ) -> list[Tensor | None]:
-        """One mask a window for each normalised state, L of `(B, H)`; None at rate 0. Drawn on the CPU."""
+        """L masks, one a window: each normalised state's `(B, H)`, none of the window; None at rate 0. Drawn on the CPU."""
         return self.draw_masks(batch_size, 0, (0.0, state_dropout), generator)[1:]
 
     # --- text ---------------------------------------------------------------------------------------------------------

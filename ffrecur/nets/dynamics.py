@@ -7,6 +7,7 @@ L hidden layers, T iterations, C classes. Iterations are numbered from 1, window
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -92,21 +93,21 @@ class TopDownDynamics(LocalNet):
         return [layers[1::2], layers[::2]]  # the paper counts hidden layers from 1, so its even ones are 1, 3, ... here
 
     @property
-    def damping(self) -> float | list[float]:
+    def damping(self) -> float | tuple[float, ...]:
         """Share of the previous state in the new one, or one for each iteration; may be set at any time."""
         return self._damping
 
     @damping.setter
     def damping(self, damping: float | Sequence[float]) -> None:
-        shares = [damping] if isinstance(damping, int | float) else [float(share) for share in damping]
-        given = damping if isinstance(damping, int | float) else shares
+        single = isinstance(damping, Real)
+        shares = [float(share) for share in ([damping] if single else damping)]  # type: ignore[arg-type, union-attr]
         in_range = len(shares) > 0 and all(0 <= share < 1 for share in shares)
-        check_setting(in_range, "damping", given, "at least 0 and less than 1")
-        self._damping = given
+        check_setting(in_range, "damping", damping if single else shares, "at least 0 and less than 1")
+        self._damping = shares[0] if single else tuple(shares)
 
     def damping_at(self, iteration: int) -> float:
         """Return the damping of an iteration, counted from 0."""
-        if isinstance(self.damping, int | float):
+        if isinstance(self.damping, float):
             return self.damping
         return self.damping[min(iteration, len(self.damping) - 1)]
 

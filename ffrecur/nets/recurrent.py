@@ -88,7 +88,7 @@ class RecurrentNet(TopDownDynamics):
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
         names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
         names += ["center_images"] if self.center_images else []
-        plain = {name: list(kept) if isinstance(kept := getattr(self, name), list) else kept for name in names}
+        plain = {name: list(kept) if isinstance(kept := getattr(self, name), tuple) else kept for name in names}
         return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
 
     def extra_repr(self) -> str:
@@ -144,7 +144,7 @@ class RecurrentNet(TopDownDynamics):
         self,
         images: Tensor,
         labels_B: Tensor,
-        negative_labels_B: Negatives,
+        negative_labels_B: Negatives | None,
         iterations: int = 8,
         objective: str | Objective = "logistic",
         threshold: float = 1.0,
@@ -159,7 +159,7 @@ class RecurrentNet(TopDownDynamics):
         neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
         cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired" or "softmax"
         with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all candidates,
-        takes all wrong labels for negatives, whichever are given. See `Learning` for the other settings and
+        takes all wrong labels for negatives, whichever are given, or None. See `Learning` for the other settings and
         `local_learning` for the other arguments and for what else can be had.
         """
         learning = Learning(
@@ -175,7 +175,7 @@ class RecurrentNet(TopDownDynamics):
         self,
         images: Tensor,
         labels_B: Tensor,
-        negative_labels_B: Negatives,
+        negative_labels_B: Negatives | None,
         learning: Learning,
         masks: Masks | None = None,
         average: Average | None = None,
@@ -188,7 +188,7 @@ class RecurrentNet(TopDownDynamics):
             negative_labels_B: wrong labels, `(B,)` or K for each image `(B, K)`; or a function of the head's logits `(B, C)`
                 and the true labels that draws them, such as `ffrecur.negatives.hard_labels`.
             learning: iterations, objective and its settings.
-            masks: dropout masks from `dropout_masks`.
+            masks: L + 1 dropout masks, that of the image first; see `dropout_masks`.
             average: of several processes, what makes a mean over this one's images one over those of all.
 
         Raises:
@@ -197,7 +197,8 @@ class RecurrentNet(TopDownDynamics):
         """
         images = self.check_images(images, values=False, some=True)
         labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)
-        negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
+        if negative_labels_B is not None or not learning.objective.all_candidates:
+            negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
         check_iterations(images, learning.iterations)
         return local_learning(self, images, labels_B, negative_labels_B, learning, masks, average)
 
@@ -213,7 +214,7 @@ class RecurrentNet(TopDownDynamics):
 
         def wiring(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             """Clamp the labels: the true ones and the negatives, or as many kinds `(N, 1)` as there are."""
-            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes)
             above = [
                 Stream(source_of(module, dtype), layer) for layer, module in enumerate(self.top_down[:-1], start=1)
             ]
@@ -232,7 +233,7 @@ class RecurrentNet(TopDownDynamics):
     def dropout_masks(
         self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
     ) -> list[Tensor | None]:
-        """One mask a sample for the image row and for each normalised state, `(B, D)` and L of `(B, H)`; None is no mask.
+        """L + 1 masks, one a sample: first the image row's `(B, D)`, then each normalised state's `(B, H)`; None is no mask.
 
         Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
         """

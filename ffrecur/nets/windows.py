@@ -6,18 +6,18 @@ first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.core.goodness import EPS, mean_over_blocks
+from ffrecur.core.goodness import EPS, judge, mean_over_blocks
 from ffrecur.core.learning import Masks
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
-from ffrecur.core.sweep import Sweep, Wiring
+from ffrecur.core.sweep import Wiring
 from ffrecur.functional import Noise, masked, noise_contrastive_logits, rms_normalize
 from ffrecur.nets.arguments import as_windows
 from ffrecur.nets.base import LocalNet, States
@@ -111,13 +111,27 @@ class WindowDynamics(LocalNet):
         order = [[layer] for layer in range(len(layers))]
         return Wiring(layers, order, [0.0], masks or [None] * len(layers), kinds, cases)
 
+    def climb(
+        self, prepared: Prepared, drive_KH: Tensor, masks: Masks | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each layer's goodness `(K, blocks)` and row `(K, H)`, from the drive of the first, which is overwritten.
+
+        What a `Sweep` finds of windows of one kind that nothing is learned from, without its cost.
+        """
+        for layer, mask in enumerate(masks or [None] * len(self.hidden)):
+            state_KH = drive_KH.clamp_(min=0)
+            values, scale = judge(self.goodness_function, state_KH)
+            row_KH = state_KH.mul_(scale).to(prepared.dtype)
+            yield values, row_KH if mask is None else row_KH.mul_(mask)
+            if layer < len(prepared.above):
+                source = prepared.above[layer]
+                drive_KH = source.drive(row_KH, source.bias)
+
     def features(self, prepared: Prepared, windows_BW: Tensor, masks: Masks | None = None) -> Tensor:
         """Return what the head reads, `(B, F)`."""
-        wiring = self.wired(prepared, [Stream(prepared.whole, rows=windows_BW[None])], masks, 1, len(windows_BW))
-        sweep = Sweep(wiring, self.goodness_function, prepared.dtype)
-        sweep.iterate(0, 0)
-        dtype = self.head.weight.dtype
-        return torch.cat([sweep.rows[layer - 1][0].to(dtype) for layer in self.head_layers], dim=1)  # type: ignore[index]
+        drive_BH = prepared.whole.drive(windows_BW, prepared.whole.bias)
+        rows = [row_BH for _, row_BH in self.climb(prepared, drive_BH, masks)]
+        return torch.cat([rows[layer - 1].to(self.head.weight.dtype) for layer in self.head_layers], dim=1)
 
     def prepared_logits(self, prepared: Prepared, windows_BW: Tensor) -> Tensor:
         """Logits `(B, V)` of the character after each window, by the head."""
@@ -129,11 +143,13 @@ class WindowDynamics(LocalNet):
         The V windows of a place share what their first W - 1 characters give to the first layer.
         """
         parts = []
-        for part_BW in windows_BW.split(max(1, CANDIDATES // len(self.alphabet))):
-            every_V11 = torch.arange(len(self.alphabet), device=part_BW.device)[:, None, None]
-            streams = [Stream(prepared.whole, rows=part_BW[None, :, 1:]), Stream(prepared.last, rows=every_V11)]
-            wiring = self.wired(prepared, streams, None, len(self.alphabet), len(part_BW))
-            parts.append(self.goodness_of_kinds(wiring, prepared.dtype)[0].transpose(1, 2))
+        symbols = len(self.alphabet)
+        every_VH = prepared.last.drive(torch.arange(symbols, device=windows_BW.device)[:, None])
+        for part_BW in windows_BW.split(max(1, CANDIDATES // symbols)):
+            shared_BH = prepared.whole.drive(part_BW[:, 1:], prepared.whole.bias)
+            drive_BVH = shared_BH[:, None] + every_VH
+            layers = [values.mean(dim=-1) for values, _ in self.climb(prepared, drive_BVH.flatten(0, 1))]
+            parts.append(torch.stack(layers).unflatten(1, (-1, symbols)))
         return torch.cat(parts, dim=1)
 
     def prepared_score(self, prepared: Prepared, windows_BW: Tensor) -> Tensor:

@@ -55,6 +55,17 @@ TABLE: list[tuple[list[str], str]] = [
         [*FIT, "--model.negatives=easy"],
         "model.negatives is easy, but must be one of 'hard', 'uniform', or the class path of a subclass of LabelNegatives",
     ),
+    ([*FIT, "--model.dict_kwargs.x=1"], "dict_kwargs.x is 1, but RecurrentModule has no setting of that name"),
+    ([*FIT, "--data.dict_kwargs.x=1"], "dict_kwargs.x is 1, but ImageDataModule has no setting of that name"),
+    (
+        [*FIT, "--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.patience=a"],
+        "trainer.callbacks.patience is a, but must be a whole number",
+    ),
+    (
+        [*FIT, "--trainer.callbacks+=Timer", "--trainer.callbacks.nope=1"],
+        "trainer.callbacks.nope is not a setting of Timer",
+    ),
+    ([*FIT, "--trainer.callbakcs+=Timer"], "--trainer.callbakcs is not an option (nearest: --trainer.callbacks)"),
     ([*FIT, "--model.dampning=0.3"], "model.dampning is not a setting (nearest: model.damping)"),
     (
         [*FIT, "--model=RecurentModule"],

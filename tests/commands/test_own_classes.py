@@ -216,12 +216,44 @@ def test_centred_images_do_not_know_their_background():
             "goodness Wrong gives values of the shape (10,), but must give (10, 1): cases, blocks",
         ),
         ("blocks = 1", "model.goodness is 'wrong_lab.Wrong', which is not of the kind that is needed here"),
+        (
+            "def __init__(self, share: float = 0.5): self.kept = share\n    def value(self, state_BH): ...",
+            "goodness is Wrong, whose attributes must be the arguments of its constructor, numbers or text: got an "
+            "unexpected keyword argument 'kept'",
+        ),
+        (
+            "def __init__(self, share: float = 0.5): self.share = torch.tensor(share)\n    def value(self, state_BH): ...",
+            "goodness is Wrong, whose attributes must be the arguments of its constructor, numbers or text: share is a Tensor",
+        ),
     ],
 )
 def test_a_goodness_that_is_none(lab, code, message, monkeypatch):
-    (lab / "wrong_lab.py").write_text(f"import ffrecur\n\nclass Wrong(ffrecur.Goodness):\n    {code}\n")
+    (lab / "wrong_lab.py").write_text(f"import ffrecur, torch\n\nclass Wrong(ffrecur.Goodness):\n    {code}\n")
     monkeypatch.delitem(sys.modules, "wrong_lab", raising=False)
     outcome = run("fit", *TINY, "--model.goodness=wrong_lab.Wrong")
     assert outcome.code == 2, outcome.err
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_a_callback_of_ones_own_is_continued_with_the_settings_that_it_had(workplace, monkeypatch):
+    """The sentence tells what to type so that the callback is there once, with its own settings and beside the others."""
+    code = (
+        "from lightning.pytorch.callbacks import Callback\n\nclass Told(Callback):\n"
+        "    def __init__(self, word: str = 'none'): self.word = word\n"
+        "    def on_train_start(self, trainer, module): print('told', self.word)\n"
+    )
+    (workplace / "told_lab.py").write_text(code)
+    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.delitem(sys.modules, "told_lab", raising=False)
+    typed = ["--trainer.callbacks+=told_lab.Told", "--trainer.callbacks.word=mine", "--trainer.callbacks+=Timer"]
+    assert run("fit", *TINY, *typed).code == 0
+    last = only_run() / "last.ckpt"
+    outcome = run("fit", "--ckpt_path=last", "--trainer.max_epochs=3")
+    sentence, advice = outcome.err.splitlines()[-1].split(": add ")
+    assert sentence == (
+        f"error: trainer.callbacks is 'told_lab.Told' in '{last}', a class of your own, which is imported only where it is typed"
+    )
+    outcome = run("fit", "--ckpt_path=last", *advice.split(), "--trainer.max_epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert [line for line in outcome.out.splitlines() if line.startswith("told")] == ["told mine"]

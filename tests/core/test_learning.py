@@ -176,12 +176,27 @@ def test_bad_learning_settings_are_refused_by_name(name, value):
         (lambda logits, labels: NEGATIVES[:2], r"negatives have the shape \(2,\), but must have \(3,\), or \(3, M\)"),
         (lambda logits, labels: NEGATIVES.double(), "negatives are of type float64, but must be whole numbers"),
         (torch.zeros(3, 0, dtype=torch.long), r"negatives have the shape \(3, 0\)"),
+        (lambda logits, labels: labels + 9, "negative_labels have the value 9, but must be from 0 to 2"),
+        (lambda logits, labels: labels, "negative_labels have the true label in 3 of 3 places"),
+        (None, "negative_labels are a NoneType, but must be a tensor or an array"),
     ],
 )
 def test_negatives_of_another_shape_are_refused(negatives, message):
     """The negatives of a case are a row; as columns they would be other cases' negatives, true labels among them."""
     with pytest.raises(UserError, match=message):
         recurrent_net((6, 5)).local_loss(images_for(video=False), LABELS, negatives)
+
+
+def test_an_objective_of_all_candidates_needs_no_negatives():
+    net, images = recurrent_net((6, 5)), images_for(video=False)
+    without = net.local_loss(images, LABELS, None, objective="softmax")
+    assert torch.equal(without, net.local_loss(images, LABELS, NEGATIVES, objective="softmax"))
+    text = character_net()
+    windows_BW = windows_of(text, 3)
+    without = text.local_loss(windows_BW, None, objective="softmax")
+    assert torch.equal(without, text.local_loss(windows_BW, windows_BW, objective="softmax"))
+    with pytest.raises(UserError, match="negative windows are a NoneType, but must be"):
+        text.local_loss(windows_BW, None)
 
 
 def test_negatives_need_not_lie_in_memory_case_by_case():

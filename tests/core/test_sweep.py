@@ -1,8 +1,10 @@
 """What the sweep does for nets that are not ours: layers that are the same for all kinds of data, and what it overwrites."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from making import character_net, windows_of
+from making import character_net, recurrent_net, windows_of
 from torch import nn
 
 from ffrecur.core import learning as engine
@@ -95,3 +97,41 @@ def test_of_layers_that_are_visited_once_and_learn_nothing_one_tensor_is_kept():
     with torch.no_grad():
         sweep.iterate(0, 0)
     assert [row.data_ptr() for row in sweep.rows] == kept
+
+
+def test_of_a_layer_that_no_other_reads_no_row_is_kept_for_the_gradients():
+    net, windows_BW = character_net(), windows_of(character_net(), 5)
+    wiring = net.wired_windows(net.prepare(), windows_BW[:, :-1], windows_BW[:, -1], windows_BW.roll(1, 0), None)
+    sweep = Sweep(wiring, net.goodness_function, torch.float64, tape=1)
+    sweep.iterate(0, 0)
+    assert sorted(sweep.reads) == [0, 1]
+    assert sorted(sweep.kept) == [0, 1, 2]
+
+
+def wiring_of(net, images):
+    labels_B = torch.zeros(images.shape[-2], dtype=torch.long)
+    return net.begin(images, None, torch.float64).wiring(labels_B, labels_B + 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: {"first": None}, "there are 3 iterations, but without a first pass layers are visited once"),
+        (lambda w: {"order": [[0]]}, r"the order of visits is \[\[0\]\], but must have each of 2 layers once"),
+        (
+            lambda w: {"first": replace(w.first, drives={1: w.first.drives[1]})},
+            r"the first pass has drives of layers \[1\], but needs all 2",
+        ),
+        (
+            lambda w: {"layers": [w.layers[0][::-1], w.layers[1]]},
+            "layer 0 reads a video, which must be its first stream",
+        ),
+        (lambda w: {"first": None, "damping": [0.0]}, "layer 0 reads a video, .* with a first pass"),
+    ],
+)
+def test_a_wiring_that_a_sweep_cannot_follow(change, message):
+    net = recurrent_net((6, 5))
+    wiring = wiring_of(net, torch.rand(3, 2, 4, dtype=torch.float64))
+    Sweep(wiring, net.goodness_function, torch.float64)
+    with pytest.raises(ValueError, match=message):
+        Sweep(wiring._replace(**change(wiring)), net.goodness_function, torch.float64)

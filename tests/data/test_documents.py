@@ -184,3 +184,18 @@ def test_no_window_has_characters_of_two_documents(tmp_path):
         windows = [data.alphabet.decode(window) for window in windows_at(text, places(text, 4), 5)]
         assert len(windows) == sum(len(document) - 4 for document in documents)
         assert all(any(window in document for document in documents) for window in windows)
+
+
+def test_a_table_is_not_counted_over_the_network(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("text\none\n")
+    monkeypatch.setattr("datasets.config.HF_UPDATE_DOWNLOAD_COUNTS", True)
+    counted, load = [], datasets.load_dataset
+
+    def watched(*args, **kwargs):
+        counted.append(datasets.config.HF_UPDATE_DOWNLOAD_COUNTS)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr("datasets.load_dataset", watched)
+    assert read_documents(str(tmp_path / "a.csv")).train == ["one"]
+    assert counted == [False]
+    assert datasets.config.HF_UPDATE_DOWNLOAD_COUNTS

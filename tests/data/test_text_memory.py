@@ -24,6 +24,7 @@ def peak_of(folder, megabytes):
     return json.loads(done.stdout.splitlines()[-1])["peak_mib"] * 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_memory_grows_by_a_few_bytes_a_character(tmp_path):
     small, large = (peak_of(tmp_path / str(size), size) for size in (4, 24))

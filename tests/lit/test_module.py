@@ -12,6 +12,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
+from ffrecur.errors import UserError
 from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule
 from ffrecur.lit import recurrent as lit_recurrent
 from ffrecur.lit.images import prepare
@@ -407,3 +408,22 @@ def test_settings_come_back_with_the_module(workplace):
     assert loaded.learning.objective.temperature == 0.2
     assert (loaded.image_dropout, loaded.negatives, loaded.weight_decay) == (0.1, "uniform", 0.3)
     assert (loaded.hparams["in_features"], loaded.hparams["num_classes"], loaded.seed) == (30, 3, SEED)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            partial(RecurrentModule, negatives_per_case=2),
+            "negatives_per_case is 2, but must be 1 with an objective of all",
+        ),
+        (partial(CharModule, negatives_per_case=2), "negatives_per_case is 2, but must be 1 with an objective of all"),
+        (partial(CharModule, negatives="dream"), "negatives are dreamt, but an objective of all candidates"),
+        (partial(CharModule, negatives="self_generated"), "negatives are dreamt, but an objective of all candidates"),
+    ],
+)
+def test_negatives_that_an_objective_of_all_candidates_would_leave_out(make, message):
+    make(objective="paired")
+    make = partial(make, objective="softmax")
+    with pytest.raises(UserError, match=message):
+        make()

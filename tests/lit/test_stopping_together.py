@@ -75,6 +75,7 @@ def check_whole():
     assert rows("runs") == rows("whole")
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_first_process_stops_both(workplace):
     check_stopped("first", signal.SIGTERM, 143)
 

@@ -338,6 +338,16 @@ def test_the_local_loss_compares_all_candidates_where_the_objective_does():
             lambda logits, following: torch.zeros(3, 2),
             r"negative windows have the shape \(3, 2\), but must have \(3, 3\)",
         ),
+        (
+            lambda logits, following: torch.full((3, 3), 4),
+            "negative windows have a number that is no symbol; they are 0 to 3",
+        ),
+        (lambda logits, following: LastSymbols(following), "negative symbols have the true label in 3 of 3 places"),
+        (
+            lambda logits, following: LastSymbols(following + 7),
+            "negative symbols have the value 8, but must be from 0 to 3",
+        ),
+        (None, "negative windows are a NoneType, but must be a tensor or an array"),
     ],
 )
 def test_negatives_that_do_not_fit(negatives, message):

@@ -250,9 +250,20 @@ def test_damping_that_is_refused_changes_nothing():
     net = recurrent_net(damping=[0.1, 0.2])
     with pytest.raises(UserError, match="damping is"):
         net.damping = 1.5
-    assert net.damping == [0.1, 0.2]
+    assert net.damping == (0.1, 0.2)
     net.settings()["damping"][0] = 0.9
-    assert net.damping == [0.1, 0.2]
+    assert net.damping == (0.1, 0.2)
+    with pytest.raises(TypeError):
+        net.damping[0] = 5  # would not be checked
+
+
+def test_damping_may_be_any_real_number():
+    net = recurrent_net(damping=np.float32(0.5))
+    assert net.damping == net.settings()["damping"] == 0.5
+    net.damping = np.array([0.25, 0.5], np.float32)
+    assert net.settings()["damping"] == [0.25, 0.5]
+    with pytest.raises(UserError, match="damping is .*1.0.*, but must be at least 0 and less than 1"):
+        net.damping = np.float64(1)
 
 
 def test_what_is_shown_of_a_net_tells_the_settings_that_change_it():

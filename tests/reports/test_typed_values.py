@@ -106,6 +106,7 @@ def home(workplace, monkeypatch):
     return workplace
 
 
+@pytest.mark.slow
 def test_the_home_folder_in_every_path_of_every_command(home):
     from ffrecur.commands.export import main as export
     from ffrecur.commands.generate import main as generate

@@ -42,6 +42,7 @@ def test_the_comparison_goes_on_where_it_was(tmp_path, monkeypatch):
     assert Path("c/bits_per_character.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", compare_text.TRAININGS)
 def test_every_row_is_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -55,6 +56,7 @@ def test_every_row_is_what_it_says(name, tmp_path, monkeypatch):
     assert (compare_text.least_variety(Path(row["run"])) is None) == (expected not in ("dream", "self_generated"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["teacher forcing", "random hidden", "backpropagation"])
 def test_the_whole_text_has_settings_of_its_own(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Two layers that learn on two processes end with the weights of one process: 1e-10 apart at most, in float64."""
 
+import pytest
 import torch
 from pipeline_layers import Task, optimizer_of, parameters_of, train_together
 
@@ -7,6 +8,7 @@ from ffrecur.core import reference
 from ffrecur.core.learning import Learning
 
 
+@pytest.mark.slow
 def test_weights_are_those_of_the_plain_form_in_one_process():
     task = Task(features=7, hidden=(6, 5), classes=3, batch=4, iterations=5, steps=3, dtype=torch.float64)
     net, learning = task.net(), Learning(iterations=task.iterations)

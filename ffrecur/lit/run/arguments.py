@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
-from jsonargparse import Namespace
-
 from ffrecur.lit.run.config import config_files, settings_in
+from ffrecur.lit.run.parser import changed
 from ffrecur.storage.files import with_home
 
 TEXT = ("alphabet", "document_separator")  # settings whose ~ is a character
@@ -43,14 +42,5 @@ def typed_with_home(typed: Sequence[str]) -> list[str]:
 
 
 def expand_home(config: Any) -> Any:
-    """Put the home folder in place of `~` in every text of a parsed configuration, in place; return it."""
-    if isinstance(config, str):
-        return with_home(config)
-    if isinstance(config, Namespace | dict):
-        items = vars(config) if isinstance(config, Namespace) else config
-        for name, value in items.items():
-            if name not in TEXT:
-                items[name] = expand_home(value)
-    if isinstance(config, list):
-        config[:] = [expand_home(item) for item in config]
-    return config
+    """Put the home folder in place of `~` in every text of a parsed configuration; return it."""
+    return changed(config, lambda value: with_home(value) if isinstance(value, str) else value, but=TEXT)

@@ -13,17 +13,18 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jsonargparse import Namespace
 from lightning import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import distributed
 from torch.optim import Optimizer
 
 from ffrecur.errors import CommonError, UserError, one_line
+from ffrecur.lit.run.own_classes import class_paths
 from ffrecur.lit.run.saving import LastCheckpoint
+from ffrecur.processes import count_processes
 from ffrecur.storage.output import DISK_ERRORS, not_written, output_closed
 
 OURS = "ffrecur"
@@ -45,21 +46,12 @@ class Named(NamedTuple):
     made: type
 
 
-def named_classes(config: Any, setting: str = "") -> Iterator[Named]:
+def named_classes(config: Namespace) -> Iterator[Named]:
     """Yield the classes in a configuration that are not ours, with the settings that name them."""
-    if isinstance(config, list):
-        for item in config:
-            yield from named_classes(item, setting)
-        return
-    items = vars(config) if isinstance(config, Namespace) else config if isinstance(config, dict) else {}
-    path = items.get("class_path")
-    if isinstance(path, str) and not path.startswith(f"{OURS}."):
-        made = _class_of(path)
+    for setting, path in class_paths(config.as_dict()):
+        made = None if path.startswith(f"{OURS}.") else _class_of(path)
         if made is not None:
-            yield Named(setting, made)
-    for name, value in items.items():
-        inner = setting if name == "init_args" else f"{setting}.{name}".lstrip(".")
-        yield from named_classes(value, inner)
+            yield Named(setting.replace("[]", ""), made)
 
 
 def _class_of(path: str) -> type | None:
@@ -110,8 +102,7 @@ def as_user_error(error: Exception, named: Sequence[Named], typed: Sequence[str]
     if lacks_memory(error):
         cure = "a smaller data.batch_size or model.hidden_features takes less"
         return UserError(f"the memory is not enough: {one_line(error)}; {cure}")
-    together = distributed.is_available() and distributed.is_initialized()
-    if together and any(words in str(error) for words in OTHER_PROCESS):
+    if count_processes() > 1 and any(words in str(error) for words in OTHER_PROCESS):
         return UserError(f"another process of the training has ended: {one_line(error)}")
     frames = list(_frames(error))
     own = [depth for depth, frame in enumerate(frames) if _is_ours(frame)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-import inspect
 import itertools
 import os
 import re
@@ -16,6 +16,7 @@ import lightning.pytorch.callbacks
 import lightning.pytorch.cli
 import lightning.pytorch.loggers
 import torch
+from jsonargparse import ArgumentParser
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
@@ -24,6 +25,7 @@ import ffrecur.data
 import ffrecur.lit
 from ffrecur.errors import one_line
 from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
+from ffrecur.processes import count_processes
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
 
@@ -63,12 +65,11 @@ def tell(error: BaseException, args: Sequence[str]) -> int:
     or SLURM started them, the first on each machine speaks. An error of one process alone is told by it, whichever it is.
     """
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
-    together = distributed.is_available() and distributed.is_initialized()
     started_together = distributed.is_torchelastic_launched() or "SLURM_PROCID" in os.environ
     if met_by_all(error):
         silent, code = rank != 0, code_of_all(2)
     else:
-        silent, code = started_together and not together and local_rank() != 0, 2
+        silent, code = started_together and count_processes() == 1 and local_rank() != 0, 2
     if not silent:
         # In one piece: other processes may write at the same time.
         print(f"error: {explain(str(error), args)}\n", end="", file=sys.stderr, flush=True)
@@ -85,18 +86,24 @@ def explain(message: str, args: Sequence[str]) -> str:
     if 'expected "subcommand"' in message:
         return f"subcommand is missing; give {_listed(SUBCOMMANDS)}"
     if match := re.search(r"[Uu]nrecognized arguments: ([^\s=]+)", message):
-        meant = usual_name(match[1].removeprefix("--").removesuffix("+"))
-        nearest = f" (nearest: --{meant})" if meant else _nearest(match[1], ["--" + name for name in known_settings()])
-        return f"{match[1]} is not an option{nearest}"
+        option = match[1].removesuffix("+")
+        meant = usual_name(option.removeprefix("--"))
+        nearest = f" (nearest: --{meant})" if meant else _nearest(option, ["--" + name for name in known_settings()])
+        return f"{option} is not an option{nearest}"
     if match := re.search(r"Subcommand '(\w+)' does not accept option '([^']+)'", message):
         name = match[2].removeprefix(f"{match[1]}.")
         group = name.partition(".")[0]
         if group in GROUPS:
             return _unknown(name)
         return f"{group} is not a setting{_nearest(group, [*GROUPS, *OWN])}"
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
-        return _unknown(_full_name(match[1], args))
     key, report = _innermost(message)
+    if (match := re.search(r"Option '([^']+)' is not accepted", message)) and match[1] != key:
+        name = _full_name(match[1], args)
+        before = " ".join(itertools.takewhile(lambda arg: not arg.startswith(f"--{name}"), args))
+        chosen = re.findall(rf"--{re.escape(name.rpartition('.')[0])}\+?[= ]([\w.]+)", before)
+        if chosen and name.startswith("trainer."):  # of our own classes the nearest name is known
+            return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}"
+        return _unknown(name)
     if key == "config" and (match := re.search(r"(File does not exist|Path is not a file): '(.*)'", report)):
         typed = (arg.removeprefix("--config=") for arg in args)
         name = next((arg for arg in typed if str(Path(arg).absolute()) == match[2]), match[2])
@@ -158,30 +165,18 @@ def known_classes() -> list[str]:
     return [*ffrecur.lit.__all__, *ffrecur.data.__all__, *(name for name in torch_classes if name[0].isupper())]
 
 
+@functools.cache
 def settings_by_class() -> dict[str, list[str]]:
     """Return the full names of the settings of our classes and of the trainer, by the name of the class."""
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
-    named: dict[str, list[str]] = {}
-    for group, owner in owners:
-        named[owner.__name__] = [f"{group}.{name}" for name in arguments_of(owner)]
-    return named
+    return {owner.__name__: [f"{group}.{name}" for name in arguments_of(owner)] for group, owner in owners}
 
 
 def arguments_of(owner: type) -> list[str]:
     """Return the names of a class' arguments, those that it hands on to its base with `**` among them."""
-    names: list[str] = []
-    for kind in owner.__mro__:
-        parameters = [
-            p
-            for p in inspect.signature(vars(kind).get("__init__", object.__init__)).parameters.values()
-            if p.name != "self"
-        ]
-        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return list(dict.fromkeys(names))
+    return list(ArgumentParser().add_class_arguments(owner))
 
 
 def known_settings() -> list[str]:

@@ -14,6 +14,7 @@ import yaml
 
 from ffrecur.errors import UserError
 from ffrecur.lit.run.config import config_files, settings_in, values_of
+from ffrecur.lit.run.folders import CONFIG
 from ffrecur.lit.run.parser import Mistake
 from ffrecur.storage.classes import of_the_users
 
@@ -28,11 +29,14 @@ def imports_of(stored: Mapping[str, Any], typed: Sequence[str], checkpoint: Path
     Raises `UserError` for a class that was not typed: it would run as code.
     """
     said = set(typed_texts(typed))
-    for setting, path in class_paths(stored):
+    for place, path in class_paths(stored):
+        setting, listed = place.replace("[]", ""), "[]" in place
         if of_the_users(path) and (setting, path) not in said:
+            # Typed with = it would replace the whole list, with += it would be there twice.
+            add = f"--config {checkpoint.parent / CONFIG}" if listed else f"--{setting}={path}"
             raise UserError(
                 f"{setting} is '{path}' in '{checkpoint}', a class of your own, which is imported only where it is typed: "
-                f"add --{setting}={path}"
+                f"add {add}"
             )
     # A class can be named by its path alone too. Most texts of that form are names of files, which nobody imports.
     named = {module_of(text) for setting, text in texts(stored) if (setting, text) not in said}
@@ -78,14 +82,16 @@ def typed_texts(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def class_paths(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings of a configuration that name a class, and its path.
+    """Yield the settings of a configuration that name a class, those in a list with `[]` behind, and its path.
 
     >>> list(class_paths({"model": {"class_path": "a.B", "init_args": {"optimizer": {"class_path": "c.D"}}}}))
     [('model', 'a.B'), ('model.optimizer', 'c.D')]
+    >>> list(class_paths({"trainer": {"callbacks": [{"class_path": "a.B"}]}}))
+    [('trainer.callbacks[]', 'a.B')]
     """
     if isinstance(settings, list):
         for item in settings:
-            yield from class_paths(item, name)
+            yield from class_paths(item, f"{name}[]")
     elif isinstance(settings, Mapping):
         if isinstance(settings.get("class_path"), str):
             yield name, settings["class_path"]

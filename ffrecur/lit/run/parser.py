@@ -6,7 +6,7 @@ import functools
 import operator
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import Enum
 from types import UnionType
 from typing import Any
@@ -49,10 +49,10 @@ class Parser(LightningArgumentParser):
         """Let a `UserError` of the classes that are built pass through."""
 
         @functools.wraps(instantiator.__call__)
-        def surfacing(*args: Any, **kwargs: Any) -> Any:
+        def surfacing(made: type, *args: Any, applied_instantiation_links: Any, **settings: Any) -> Any:
             try:
-                refuse_null(args[0], kwargs)
-                return instantiator(*args, **kwargs)
+                check_given(made, settings)
+                return instantiator(made, *args, applied_instantiation_links=applied_instantiation_links, **settings)
             except UserError as error:
                 raise Mistake(error) from error
 
@@ -76,7 +76,7 @@ class Parser(LightningArgumentParser):
 
         It was parsed, so it is not checked once more, which takes longer than the rest.
         """
-        config = plain(cfg.clone())
+        config = changed(cfg.clone(), plain)
         kwargs["skip_validation"] = True
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=f"(?s).*{NOT_WRITTEN}")
@@ -100,19 +100,20 @@ def whole_numbers_first(hint: Any) -> Any:
     return functools.reduce(operator.or_, [int, *(kind for kind in kinds if kind is not int)])
 
 
+def changed(config: Any, change: Callable[[Any], Any], but: Container[str] = ()) -> Any:
+    """Put what `change` makes of it in place of each value of a configuration, `but` those of these names; return it."""
+    if isinstance(config, Namespace | dict):
+        items = vars(config) if isinstance(config, Namespace) else config
+        items.update({name: changed(value, change, but) for name, value in items.items() if name not in but})
+        return config
+    return [changed(item, change, but) for item in config] if isinstance(config, list) else change(config)
+
+
 def plain(value: Any) -> Any:
-    """Put text in place of the members of text enumerations, and of devices, in a configuration; return it."""
+    """Return text for a member of a text enumeration, and for a device; any other value as it is."""
     if isinstance(value, torch.device):
         return str(value)
-    if isinstance(value, Enum) and isinstance(value, str):
-        return str(value.value)
-    if isinstance(value, Namespace | dict):
-        items = vars(value) if isinstance(value, Namespace) else value
-        for name, item in items.items():
-            items[name] = plain(item)
-    if isinstance(value, list):
-        value[:] = [plain(item) for item in value]
-    return value
+    return str(value.value) if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def without_unwritten(written: Any, config: Any) -> Any:
@@ -145,14 +146,16 @@ def _is_mark(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(NOT_WRITTEN)
 
 
-def refuse_null(made: type, settings: dict[str, Any]) -> None:
-    """Raise `UserError` for null where a setting of one of our classes must have a value: the parser lets it pass."""
+def check_given(made: type, settings: dict[str, Any]) -> None:
+    """Raise `UserError` for what the parser lets pass of one of our classes: null where there must be a value, `dict_kwargs`."""
     if made.__module__.startswith("ffrecur."):
         hints: dict[str, Any] = {}
         for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
             if kind.__module__.startswith("ffrecur."):
                 hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
         for name, value in settings.items():
+            if name not in hints:
+                raise UserError(f"dict_kwargs.{name} is {value!r}, but {made.__name__} has no setting of that name")
             if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
                 group = "data" if issubclass(made, LightningDataModule) else "model"
                 raise UserError(f"{group}.{name} is null, but must have a value")

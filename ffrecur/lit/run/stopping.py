@@ -13,9 +13,9 @@ from types import FrameType
 from lightning import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import distributed
 
 from ffrecur.errors import CommonError
+from ffrecur.processes import count_processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 20.0  # seconds for the others to end in, where all know that they end
@@ -58,8 +58,7 @@ def met_by_all(error: BaseException) -> bool:
     """Whether all processes that train together end with this error, at the same place."""
     if isinstance(error, Stopped):
         return error.together
-    together = distributed.is_available() and distributed.is_initialized()
-    return together and isinstance(error, CommonError | MisconfigurationException)
+    return count_processes() > 1 and isinstance(error, CommonError | MisconfigurationException)
 
 
 def code_of_all(code: int) -> int:
