@@ -38,6 +38,15 @@ def character_net(alphabet="abc ", window=3, hidden=(6, 5, 4), seed=0, **options
     return net
 
 
+def feed_forward_net(hidden=None, in_features=6, classes=3, seed=0, **settings):
+    """A feed-forward net in float64, every parameter drawn."""
+    torch.manual_seed(seed)
+    net = ffrecur.FeedForwardNet(in_features, hidden, classes, **settings).double()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return net
+
+
 def windows_of(net, count, seed=1):
     """Windows of symbols at random, `(count, W)`."""
     generator = torch.Generator().manual_seed(seed)

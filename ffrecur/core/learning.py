@@ -5,7 +5,7 @@ First pass, head, negatives, the visits to the layers, the loss, and the exact l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -92,7 +92,7 @@ class LocalNet(Protocol):
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Show a batch to the net, once; with autocast switched off."""
 
-    def read_out(self, rows: Sequence[Tensor]) -> Tensor:
+    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor]) -> Tensor:
         """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
 
     def candidates(self, true_B: Any) -> Any:
@@ -108,7 +108,7 @@ class Swept(NamedTuple):
     loss: Tensor
     goodness_TLNBK: Tensor
     gradients: list[Tensor | None]  # of `parameters_of(layers)`; empty if none were asked for
-    rows: list[Tensor]  # of each layer, (n, B, H): its normalised state at the end
+    rows: dict[int, Tensor]  # of layers that are read, (n, B, H): their normalised states at the end
 
 
 def local_learning(

@@ -50,6 +50,7 @@ class Wiring(NamedTuple):
     cases: int  # B
     first: First | None = None  # where the iterations begin; None for layers that are visited once, in turn
     peer_means: Sequence[Tensor] = ()  # running means of the units' activities, of each layer (H,)
+    shown: Sequence[int] = ()  # layers of which something but a layer reads what they become in the end
 
 
 class Sweep:
@@ -84,6 +85,7 @@ class Sweep:
         self.kept: dict[int, Tensor] = {}
         self.gates: dict[int, Tensor] = {}
         self.read = {stream.layer for streams in self.layers for stream in streams if stream.rows is None}
+        self.read |= set(wiring.shown)
         self.positive_means: list[list[Tensor]] = [[] for _ in self.layers]  # of each iteration on the tape (H,)
         self.folds = [False] * count  # whether in the first iteration all kinds read the same rows
         if self.first is not None:
@@ -140,9 +142,9 @@ class Sweep:
                 self.rows[layer], self.agree[layer] = row, agree
                 self.visits[layer] += 1
 
-    def shown(self) -> list[Tensor]:
-        """Return what the layers show to their neighbours now: of each `(n, B, H)`, its normalised state."""
-        return [row for row in self.rows if row is not None]
+    def shown(self) -> dict[int, Tensor]:
+        """Return what layers show to those that read them: of each `(n, B, H)`, its normalised state."""
+        return {layer: row for layer, row in enumerate(self.rows) if row is not None}
 
     def wind_back(self) -> None:
         """Make the tape ready for the next stretch of iterations: its last rows are the first ones there."""

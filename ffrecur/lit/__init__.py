@@ -2,7 +2,15 @@
 
 from ffrecur.lit.backprop import BackpropModule, CharBackpropModule
 from ffrecur.lit.character import CharModule
+from ffrecur.lit.feedforward import FeedForwardModule
 from ffrecur.lit.recurrent import RecurrentModule
 from ffrecur.lit.schedules import FlatThenLinear
 
-__all__ = ["BackpropModule", "CharBackpropModule", "CharModule", "FlatThenLinear", "RecurrentModule"]
+__all__ = [
+    "BackpropModule",
+    "CharBackpropModule",
+    "CharModule",
+    "FeedForwardModule",
+    "FlatThenLinear",
+    "RecurrentModule",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class ClassifierModule(NetModule):
     """
 
     logged = ("error", "one_pass_error")
-    structure = ("in_features", "hidden_features", "num_classes")
+    structure: ClassVar[tuple[str, ...]] = ("in_features", "hidden_features", "num_classes")
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
 
@@ -61,8 +61,9 @@ class ClassifierModule(NetModule):
     def check_net_settings(self) -> None:
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
         sizes = [self.hparams["in_features"], self.hparams["num_classes"]]
+        classes = sizes[1] or 2
         with torch.device("meta"):
-            describe(self.build_net(sizes[0] or 1, sizes[1] or 2))  # which no checkpoint might build again
+            describe(self.build_net(sizes[0] or classes, classes))  # which no checkpoint might build again
         if None not in sizes:
             self.configure_model()
 

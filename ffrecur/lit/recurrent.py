@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ffrecur.core.goodness import MEAN_SQUARE, Goodness
+from ffrecur.core.goodness import Goodness
 from ffrecur.core.learning import Learning, Memory
-from ffrecur.core.objectives import Objective, check_negatives, objective_of
+from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.errors import check_setting
-from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.lit.goodness import GoodnessModule
+from ffrecur.lit.images import prepare
 from ffrecur.lit.report.images import first_of_each_class, goodness_table
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.images import RecurrentEvaluation
-from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.arguments import check_window
 from ffrecur.nets.recurrent import RecurrentNet
-from ffrecur.processes import mean_over_processes
-
-NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
 
-class RecurrentModule(ClassifierModule):
+class RecurrentModule(GoodnessModule):
     """Train a recurrent top-down network on images, each layer by its own goodness.
 
     One batch is one bottom-up pass, `iterations` iterations on positive data (true labels) and negative data (wrong
@@ -93,13 +90,10 @@ class RecurrentModule(ClassifierModule):
             peer_normalization=peer_normalization,
             memory=memory,
         )
-        check_negatives(self.learning.objective, negatives_per_case)
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
-        self.head_weight, self.goodness = head_weight, goodness or MEAN_SQUARE
-        self.temperature = getattr(self.learning.objective, "temperature", temperature)
-        self.negatives, self.draw_labels = negatives, drawn_by(negatives, negatives_per_case)
+        self.learn_from(negatives, negatives_per_case)
+        self.judge_by(goodness, head_weight, temperature)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
-        check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         check_window(self.window, evaluation_iterations)
         self.check_net_settings()
 
@@ -125,25 +119,6 @@ class RecurrentModule(ClassifierModule):
         return RecurrentEvaluation(self.net, iterations, self.window, self.temperature, self.head_weight)
 
     # --- training -----------------------------------------------------------------------------------------------------
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Return the local loss of one batch; its backward leaves each layer's local gradients."""
-        images, labels_B = prepare(batch[0]), batch[1]
-        part = self.part_of_batch(len(labels_B))
-        noise_BC, masks = self.noise_and_masks(part, batch_index, columns=self.net.num_classes)
-        negatives = partial(self.draw_labels, noise_BC=noise_BC)
-        average = partial(mean_over_processes, count=part.size)
-        learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
-        goodness = {
-            "positive": learned.goodness_positive_TLB.mean(dim=-1),
-            "negative": learned.goodness_negative_TLB.mean(dim=-1),
-        }
-        figures = {
-            "train/loss": learned.loss.detach(),
-            "train/head_loss": learned.head_loss,
-            "train/one_pass_error": (learned.logits_BC.argmax(dim=1) != labels_B).float().mean(),
-        }
-        return self.finish_step(learned.loss, figures, part, batch_index, goodness)
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""
@@ -188,13 +163,3 @@ class RecurrentModule(ClassifierModule):
         figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
         figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
         return figures
-
-
-def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tensor]:
-    """Return what draws negative labels from logits, true labels and noise; raises `UserError` for an unknown name."""
-    if isinstance(negatives, LabelNegatives):
-        check_setting(count == 1, "negatives_per_case", count, "1 where negatives is a class, which decides it itself")
-        return lambda logits_BC, labels_B, noise_BC: negatives(logits_BC, labels_B, noise_BC)  # by place, not by name
-    check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
-    check_setting(count >= 1, "negatives_per_case", count, "at least 1")
-    return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)

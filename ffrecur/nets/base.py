@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -49,7 +49,7 @@ class LocalNet(nn.Module):
         """Return the entry of the settings for the goodness; none for the mean square, which older versions have too."""
         return {} if self.goodness_function == MEAN_SQUARE else {"goodness": described_as(self.goodness_function)}
 
-    def read_out(self, rows: Sequence[Tensor]) -> Tensor:
+    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor]) -> Tensor:
         """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
         return torch.cat([rows[layer - 1][0].to(self.weight.dtype) for layer in self.head_layers], dim=1)
 

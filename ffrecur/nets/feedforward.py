@@ -218,7 +218,7 @@ class FeedForwardNet(FeedForwardStates):
                 "one without candidates where label is None: its negatives are images",
             )
             negatives = self.check_negative_images(negatives, images)
-        elif labels_B is not None:
+        elif labels_B is not None and not (negatives is None and learning.objective.all_candidates):
             negatives = as_negatives(negatives, labels_B, self.num_classes or 0, values=False)
         return local_learning(self, images, labels_B, negatives, learning, masks, average)
 
@@ -238,15 +238,19 @@ class FeedForwardNet(FeedForwardStates):
         lowest = source_of(self.hidden[0], dtype, again=False)
         above = [[Stream(source_of(module, dtype), layer)] for layer, module in enumerate(self.hidden[1:])]
 
+        shown = [layer - 1 for layer in self.head_layers] if self.label is None else []
+
         def wired(streams: list[Stream], kinds: int) -> Wiring:
             layers, order = [streams, *above], [[layer] for layer in range(len(self.hidden))]
-            return Wiring(layers, order, [0.0], of_layers, kinds, len(inputs), peer_means=self.peer_means())
+            return Wiring(
+                layers, order, [0.0], of_layers, kinds, len(inputs), peer_means=self.peer_means(), shown=shown
+            )
 
         if self.label is None:
 
             def of_images(labels_B: Tensor | None, negatives_KBD: Tensor | None, iterations: int) -> Wiring:
-                shown = [inputs] if negatives_KBD is None else [inputs, *negatives_KBD]
-                rows = torch.stack([self.input_row(images, None, masks) for images in shown])
+                kinds = [inputs] if negatives_KBD is None else [inputs, *negatives_KBD]
+                rows = torch.stack([self.input_row(images, None, masks) for images in kinds])
                 return wired([Stream(lowest, rows=rows)], len(rows))
 
             return Begun(None, of_images)
@@ -255,7 +259,7 @@ class FeedForwardNet(FeedForwardStates):
         first = rise([[neutral], *above], self.goodness_function, of_layers)
 
         def of_labels(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
-            kinds = labels if negatives is None else kinds_of_answers(labels, negatives)
+            kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes or 0)
             return wired(streams_of(kinds), len(kinds))
 
         return Begun(self.read_out(first.rows), of_labels)

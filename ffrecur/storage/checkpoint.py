@@ -13,6 +13,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError, one_line
 from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
+from ffrecur.nets.feedforward import FeedForwardNet
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.storage.archive import read_archive
 from ffrecur.storage.classes import built_goodness
@@ -22,8 +23,8 @@ from ffrecur.storage.files import with_home
 # Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
 # some: "class_names": [...].
 NET_KEY = "ffrecur_net"
-Net = RecurrentNet | BackpropNet | CharNet
-KINDS: dict[str, type[Net]] = {"RecurrentNet": RecurrentNet, "BackpropNet": BackpropNet, "CharNet": CharNet}
+Net = RecurrentNet | FeedForwardNet | BackpropNet | CharNet
+KINDS: dict[str, type[Net]] = {kind.__name__: kind for kind in (RecurrentNet, FeedForwardNet, BackpropNet, CharNet)}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of weights; all of a net have the same
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from making import character_net, recurrent_net
+from making import character_net, feed_forward_net, recurrent_net
 from torch import Tensor, nn
 
 from ffrecur.nets.character import LastSymbols
@@ -151,6 +151,37 @@ class Text(Family):
         return net.candidate_goodness(net.prepare(), inputs)[None]
 
 
+class InTheInput(Family):
+    """Feed-forward nets with the label in the input."""
+
+    def net(self, **settings: Any) -> Any:
+        """See `Family.net`."""
+        settings = {"hidden": (6, 4, 8), "classes": self.answers, **self.settings, **settings}
+        module = settings.pop("module", None)
+        if module is not None:
+            del settings["hidden"]
+            settings["layers"] = [module(), nn.Linear(4, 8)]
+        return feed_forward_net(**settings)
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`."""
+        return torch.randn(count, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def masks(
+        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
+    ) -> list[Tensor | None]:
+        """See `Family.masks`."""
+        return net.dropout_masks(count, *rates, generator)
+
+    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
+        """See `Family.states`."""
+        return [net.states(inputs)[layer - 1] for layer in net.head_layers]
+
+    def judged(self, net: Any, inputs: Tensor) -> Tensor:
+        """See `Family.judged`."""
+        return net.label_goodness(inputs)[None]
+
+
 def own_module() -> nn.Module:
     """What a user may put in the place of a linear layer."""
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False))
@@ -164,6 +195,10 @@ NETS: dict[str, Family] = {
     "recurrent with dropout": Images(iterations=3, dropout=(0.3, 0.4)),
     "video": Videos({"update_scheme": "alternating"}, iterations=3),
     "module of one's own": Images({"module": own_module}, iterations=3),
+    "label in the pixels": InTheInput({"label_scale": 2.0}),
+    "label beside": InTheInput({"label": "beside", "center_images": True, "head_layers": [1, 3]}),
+    "feed-forward with dropout": InTheInput({"center_images": True}, dropout=(0.3, 0.4)),
+    "feed-forward module of one's own": InTheInput({"module": own_module}),
     "character": Text(),
     "character with whole windows": Text(several=False),
     "character with dropout": Text({"head_layers": [1, 3]}, dropout=(0.0, 0.4)),

@@ -30,10 +30,10 @@ def names_of(net: Any) -> tuple[str, ...]:
 
 def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
     """Return the errors among the figures as text, in percent, a line each; `window` is of the goodness, if there is any."""
-    first, last = figures.get("window", (1, 1))
+    over = " over iterations {} to {}".format(*figures["window"]) if "window" in figures else ""
     titles = {
         "error": "error",
-        "goodness_error": f"goodness over iterations {first} to {last} alone",
+        "goodness_error": f"goodness{over} alone",
         "error_by_iteration": "  iteration {} alone",
         "error_by_layer": "  layer {} alone",
         "one_pass_error": "one-pass softmax error",

@@ -1,0 +1,121 @@
+"""The LightningModule that trains and evaluates a `FeedForwardNet`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ffrecur.core.goodness import Goodness
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.lit.goodness import GoodnessModule
+from ffrecur.lit.images import prepare
+from ffrecur.lit.report.images import goodness_table
+from ffrecur.metrics import plots
+from ffrecur.metrics.evaluation import Evaluation
+from ffrecur.metrics.feedforward import FeedForwardEvaluation
+from ffrecur.negatives.labels import LabelNegatives
+from ffrecur.nets.feedforward import FeedForwardNet
+
+
+class FeedForwardModule(GoodnessModule):
+    """Train a feed-forward net on images with the label in the input, each layer by its own goodness (section 3.3).
+
+    One batch is one neutral pass, from which the head learns and hard negatives are drawn, one pass of positive data (true
+    labels) and one of negative data (wrong labels), and one optimiser step.
+
+    Args:
+        hidden_features: units of each hidden layer, any number of layers.
+        in_features: features of an image; learned from the data.
+        num_classes: number of classes; learned from the data.
+        label: where the label is, "pixels" (in place of the first inputs, one for each class) or "beside" (after the image).
+        label_scale: what stands in the label's input.
+        sign: 1 if positive data shall have high goodness, -1 if low.
+        objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
+            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+        threshold: goodness at which an image is as likely positive as negative.
+        temperature: goodness scale of the objective, greater than 0.
+        head_layers: layers that the head reads, counted from 1; all but the first where not given.
+        score_layers: layers whose goodness scores a label, counted from 1; as `head_layers` where not given.
+        head_weight: weight in a label's score of the log-probability that the head gives it in the neutral pass; 0 leaves
+            goodness alone, the temperature multiplies both probabilities.
+        peer_normalization: strength of peer normalisation; 0 is off.
+        negatives: "hard" (wrong labels as the head would guess them), "uniform", or the class path of an
+            `ffrecur.negatives.LabelNegatives`.
+        negatives_per_case: different wrong labels for each image, each of which weighs as much.
+        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
+        shared: see `ClassifierModule` and `NetModule`.
+
+    Raises:
+        UserError: a setting outside its range.
+    """
+
+    kind = "FeedForwardNet"
+    structure = ("in_features", "hidden_features", "num_classes", "label")
+
+    def __init__(
+        self,
+        hidden_features: list[int] = [500, 500],  # noqa: B006  # jsonargparse shows the default in --help
+        in_features: int | None = None,
+        num_classes: int | None = None,
+        *,
+        label: Literal["pixels", "beside"] = "pixels",
+        label_scale: float = 1.0,
+        sign: int = 1,
+        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        head_layers: list[int] | None = None,
+        score_layers: list[int] | None = None,
+        head_weight: float = 0.0,
+        peer_normalization: float = 0.0,
+        negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
+        negatives_per_case: int = 1,
+        goodness: Goodness | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        self.learning = Learning(
+            objective=objective_of(objective, threshold, temperature),
+            iterations=1,
+            peer_normalization=peer_normalization,
+        )
+        self.learn_from(negatives, negatives_per_case)
+        self.judge_by(goodness, head_weight, temperature)
+        self.check_net_settings()
+
+    def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
+        """Return a new net."""
+        names = ("hidden_features", "label", "label_scale", "sign", "center_images", "head_layers", "score_layers")
+        settings = {name: self.hparams[name] for name in names}
+        return FeedForwardNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
+
+    def new_evaluation(self) -> FeedForwardEvaluation:
+        """Return the metrics."""
+        return FeedForwardEvaluation(self.net, self.temperature, self.head_weight)
+
+    def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
+        """Return the scores of every label, `(B, C)`."""
+        return self.net.score(prepare(batch[0]), self.head_weight)
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the weight of the head, and the layers whose goodness counts."""
+        return {"head_weight": self.head_weight, "score_layers": list(self.net.score_layers)}
+
+    def evaluated(self, data: Any, stage: str) -> Evaluation:
+        """Add the goodness by layer, and the picture of what the first layer looks for."""
+        found = super().evaluated(data, stage)
+        goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
+        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=partial(self.draw, data))
+
+    def draw(self, data: Any) -> dict[str, Figure]:
+        """Return the picture of the receptive fields, where the first layer is linear and the data tells the images' shape."""
+        if not hasattr(data, "image_shape") or type(self.net.hidden[0]) is not nn.Linear:
+            return {}
+        weight_HD = self.net.hidden[0].weight.detach().cpu()[:, : self.net.in_features]
+        return {"receptive_fields": plots.receptive_fields(weight_HD, data.image_shape)}
