@@ -71,6 +71,16 @@ def mean_over_processes(mean: Tensor, count: int) -> Tensor:
     return (sums[:-1] / sums[-1]).reshape(mean.shape)
 
 
+def whole_batch(mine: Tensor, part: Part) -> Tensor:
+    """Return what all processes have of a batch, in its order; every process must call it at the same time."""
+    if count_processes() == 1:
+        return mine
+    everyone = mine.new_zeros(part.total, *mine.shape[1:])
+    everyone[part.mine] = mine
+    dist.all_reduce(everyone)
+    return everyone
+
+
 def sum_over_processes(values: Tensor) -> Tensor:
     """Return the sum over all processes, in place; every process must call it at the same time."""
     if count_processes() > 1:

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ffrecur.core.goodness import Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
 from ffrecur.lit.report.images import goodness_table
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
-from ffrecur.metrics.feedforward import FeedForwardEvaluation
+from ffrecur.metrics.feedforward import FeedForwardEvaluation, UnsupervisedEvaluation
+from ffrecur.metrics.images import ScoreEvaluation
+from ffrecur.negatives.images import Hybrids, ImageNegatives, partners
 from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.feedforward import FeedForwardNet
+from ffrecur.processes import Part, whole_batch
+from ffrecur.seeding import seeded_generator
+
+HYBRIDS = Hybrids()
 
 
 class FeedForwardModule(GoodnessModule):
-    """Train a feed-forward net on images with the label in the input, each layer by its own goodness (section 3.3).
+    """Train a feed-forward net on images, each layer by its own goodness: supervised (section 3.3) or not (section 3.2).
 
-    One batch is one neutral pass, from which the head learns and hard negatives are drawn, one pass of positive data (true
-    labels) and one of negative data (wrong labels), and one optimiser step.
+    With the label in the input one batch is one neutral pass, from which the head learns and hard negatives are drawn, one
+    pass of positive data (true labels) and one of negative data (wrong labels), and one optimiser step. Without, it is one
+    pass of images and one of negative images; labels serve the head alone, which is the read-out.
 
     Args:
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
-        label: where the label is, "pixels" (in place of the first inputs, one for each class) or "beside" (after the image).
+        label: where the label is: "pixels" (in place of the first inputs, one for each class), "beside" (after the image), or
+            null (nowhere: unsupervised).
         label_scale: what stands in the label's input.
         sign: 1 if positive data shall have high goodness, -1 if low.
         objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
@@ -44,8 +56,9 @@ class FeedForwardModule(GoodnessModule):
             goodness alone, the temperature multiplies both probabilities.
         peer_normalization: strength of peer normalisation; 0 is off.
         negatives: "hard" (wrong labels as the head would guess them), "uniform", or the class path of an
-            `ffrecur.negatives.LabelNegatives`.
-        negatives_per_case: different wrong labels for each image, each of which weighs as much.
+            `ffrecur.negatives.LabelNegatives`; without a label "hybrid" (of two images) or the class path of an
+            `ffrecur.negatives.ImageNegatives`. "hard" or "hybrid" where not given.
+        negatives_per_case: different negatives for each image, each of which weighs as much.
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `ClassifierModule` and `NetModule`.
 
@@ -54,6 +67,9 @@ class FeedForwardModule(GoodnessModule):
     """
 
     kind = "FeedForwardNet"
+    make_images: ImageNegatives  # where there is no label
+    count: int  # of them for each image
+    image_shape: Any = None
     structure = ("in_features", "hidden_features", "num_classes", "label")
 
     def __init__(
@@ -62,7 +78,7 @@ class FeedForwardModule(GoodnessModule):
         in_features: int | None = None,
         num_classes: int | None = None,
         *,
-        label: Literal["pixels", "beside"] = "pixels",
+        label: Literal["pixels", "beside"] | None = "pixels",
         label_scale: float = 1.0,
         sign: int = 1,
         objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
@@ -72,7 +88,7 @@ class FeedForwardModule(GoodnessModule):
         score_layers: list[int] | None = None,
         head_weight: float = 0.0,
         peer_normalization: float = 0.0,
-        negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
+        negatives: Literal["hard", "uniform", "hybrid"] | LabelNegatives | ImageNegatives | None = None,
         negatives_per_case: int = 1,
         goodness: Goodness | None = None,
         **shared: Any,
@@ -83,9 +99,40 @@ class FeedForwardModule(GoodnessModule):
             iterations=1,
             peer_normalization=peer_normalization,
         )
-        self.learn_from(negatives, negatives_per_case)
+        if label is None:
+            self.mix_from(negatives or "hybrid", negatives_per_case)
+        else:
+            self.learn_from(negatives or "hard", negatives_per_case)  # type: ignore[arg-type]  # it refuses others
         self.judge_by(goodness, head_weight, temperature)
         self.check_net_settings()
+
+    def mix_from(self, negatives: str | LabelNegatives | ImageNegatives, count: int) -> None:
+        """Take the settings of negative images; raises `UserError` for those outside their range."""
+        made = HYBRIDS if negatives == "hybrid" else negatives
+        allowed = "hybrid or an ffrecur.negatives.ImageNegatives where label is null"
+        check_setting(isinstance(made, ImageNegatives), "negatives", negatives, allowed)
+        check_setting(count >= 1, "negatives_per_case", count, "at least 1")
+        self.make_images, self.count = made, count  # type: ignore[assignment]
+
+    def match_data(self, data: Any) -> None:
+        """Take the sizes from the data; raises `UserError` for videos, and for images whose shape no hybrid could have."""
+        super().match_data(data)
+        if getattr(data, "frames", None) is not None:
+            raise UserError("data has videos, but a feed-forward net looks once: use a RecurrentModule")
+        self.image_shape = getattr(data, "image_shape", None)
+        if self.hparams["label"] is None:
+            check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
+
+    def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
+        """Return what draws wrong labels; without a label negative images, `(K, B, D)`.
+
+        Whom an image is paired with is a function of seed, epoch and batch, of the batch as a whole: any number of processes
+        makes the same.
+        """
+        if self.hparams["label"] is not None:
+            return super().negatives_of(images, part, noise_BC, batch_index)
+        source = seeded_generator(self.seed, self.current_epoch, batch_index, 1)
+        return mixed(self.make_images, images, part, self.image_shape, self.count, source)
 
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""
@@ -93,8 +140,10 @@ class FeedForwardModule(GoodnessModule):
         settings = {name: self.hparams[name] for name in names}
         return FeedForwardNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
 
-    def new_evaluation(self) -> FeedForwardEvaluation:
+    def new_evaluation(self) -> ScoreEvaluation:
         """Return the metrics."""
+        if self.hparams["label"] is None:
+            return UnsupervisedEvaluation(self.net, partial(mixed, self.make_images, image_shape=self.image_shape))
         return FeedForwardEvaluation(self.net, self.temperature, self.head_weight)
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
@@ -119,3 +168,21 @@ class FeedForwardModule(GoodnessModule):
             return {}
         weight_HD = self.net.hidden[0].weight.detach().cpu()[:, : self.net.in_features]
         return {"receptive_fields": plots.receptive_fields(weight_HD, data.image_shape)}
+
+
+def mixed(
+    make_images: ImageNegatives,
+    images_BD: Tensor,
+    part: Part,
+    image_shape: Sequence[int],
+    count: int,
+    source: torch.Generator,
+) -> Tensor:
+    """Return `count` negative images for each of our part of a batch, `(K, B, D)`."""
+    everyone = whole_batch(images_BD, part)
+    others_KB = partners(part.total, count, source)[:, part.mine].to(images_BD.device)
+    noise_KBP = torch.rand(count, part.total, math.prod(image_shape[:2]), generator=source)[:, part.mine]
+    pairs = zip(others_KB, noise_KBP.to(images_BD.device), strict=True)
+    return torch.stack(
+        [make_images(images_BD, everyone[others_B], noise_BP, image_shape) for others_B, noise_BP in pairs]
+    )

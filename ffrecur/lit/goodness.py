@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from ffrecur.core.objectives import check_negatives
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
-from ffrecur.processes import mean_over_processes
+from ffrecur.processes import Part, mean_over_processes
 
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
@@ -39,12 +40,16 @@ class GoodnessModule(ClassifierModule):
         self.goodness, self.head_weight = goodness or MEAN_SQUARE, head_weight
         self.temperature = getattr(self.learning.objective, "temperature", temperature)
 
+    def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
+        """Return the negatives of a batch as the net's `local_learning` takes them."""
+        return partial(self.draw_labels, noise_BC=noise_BC)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
         noise_BC, masks = self.noise_and_masks(part, batch_index, columns=self.net.num_classes)
-        negatives = partial(self.draw_labels, noise_BC=noise_BC)
+        negatives = self.negatives_of(images, part, noise_BC, batch_index)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {

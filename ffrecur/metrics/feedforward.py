@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC
 
 from ffrecur.metrics.images import ErrorRate, MeanGoodness, ScoreEvaluation, split_by_truth
 from ffrecur.nets.feedforward import FeedForwardNet
+from ffrecur.processes import Part
+from ffrecur.seeding import seeded_generator
 
 
 class FeedForwardEvaluation(ScoreEvaluation):
@@ -43,6 +48,56 @@ class FeedForwardEvaluation(ScoreEvaluation):
         # torchmetrics squeezes results of one element, such as those of a net of one layer.
         results["error_by_layer"] = self.layer_errors.compute()["error"].reshape(-1)
         results["one_pass_error"] = self.one_pass_errors.compute()["error"]
+        for name in ("goodness_positive", "goodness_negative"):
+            results[name] = torch.as_tensor(getattr(self, name).compute()).detach().cpu().reshape(1, -1)
+        return results
+
+
+class UnsupervisedEvaluation(ScoreEvaluation):
+    """All that is measured when a `FeedForwardNet` that has no place for labels is evaluated on labelled images.
+
+    `compute` returns the figures of the head, the read-out, as `ScoreEvaluation` has them; `error_by_layer` of what it reads
+    of one layer alone, with its bias; `auroc_by_layer` (L), how well a layer's goodness tells real images from negative ones
+    (1 is perfect, 0.5 chance); and the mean goodness `(1, L)` of both, `goodness_positive` and `goodness_negative`.
+
+    Args:
+        net: the net.
+        make_images: returns negative images `(1, B, D)` for a batch, its part of the whole, a number and a generator. Images
+            are paired within their batch, by a generator that depends on the number of the batch only.
+    """
+
+    def __init__(self, net: FeedForwardNet, make_images: Callable[..., Tensor]) -> None:
+        super().__init__(net.num_classes or 0)
+        layers = len(net.hidden_features)
+        self.make_images, self.batches = make_images, 0
+        self.layer_errors = ErrorRate(len(net.head_layers))
+        self.separations = nn.ModuleList([BinaryAUROC() for _ in range(layers)])
+        self.goodness_positive, self.goodness_negative = MeanGoodness(1, layers), MeanGoodness(1, layers)
+
+    def update(self, net: FeedForwardNet, images_BD: Tensor, labels_B: Tensor) -> None:
+        """Run the net on a batch and on its negative images, and add it."""
+        part, source = Part(len(images_BD), slice(0, len(images_BD))), seeded_generator(self.batches)
+        self.batches += 1
+        logits_BC, positive_LB1 = net.judged(images_BD)
+        assert logits_BC is not None, "the data has labels, and the net a head"
+        self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B)
+        self.layer_errors.update(net.logits_by_layer(images_BD), labels_B)
+        self.goodness_positive.update(positive_LB1.squeeze(-1)[None])
+        if len(images_BD) < 2:  # nothing to mix it with
+            return
+        (negatives_BD,) = self.make_images(images_BD, part, count=1, source=source)
+        negative_LB1 = net.judged(negatives_BD)[1]
+        self.goodness_negative.update(negative_LB1.squeeze(-1)[None])
+        real = torch.cat([torch.ones_like(labels_B), torch.zeros_like(labels_B)])
+        for layer, separation in enumerate(self.separations):
+            goodness = net.sign * torch.cat([positive_LB1[layer, :, 0], negative_LB1[layer, :, 0]])
+            separation.update(goodness, real)  # type: ignore[operator]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every figure, on the CPU."""
+        results = super().compute()
+        results["error_by_layer"] = self.layer_errors.compute()["error"].reshape(-1)
+        results["auroc_by_layer"] = torch.stack([each.compute().cpu() for each in self.separations])  # type: ignore[operator]
         for name in ("goodness_positive", "goodness_negative"):
             results[name] = torch.as_tensor(getattr(self, name).compute()).detach().cpu().reshape(1, -1)
         return results

@@ -77,6 +77,16 @@ class FeedForwardStates(LocalNet):
         rows = [self.read(state, layer, masks)[None] for layer, state in enumerate(self.states(inputs, None, masks))]
         return self.head(self.read_out(rows))
 
+    @torch.no_grad()
+    def logits_by_layer(self, images_BD: Tensor) -> Tensor:
+        """Return what the head makes of each of its layers alone, with its bias, `(len(head_layers), B, C)`."""
+        assert self.head is not None, "only nets with a head are asked"
+        states = self.states(images_BD)
+        widths = [self.hidden_features[layer - 1] for layer in self.head_layers]
+        weights = self.head.weight.split(widths, dim=1)
+        rows = [self.read(states[layer - 1], layer - 1) for layer in self.head_layers]
+        return torch.stack([row @ weight.t() + self.head.bias for row, weight in zip(rows, weights, strict=True)])
+
     def one_pass_logits(self, images_BD: Tensor) -> Tensor:
         """Logits `(B, C)` of the head on the neutral pass, or on the image of a net without labels."""
         logits_BC = self.plain_logits(self.check_images(images_BD))

@@ -16,6 +16,7 @@ FIGURES = (
     "goodness_error",
     "error_by_iteration",
     "error_by_layer",
+    "auroc_by_layer",
     "one_pass_error",
     "calibration_error",
     "num_examples",
