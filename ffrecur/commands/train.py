@@ -24,6 +24,7 @@ from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
 from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
+from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
 from ffrecur.lit.run.folders import (
     LAST,
@@ -101,12 +102,7 @@ class CommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Set our default classes, and pass the seed on."""
-        parser.set_defaults(
-            {
-                "model": {"class_path": "ffrecur.lit.RecurrentModule"},
-                "data": {"class_path": "ffrecur.data.ImageDataModule"},
-            }
-        )
+        parser.set_defaults(DEFAULT_CLASSES)
         for key in ("model", "data"):
             parser.link_arguments("seed_everything", f"{key}.init_args.seed")
 
@@ -130,6 +126,8 @@ class CommandLine(LightningCLI):
             stored = stored_settings(checkpoint, self.checkpoint)
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+        if subcommand is not None:
+            self._subcommand_parsers[subcommand].set_defaults(default_classes(stored, typed))
         guarded = nullcontext() if self.checkpoint is None else imports_of(stored, typed, self.checkpoint)
         with guarded, tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"

@@ -1,6 +1,9 @@
 """The command line from fit to predict, in process, on a little data set."""
 
+import contextlib
 import csv
+import inspect
+import io
 import json
 import subprocess
 import sys
@@ -13,7 +16,8 @@ import yaml
 from PIL import Image
 from running import TASKS, TINY, only_run, run, snapshot
 
-import ffrecur
+import ffrecur.lit
+from ffrecur.commands.train import main
 
 
 def read_csv(path):
@@ -272,6 +276,19 @@ def test_a_trial_run_writes_nothing(trained):
     before = snapshot(Path("runs"))
     assert run("test", "--trainer.fast_dev_run=true").code == 0
     assert snapshot(Path("runs")) == before
+
+
+@pytest.mark.parametrize("name", [name for name in ffrecur.lit.__all__ if name.endswith("Module")])
+def test_a_class_that_is_chosen_has_its_own_defaults(name, workplace):
+    """Not those of the default class, whose settings may have the same names."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+        main(["fit", "--model", name, "--print_config"])
+    written = yaml.safe_load(out.getvalue())["model"]["init_args"]
+    own = inspect.signature(getattr(ffrecur.lit, name)).parameters
+    plain = {key: each.default for key, each in own.items() if isinstance(each.default, int | float | str | list)}
+    assert len(plain) > 0
+    assert {key: written[key] for key in plain} == plain
 
 
 def test_print_config_shows_short_settings_with_comments(workplace, capsys):
