@@ -72,6 +72,8 @@ def one_of_each_net():
     """One net of each kind, with settings that are not the defaults."""
     made = [
         ffrecur.RecurrentNet(4, [5, 3], 3, sign=-1, damping=0.1, update_scheme="alternating"),
+        ffrecur.FeedForwardNet(4, [5, 3], 3, sign=-1, label="beside", label_scale=2.0, score_layers=[1, 2]),
+        ffrecur.FeedForwardNet(4, [5, 3], None, label=None, center_images=True),
         ffrecur.BackpropNet(4, [5], 3),
         ffrecur.CharNet("añ ☃", 3, [5, 4], head_layers=[2], goodness_weight=0.5, noise="uniform", unknown="replace"),
     ]

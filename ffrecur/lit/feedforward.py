@@ -153,7 +153,9 @@ class FeedForwardModule(GoodnessModule):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def scoring(self) -> dict[str, Any]:
-        """Return the weight of the head, and the layers whose goodness counts."""
+        """Return the weight of the head, and the layers whose goodness counts; of a net without labels those that it reads."""
+        if self.net.label is None:
+            return {"head_layers": list(self.net.head_layers)}
         return {"head_weight": self.head_weight, "score_layers": list(self.net.score_layers)}
 
     def evaluated(self, data: Any, stage: str) -> Evaluation:

@@ -100,7 +100,14 @@ class FeedForwardNet(FeedForwardStates):
         self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        """Return the arguments that build a net like this one, in plain types that any checkpoint can hold.
+
+        Raises `UserError` for layers of the user's own, which no plain types describe.
+        """
+        if self.own_layers:
+            raise UserError(
+                "layers are modules, which no checkpoint can build again: keep the net's state_dict instead"
+            )
         names = ["in_features", "num_classes", "label", "sign", "center_images", "label_scale"]
         plain = {name: getattr(self, name) for name in names}
         layers = {"head_layers": list(self.head_layers), "score_layers": list(self.score_layers)}

@@ -43,7 +43,9 @@ def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
     lines = [f"\n{stage}: {figures['num_examples']} images, seed {figures['seed']}"]
     for name, title in titles.items():
         errors = figures.get(name, [])
-        for number, error in enumerate(errors if isinstance(errors, list) else [errors], start=1):
+        numbers = figures.get("head_layers") if name == "error_by_layer" else None  # a read-out has those layers only
+        errors = errors if isinstance(errors, list) else [errors]
+        for number, error in zip(numbers or range(1, len(errors) + 1), errors, strict=True):
             lines.append(f"{title.format(number):<40}{error:>9.2%}")
     return "\n".join(lines)
 
