@@ -5,7 +5,7 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,12 @@ from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.products import product_dtype
-from ffrecur.core.sources import Columns, Source, Stream, source_of
+from ffrecur.core.sources import Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.nets.arguments import as_negatives, as_tensor, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
-from ffrecur.nets.inputs import PLACES, LabelledInputs, Place
+from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
 from ffrecur.nets.layers import FeedForwardStates, checked_layers, widths_of
 
 
@@ -262,7 +262,9 @@ class FeedForwardNet(FeedForwardStates):
 
             return Begun(None, of_images)
 
-        neutral, streams_of = self.labelled(lowest, inputs, masks)
+        images_BD = as_tensor("images", inputs, self.weight.device).to(self.weight.dtype)
+        mask = None if masks is None else masks[0]
+        neutral, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
         first = rise([[neutral], *above], self.goodness_function, of_layers)
 
         def of_labels(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
@@ -270,29 +272,6 @@ class FeedForwardNet(FeedForwardStates):
             return wired(streams_of(kinds), len(kinds))
 
         return Begun(self.read_out(first.rows), of_labels)
-
-    def labelled(
-        self, source: Source, images_BD: Tensor, masks: Masks | None
-    ) -> tuple[Stream, Callable[[Tensor], list[Stream]]]:
-        """Return the stream of the neutral row, and what makes the streams of labels `(n, B)`, n kinds of data.
-
-        A linear layer is shown the images once: see `LabelledInputs.parts`. A layer of another kind reads every row.
-        """
-        linear, images_BD = self.hidden[0], as_tensor("images", images_BD, self.weight.device).to(self.weight.dtype)
-        mask = None if masks is None else masks[0]
-        if type(linear) is not nn.Linear:
-
-            def rows_of(labels_NB: Tensor) -> list[Stream]:
-                return [Stream(source, rows=torch.stack([self.of_input.row(images_BD, b, mask) for b in labels_NB]))]
-
-            return Stream(source, rows=self.of_input.row(images_BD, None, mask)[None]), rows_of
-        parts, first = self.of_input.parts(images_BD, mask), self.of_input.first(self.in_features)
-        shared_BH = source.drive(parts.row_BD)
-        columns = Columns(linear, first, parts.strengths_BC)
-        neutral_BH = torch.addmm(shared_BH * parts.ratio_B1, parts.neutral_BC, columns.table)
-        neutral = Stream(source, rows=parts.row_BD[None], drive=plus_bias(neutral_BH, source.bias)[None])
-        image = Stream(source, rows=parts.row_BD[None], drive=plus_bias(shared_BH, source.bias)[None])
-        return neutral, lambda labels_NB: [image, Stream(columns, rows=labels_NB[..., None])]
 
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong label, `(B, C - 1)`."""
@@ -308,8 +287,3 @@ class FeedForwardNet(FeedForwardStates):
         return self.draw_masks(
             batch_size, self.of_input.size(self.in_features), (image_dropout, state_dropout), generator
         )
-
-
-def plus_bias(drive_BH: Tensor, bias_H: Tensor | None) -> Tensor:
-    """Return a drive with its bias, in a tensor of its own."""
-    return drive_BH.clone() if bias_H is None else drive_BH + bias_H

@@ -5,13 +5,15 @@ Shapes: B cases, D features of an image, C labels, D' inputs of the first layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffrecur.core.goodness import EPS
+from ffrecur.core.sources import Columns, Source, Stream
 from ffrecur.functional import center, masked, rms_normalize
 
 Place = Literal["pixels", "beside"]
@@ -91,3 +93,28 @@ class Parts(NamedTuple):
     strengths_BC: Tensor  # what a label adds at its own input
     neutral_BC: Tensor  # what the neutral row adds at each label input
     ratio_B1: Tensor  # of what they have in common: the neutral row's over a label's
+
+
+def labelled_streams(
+    of_input: LabelledInputs, module: nn.Module, source: Source, images_BD: Tensor, mask: Tensor | None
+) -> tuple[Stream, Callable[[Tensor], list[Stream]]]:
+    """Return what a first layer reads: the stream of the neutral row, and what makes the streams of labels `(n, B)`, n kinds.
+
+    A linear layer is shown the images once, for all kinds and the neutral row: see `LabelledInputs.parts`. A module of another
+    kind reads every row.
+    """
+    if type(module) is not nn.Linear:
+
+        def rows_of(labels_NB: Tensor) -> list[Stream]:
+            return [
+                Stream(source, rows=torch.stack([of_input.row(images_BD, labels_B, mask) for labels_B in labels_NB]))
+            ]
+
+        return Stream(source, rows=of_input.row(images_BD, None, mask)[None]), rows_of
+    parts = of_input.parts(images_BD, mask)
+    columns = Columns(module, of_input.first(images_BD.shape[1]), parts.strengths_BC)
+    shared_BH, bias_H = source.drive(parts.row_BD), 0.0 if source.bias is None else source.bias
+    neutral_BH = torch.addmm(shared_BH * parts.ratio_B1, parts.neutral_BC, columns.table).add_(bias_H)
+    neutral = Stream(source, rows=parts.row_BD[None], drive=neutral_BH[None])
+    image = Stream(source, rows=parts.row_BD[None], drive=shared_BH.add_(bias_H)[None])
+    return neutral, lambda labels_NB: [image, Stream(columns, rows=labels_NB[..., None])]
