@@ -122,6 +122,7 @@ class FeedForwardModule(GoodnessModule):
         self.image_shape = getattr(data, "image_shape", None)
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
+            check_batches(data, self.count)
 
     def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
         """Return what draws wrong labels; without a label negative images, `(K, B, D)`.
@@ -188,3 +189,14 @@ def mixed(
     return torch.stack(
         [make_images(images_BD, everyone[others_B], noise_BP, image_shape) for others_B, noise_BP in pairs]
     )
+
+
+def check_batches(data: Any, count: int) -> None:
+    """Raise `UserError` for training data of which a batch, the last one perhaps, has too few images to be mixed."""
+    images, batch_size = getattr(getattr(data, "train_set", None), "images", ()), getattr(data, "batch_size", 0)
+    if len(images) > 0 and batch_size > 0:
+        smallest = len(images) % batch_size or batch_size
+        told = (
+            f"one that leaves more than {count} of the {len(images)} images for every batch: each is mixed with others"
+        )
+        check_setting(smallest > count, "data.batch_size", batch_size, told)

@@ -31,12 +31,14 @@ SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.object
 SAMPLE = {
     "recurrent": [*COMMON, *IMAGES, *DROPOUT, *PEERS],
     "backpropagation": ["--model=BackpropModule", *COMMON, *IMAGES, *DROPOUT],
+    "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *DROPOUT, *PEERS],
     "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
 }
 REST = {
     "alternating": [*COMMON, *IMAGES, *OTHERWISE],
     "one_layer": [*COMMON, *IMAGES, "--model.hidden_features=[9]"],
+    "label_beside": ["--model=FeedForwardModule", "--model.label=beside", *COMMON, *IMAGES, *DROPOUT, *PEERS],
     "video": [*COMMON, "--data=DriftDataModule", *IMAGES, *DROPOUT, *PEERS],
     "accumulated": [*COMMON, *IMAGES, "--trainer.accumulate_grad_batches=2", "--trainer.gradient_clip_val=0.1"],
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],

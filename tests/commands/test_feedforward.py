@@ -1,0 +1,79 @@
+"""Feed-forward nets on the command line, in process, on a little data set."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from making import check_same_net
+from running import TINY, only_run, run
+
+import ffrecur
+
+MODES = {
+    "pixels": [],
+    "beside": ["--model.label=beside", "--model.objective=softmax", "--model.score_layers=[1,2]"],
+    "unsupervised": ["--model.label=null"],
+}
+
+
+def fit(*options):
+    return run("fit", "--model=FeedForwardModule", *TINY, *options)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_from_fit_to_predict_and_export(mode, workplace):
+    assert fit(*MODES[mode]).code == 0
+    for command in ("validate", "test", "predict"):
+        outcome = run(command)
+        assert outcome.code == 0, outcome.err
+    results = json.loads((only_run() / "test_results.json").read_text())
+    names = {"error", "error_by_layer", "calibration_error", "num_examples"}
+    others = {"auroc_by_layer", "head_layers"} if mode == "unsupervised" else {"goodness_error", "one_pass_error"}
+    assert names | others <= results.keys()
+    with (only_run() / "predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == results["num_examples"] == 20
+    assert run("export", "net").code == 0
+    check_same_net(ffrecur.load("net"), ffrecur.load(only_run() / "best.ckpt"))
+
+
+def test_errors_of_a_read_out_are_numbered_as_its_layers(workplace):
+    assert fit("--model.label=null", "--model.hidden_features=[5,6,7]", "--model.head_layers=[1,3]").code == 0
+    out = run("test").out
+    assert "layer 1 alone" in out
+    assert "layer 3 alone" in out
+    assert "layer 2 alone" not in out
+
+
+def test_hybrids_are_a_function_of_seed_epoch_and_batch(workplace):
+    for root in ("one", "other"):
+        assert fit("--model.label=null", f"--trainer.default_root_dir={root}").code == 0
+    weights = [
+        torch.load(next(Path(root).glob("*/last.ckpt")), weights_only=True)["state_dict"] for root in ("one", "other")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--model.label=below"], "model.label is 'below'"),
+        (["--model.label=null", "--model.negatives=hard"], "negatives is 'hard', but must be hybrid or"),
+        (["--model.negatives=hybrid"], "negatives is 'hybrid', but must be hard or uniform"),
+        (
+            ["--model.label=null", "--data.batch_size=7"],
+            "data.batch_size is 7, but must be one that leaves more than 1 of",
+        ),
+        (["--model.label=null", "--model.objective=softmax"], "objective is"),
+        (["--model.num_classes=40"], "num_classes"),
+        (["--data=DriftDataModule"], "data has videos"),
+        (["--model.head_layers=[4]"], "head_layers is [4]"),
+    ],
+)
+def test_mistakes_are_one_sentence(options, sentence, workplace):
+    outcome = fit(*options)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert sentence in line
+    assert not Path("runs").exists()
