@@ -126,12 +126,12 @@ class CommandLine(LightningCLI):
             stored = stored_settings(checkpoint, self.checkpoint)
             self.training_settings = stored.get("data", {}).get("init_args")
             stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
-        if subcommand is not None:
-            self._subcommand_parsers[subcommand].set_defaults(default_classes(stored, typed))
         guarded = nullcontext() if self.checkpoint is None else imports_of(stored, typed, self.checkpoint)
         with guarded, tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
+            if subcommand is not None:
+                self._subcommand_parsers[subcommand].set_defaults(default_classes(stored, typed))
             at = typed.index(subcommand) + 1 if subcommand else 0
             first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])

@@ -291,6 +291,13 @@ def test_a_class_that_is_chosen_has_its_own_defaults(name, workplace):
     assert {key: written[key] for key in plain} == plain
 
 
+def test_settings_may_stand_before_their_class(workplace):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+        main(["fit", "--data.frames=3", "--data=DriftDataModule", "--print_config"])
+    assert yaml.safe_load(out.getvalue())["data"]["init_args"]["frames"] == 3
+
+
 def test_print_config_shows_short_settings_with_comments(workplace, capsys):
     with pytest.raises(SystemExit) as stop:
         run("fit", *TINY, "--print_config=comments")
