@@ -133,7 +133,8 @@ class FeedForwardModule(GoodnessModule):
         if self.hparams["label"] is not None:
             return super().negatives_of(images, part, noise_BC, batch_index)
         source = seeded_generator(self.seed, self.current_epoch, batch_index, 1)
-        return mixed(self.make_images, images, part, self.image_shape, self.count, source)
+        everyone = whole_batch(images, part)
+        return mixed(self.make_images, images, everyone, part, self.image_shape, self.count, source)
 
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""
@@ -176,13 +177,13 @@ class FeedForwardModule(GoodnessModule):
 def mixed(
     make_images: ImageNegatives,
     images_BD: Tensor,
+    everyone: Tensor,
     part: Part,
     image_shape: Sequence[int],
     count: int,
     source: torch.Generator,
 ) -> Tensor:
-    """Return `count` negative images for each of our part of a batch, `(K, B, D)`."""
-    everyone = whole_batch(images_BD, part)
+    """Return `count` negative images for each of our part of a batch, `(K, B, D)`; `everyone` is the whole batch."""
     others_KB = partners(part.total, count, source)[:, part.mine].to(images_BD.device)
     noise_KBP = torch.rand(count, part.total, math.prod(image_shape[:2]), generator=source)[:, part.mine]
     pairs = zip(others_KB, noise_KBP.to(images_BD.device), strict=True)

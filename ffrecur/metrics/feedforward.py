@@ -62,8 +62,8 @@ class UnsupervisedEvaluation(ScoreEvaluation):
 
     Args:
         net: the net.
-        make_images: returns negative images `(1, B, D)` for a batch, its part of the whole, a number and a generator. Images
-            are paired within their batch, by a generator that depends on the number of the batch only.
+        make_images: returns negative images `(1, B, D)` for our images, those of the whole batch, which of them are ours, a
+            number and a generator. Images are paired within the batch of their process, by the number of the batch only.
     """
 
     def __init__(self, net: FeedForwardNet, make_images: Callable[..., Tensor]) -> None:
@@ -85,7 +85,7 @@ class UnsupervisedEvaluation(ScoreEvaluation):
         self.goodness_positive.update(positive_LB1.squeeze(-1)[None])
         if len(images_BD) < 2:  # nothing to mix it with
             return
-        (negatives_BD,) = self.make_images(images_BD, part, count=1, source=source)
+        (negatives_BD,) = self.make_images(images_BD, images_BD, part, count=1, source=source)
         negative_LB1 = net.judged(negatives_BD)[1]
         self.goodness_negative.update(negative_LB1.squeeze(-1)[None])
         real = torch.cat([torch.ones_like(labels_B), torch.zeros_like(labels_B)])

@@ -14,7 +14,7 @@ from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
 from ffrecur.errors import UserError
 from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule
-from ffrecur.lit import recurrent as lit_recurrent
+from ffrecur.lit import goodness as lit_goodness
 from ffrecur.lit.images import prepare
 from ffrecur.negatives.labels import hard_labels, uniform_labels
 from ffrecur.seeding import seeded_generator
@@ -167,7 +167,7 @@ def test_training_leaves_the_global_generator_alone(workplace):
 
 def test_accumulated_gradients_are_those_of_the_larger_batch(monkeypatch):
     """Without noise, two batches of 10 and one of 20 lead to the same place."""
-    monkeypatch.setitem(lit_recurrent.NEGATIVES, "uniform", lambda logits, labels, noise_BC: (labels + 1) % 3)
+    monkeypatch.setitem(lit_goodness.NEGATIVES, "uniform", lambda logits, labels, noise_BC: (labels + 1) % 3)
     nets, first = [], own_module().net
     for batch_size, accumulate in ((20, 1), (10, 2)):
         net = own_module(negatives="uniform", optimizer=sgd(1.0))

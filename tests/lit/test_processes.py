@@ -174,8 +174,8 @@ def check_same(name, number):
 def test_the_first_process_speaks_and_tells_an_error_once(sample):
     (out, err, code), (other_out, other_err, other_code) = sample
     assert code == other_code == 0, err + other_err
-    assert json.loads(out.splitlines()[-1]) == [0] * 11 + [2], err
-    assert json.loads(other_out.splitlines()[-1]) == [0] * 12, other_err  # Lightning kills where a child fails
+    assert json.loads(out.splitlines()[-1]) == [0] * 12 + [2], err
+    assert json.loads(other_out.splitlines()[-1]) == [0] * 13, other_err  # Lightning kills where a child fails
     errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
     assert len(errors) == 1
     assert re.match(

@@ -10,6 +10,7 @@ from making import check_same_net
 from running import TINY, only_run, run
 
 import ffrecur
+from ffrecur.commands.export import main as export
 
 MODES = {
     "pixels": [],
@@ -34,7 +35,7 @@ def test_from_fit_to_predict_and_export(mode, workplace):
     assert names | others <= results.keys()
     with (only_run() / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == results["num_examples"] == 20
-    assert run("export", "net").code == 0
+    assert export(["--output", "net"]) == 0
     check_same_net(ffrecur.load("net"), ffrecur.load(only_run() / "best.ckpt"))
 
 
@@ -58,7 +59,7 @@ def test_hybrids_are_a_function_of_seed_epoch_and_batch(workplace):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--model.label=below"], "model.label is 'below'"),
+        (["--model.label=below"], "model.label is below"),
         (["--model.label=null", "--model.negatives=hard"], "negatives is 'hard', but must be hybrid or"),
         (["--model.negatives=hybrid"], "negatives is 'hybrid', but must be hard or uniform"),
         (
