@@ -173,6 +173,7 @@ def idx_header(*sizes):
     return bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_lying_headers_take_little_memory(tmp_path):
     largest = 2**32 - 1
@@ -217,6 +218,7 @@ def test_resuming_asks_for_weights_only(trained, monkeypatch):
     assert asked == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
 def test_text_that_unpacks_to_more_than_it_should(tmp_path):
     """Zeros are no text, which the first part tells; letters are, and as much as there is memory for."""

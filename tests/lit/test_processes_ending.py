@@ -26,6 +26,7 @@ def test_a_batch_smaller_than_the_number_of_processes_is_refused_before_any_star
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_on_one_process_ends_both_with_one_error(workplace):
     """Three steps an epoch: the first epoch ends well, and the fifth step is the second of the next."""
     settings = [*SETTINGS, "--data.batch_size=20"]

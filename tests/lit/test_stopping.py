@@ -238,6 +238,7 @@ def kill_and_go_on(count, seed, epochs):
     return met
 
 
+@pytest.mark.slow
 def test_killed_and_gone_on(workplace):
     assert kill_and_go_on(1, seed=0, epochs=20) == 1
 

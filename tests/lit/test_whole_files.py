@@ -54,6 +54,7 @@ def test_killed_amid_a_checkpoint(trained):
     assert torch.load(only_run() / "last.ckpt", weights_only=True)["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_killed_amid_a_report(trained):
     assert run("test").code == 0
     before = (only_run() / "test_results.json").read_bytes()

@@ -410,6 +410,7 @@ def test_folders_that_may_not_be_read(tmp_path, monkeypatch, method):
         read_documents(folder)
 
 
+@pytest.mark.slow
 def test_text_files_need_no_data_sets(tmp_path):
     """The library `datasets` takes a second to import."""
     code = "from ffrecur.data.documents import read_documents; read_documents(sys.argv[1]); print('datasets' in sys.modules)"

@@ -194,6 +194,7 @@ def test_marks_of_earlier_versions_are_left_out():
     assert without_marks(stored) == {"callbacks": [{"init_args": {"swa_lrs": 0.1}}]}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_such_a_mark_can_be_continued(workplace):
     assert run(*FIT, "--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01").code == 0
     last = only_run() / "last.ckpt"
