@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -156,16 +157,16 @@ class WindowLoader(TensorLoader):
         return windows_at(self.text, self.places_M[part], self.window + 1), part
 
 
-class BatchedDataModule(LightningDataModule):
+class BatchedDataModule(LightningDataModule, ABC):
     """What the data modules share: the loaders of their splits, for the process that we are."""
 
     batch_size: int
     evaluation_batch_size: int
     seed: int
 
+    @abstractmethod
     def make_loader(self, split: str, *arguments: object) -> TensorLoader:
         """The loader of a split (train, validation, test or predict); `arguments` are those of `TensorLoader`."""
-        raise NotImplementedError
 
     def train_dataloader(self) -> TensorLoader:
         """Batches of the training split, in a new order each epoch."""

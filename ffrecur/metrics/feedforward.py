@@ -30,7 +30,7 @@ class FeedForwardEvaluation(ScoreEvaluation):
 
     def update(self, net: FeedForwardNet, images_BD: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch, neutral and under every label, and add it."""
-        logits_BC, goodness_LBC = net.judged(images_BD)
+        logits_BC, goodness_LBC, _ = net.judged(images_BD)
         assert logits_BC is not None, "a net with labels has a head"
         self.add_scores(net.scores_of(logits_BC, goodness_LBC, self.head_weight), labels_B)
         self.one_pass_errors.update(logits_BC, labels_B)
@@ -78,15 +78,15 @@ class UnsupervisedEvaluation(ScoreEvaluation):
         """Run the net on a batch and on its negative images, and add it."""
         part, source = Part(len(images_BD), slice(0, len(images_BD))), seeded_generator(self.batches)
         self.batches += 1
-        logits_BC, positive_LB1 = net.judged(images_BD)
+        logits_BC, positive_LB1, features_BF = net.judged(images_BD)
         assert logits_BC is not None, "the data has labels, and the net a head"
         self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B)
-        self.layer_errors.update(net.logits_by_layer(images_BD), labels_B)
+        self.layer_errors.update(net.logits_by_layer(features_BF), labels_B)
         self.goodness_positive.update(positive_LB1.squeeze(-1)[None])
         if len(images_BD) < 2:  # nothing to mix it with
             return
         (negatives_BD,) = self.make_images(images_BD, images_BD, part, count=1, source=source)
-        negative_LB1 = net.judged(negatives_BD)[1]
+        negative_LB1 = net.judged(negatives_BD).goodness_LBC
         self.goodness_negative.update(negative_LB1.squeeze(-1)[None])
         real = torch.cat([torch.ones_like(labels_B), torch.zeros_like(labels_B)])
         for layer, separation in enumerate(self.separations):

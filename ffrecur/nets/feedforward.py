@@ -6,7 +6,7 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,14 @@ from ffrecur.nets.arguments import as_negatives, as_tensor, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
 from ffrecur.nets.layers import FeedForwardStates, checked_layers, widths_of
+
+
+class Judged(NamedTuple):
+    """What a net makes of images."""
+
+    logits_BC: Tensor | None  # of the head, on the neutral pass; None without a head
+    goodness_LBC: Tensor  # under each label; of a net that has no place for labels (L, B, 1), of the images
+    features_BF: Tensor  # what the head reads
 
 
 class FeedForwardNet(FeedForwardStates):
@@ -116,11 +124,8 @@ class FeedForwardNet(FeedForwardStates):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def judged(self, images_BD: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Return the head's logits `(B, C)` and the goodness under each label `(L, B, C)`, from one look at the images.
-
-        Of a net that has no place for labels the goodness is that of the images, `(L, B, 1)`; None without a head.
-        """
+    def judged(self, images_BD: Tensor) -> Judged:
+        """Return the head's logits and the goodness under each label, from one look at the images."""
         images_BD, dtype = self.check_images(images_BD), product_dtype(self.weight)
         with torch.autocast(images_BD.device.type, enabled=False):
             begun = self.begin(images_BD, None, dtype)
@@ -130,13 +135,14 @@ class FeedForwardNet(FeedForwardStates):
             wiring = begun.wiring(None if self.label is None else every_label, None, 1)
             sweep, found_LCB = self.sweep_kinds(wiring, dtype)
             features_BF = self.read_out(sweep.shown()) if begun.features_BF is None else begun.features_BF
-            return None if self.head is None else self.head(features_BF), found_LCB[0].transpose(1, 2)
+            logits_BC = None if self.head is None else self.head(features_BF)
+            return Judged(logits_BC, found_LCB[0].transpose(1, 2), features_BF)
 
     def label_goodness(self, images_BD: Tensor) -> Tensor:
         """Goodness of each layer under each label, `(L, B, C)`; refused by a net that has no place for labels."""
         if self.label is None:
             raise UserError("label_goodness needs a place for labels, which the net has not: label is None")
-        return self.judged(images_BD)[1]
+        return self.judged(images_BD).goodness_LBC
 
     def score(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness summed over `score_layers` (section 3.2).
@@ -148,7 +154,8 @@ class FeedForwardNet(FeedForwardStates):
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         if self.num_classes is None:
             raise UserError("score needs labels, of which the net has none: num_classes is None")
-        return self.scores_of(*self.judged(images_BD), head_weight)
+        judged = self.judged(images_BD)
+        return self.scores_of(judged.logits_BC, judged.goodness_LBC, head_weight)
 
     def scores_of(self, logits_BC: Tensor | None, goodness_LBC: Tensor, head_weight: float) -> Tensor:
         """Return the class scores `(B, C)` of what `judged` gives."""

@@ -78,14 +78,12 @@ class FeedForwardStates(LocalNet):
         return self.head(self.read_out(rows))
 
     @torch.no_grad()
-    def logits_by_layer(self, images_BD: Tensor) -> Tensor:
+    def logits_by_layer(self, features_BF: Tensor) -> Tensor:
         """Return what the head makes of each of its layers alone, with its bias, `(len(head_layers), B, C)`."""
         assert self.head is not None, "only nets with a head are asked"
-        states = self.states(images_BD)
         widths = [self.hidden_features[layer - 1] for layer in self.head_layers]
-        weights = self.head.weight.split(widths, dim=1)
-        rows = [self.read(states[layer - 1], layer - 1) for layer in self.head_layers]
-        return torch.stack([row @ weight.t() + self.head.bias for row, weight in zip(rows, weights, strict=True)])
+        pairs = zip(features_BF.split(widths, dim=1), self.head.weight.split(widths, dim=1), strict=True)
+        return torch.stack([row @ weight.t() + self.head.bias for row, weight in pairs])
 
     def one_pass_logits(self, images_BD: Tensor) -> Tensor:
         """Logits `(B, C)` of the head on the neutral pass, or on the image of a net without labels."""

@@ -102,7 +102,9 @@ def test_without_labels_the_score_is_the_read_out():
     logits = net.head(ffrecur.functional.rms_normalize(states[1]))
     torch.testing.assert_close(net.score(IMAGES), torch.log_softmax(logits, dim=1))
     torch.testing.assert_close(net(IMAGES), net.score(IMAGES))
-    torch.testing.assert_close(net.judged(IMAGES)[1].squeeze(-1), net.goodness(IMAGES))
+    found = net.logits_by_layer(net.judged(IMAGES).features_BF)
+    torch.testing.assert_close(found, logits[None])  # the head reads one layer
+    torch.testing.assert_close(net.judged(IMAGES).goodness_LBC.squeeze(-1), net.goodness(IMAGES))
 
 
 # --- what it learns ---------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ def test_without_labels_nothing_reaches_the_head():
     headless = feed_forward_net([5, 4], label=None, classes=None)
     headless.local_loss(IMAGES, None, IMAGES.roll(1, 1)).backward()
     assert headless.head is None
-    assert headless.judged(IMAGES)[0] is None
+    assert headless.judged(IMAGES).logits_BC is None
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
