@@ -11,9 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ffrecur.core.goodness import Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
@@ -45,22 +43,12 @@ class FeedForwardModule(GoodnessModule):
         label: where the label is: "pixels" (in place of the first inputs, one for each class), "beside" (after the image), or
             null (nowhere: unsupervised).
         label_scale: what stands in the label's input.
-        sign: 1 if positive data shall have high goodness, -1 if low.
-        objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
-            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
-        threshold: goodness at which an image is as likely positive as negative.
-        temperature: goodness scale of the objective, greater than 0.
         head_layers: layers that the head reads, counted from 1; all but the first where not given.
         score_layers: layers whose goodness scores a label, counted from 1; as `head_layers` where not given.
-        head_weight: weight in a label's score of the log-probability that the head gives it in the neutral pass; 0 leaves
-            goodness alone, the temperature multiplies both probabilities.
-        peer_normalization: strength of peer normalisation; 0 is off.
         negatives: "hard" (wrong labels as the head would guess them), "uniform", or the class path of an
             `ffrecur.negatives.LabelNegatives`; without a label "hybrid" (of two images) or the class path of an
             `ffrecur.negatives.ImageNegatives`. "hard" or "hybrid" where not given.
-        negatives_per_case: different negatives for each image, each of which weighs as much.
-        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
-        shared: see `ClassifierModule` and `NetModule`.
+        shared: see `GoodnessModule`, `ClassifierModule` and `NetModule`.
 
     Raises:
         UserError: a setting outside its range.
@@ -68,7 +56,6 @@ class FeedForwardModule(GoodnessModule):
 
     kind = "FeedForwardNet"
     make_images: ImageNegatives  # where there is no label
-    count: int  # of them for each image
     image_shape: Any = None
     structure = ("in_features", "hidden_features", "num_classes", "label")
 
@@ -80,39 +67,26 @@ class FeedForwardModule(GoodnessModule):
         *,
         label: Literal["pixels", "beside"] | None = "pixels",
         label_scale: float = 1.0,
-        sign: int = 1,
-        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
-        threshold: float = 1.0,
-        temperature: float = 0.1,
         head_layers: list[int] | None = None,
         score_layers: list[int] | None = None,
-        head_weight: float = 0.0,
-        peer_normalization: float = 0.0,
         negatives: Literal["hard", "uniform", "hybrid"] | LabelNegatives | ImageNegatives | None = None,
-        negatives_per_case: int = 1,
-        goodness: Goodness | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.learning = Learning(
-            objective=objective_of(objective, threshold, temperature),
-            iterations=1,
-            peer_normalization=peer_normalization,
-        )
+        self.learning = Learning(objective=self.objective, iterations=1, peer_normalization=self.peer_normalization)
         if label is None:
-            self.mix_from(negatives or "hybrid", negatives_per_case)
+            self.mix_from(negatives or "hybrid")
         else:
-            self.learn_from(negatives or "hard", negatives_per_case)  # type: ignore[arg-type]  # it refuses others
-        self.judge_by(goodness, head_weight, temperature)
+            self.learn_from(negatives or "hard")  # type: ignore[arg-type]  # it refuses others
         self.check_net_settings()
 
-    def mix_from(self, negatives: str | LabelNegatives | ImageNegatives, count: int) -> None:
+    def mix_from(self, negatives: str | LabelNegatives | ImageNegatives) -> None:
         """Take the settings of negative images; raises `UserError` for those outside their range."""
         made = HYBRIDS if negatives == "hybrid" else negatives
         allowed = "hybrid or an ffrecur.negatives.ImageNegatives where label is null"
         check_setting(isinstance(made, ImageNegatives), "negatives", negatives, allowed)
-        check_setting(count >= 1, "negatives_per_case", count, "at least 1")
-        self.make_images, self.count = made, count  # type: ignore[assignment]
+        check_setting(self.negatives_per_case >= 1, "negatives_per_case", self.negatives_per_case, "at least 1")
+        self.make_images = made  # type: ignore[assignment]
 
     def match_data(self, data: Any) -> None:
         """Take the sizes from the data; raises `UserError` for videos, and for images whose shape no hybrid could have."""
@@ -122,7 +96,7 @@ class FeedForwardModule(GoodnessModule):
         self.image_shape = getattr(data, "image_shape", None)
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
-            check_batches(data, self.count)
+            check_batches(data, self.negatives_per_case)
 
     def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
         """Return what draws wrong labels; without a label negative images, `(K, B, D)`.
@@ -134,7 +108,7 @@ class FeedForwardModule(GoodnessModule):
             return super().negatives_of(images, part, noise_BC, batch_index)
         source = seeded_generator(self.seed, self.current_epoch, batch_index, 1)
         everyone = whole_batch(images, part)
-        return mixed(self.make_images, images, everyone, part, self.image_shape, self.count, source)
+        return mixed(self.make_images, images, everyone, part, self.image_shape, self.negatives_per_case, source)
 
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""

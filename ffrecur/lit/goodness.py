@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import check_negatives
+from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
@@ -20,25 +20,52 @@ NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
 
 
 class GoodnessModule(ClassifierModule):
-    """Base of such a module: a subclass sets `learning`, says by what it learns and is judged, and builds its net."""
+    """Base of such a module: a subclass says from what it learns, and builds its net.
+
+    Args:
+        sign: 1 if positive data shall have high goodness, -1 if low.
+        objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
+            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+        threshold: goodness at which an image is as likely positive as negative.
+        temperature: goodness scale of the objective, greater than 0.
+        head_weight: weight in a label's score of the log-probability that the head gives it before it sees a label; 0 leaves
+            goodness alone, the temperature multiplies both probabilities.
+        peer_normalization: strength of peer normalisation; 0 is off.
+        negatives_per_case: different negatives for each image, each of which weighs as much.
+        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
+        shared: see `ClassifierModule` and `NetModule`.
+    """
 
     learning: Learning
-    negatives: str | LabelNegatives
+    negatives: Any
     draw_labels: Callable[..., Tensor]
-    goodness: Goodness
-    head_weight: float
-    temperature: float  # of the scores, as probabilities
 
-    def learn_from(self, negatives: str | LabelNegatives, count: int) -> None:
-        """Take the settings of the negatives; raises `UserError` for those outside their range."""
-        check_negatives(self.learning.objective, count)
-        self.negatives, self.draw_labels = negatives, drawn_by(negatives, count)
-
-    def judge_by(self, goodness: Goodness | None, head_weight: float, temperature: float) -> None:
-        """Take the settings of the scores; raises `UserError` for a weight below 0."""
+    def __init__(
+        self,
+        sign: int = 1,
+        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
+        threshold: float = 1.0,
+        temperature: float = 0.1,
+        head_weight: float = 0.0,
+        peer_normalization: float = 0.0,
+        negatives_per_case: int = 1,
+        goodness: Goodness | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
-        self.goodness, self.head_weight = goodness or MEAN_SQUARE, head_weight
-        self.temperature = getattr(self.learning.objective, "temperature", temperature)
+        self.goodness, self.head_weight, self.negatives_per_case = (
+            goodness or MEAN_SQUARE,
+            head_weight,
+            negatives_per_case,
+        )
+        self.objective, self.peer_normalization = objective_of(objective, threshold, temperature), peer_normalization
+        self.temperature = getattr(self.objective, "temperature", temperature)  # of the scores, as probabilities
+
+    def learn_from(self, negatives: str | LabelNegatives) -> None:
+        """Take what draws wrong labels; raises `UserError` for what does not."""
+        check_negatives(self.objective, self.negatives_per_case)
+        self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case)
 
     def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
         """Return the negatives of a batch as the net's `local_learning` takes them."""

@@ -8,9 +8,8 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ffrecur.core.goodness import Goodness
 from ffrecur.core.learning import Learning, Memory
-from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.objectives import Objective
 from ffrecur.errors import check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
@@ -50,9 +49,7 @@ class RecurrentModule(GoodnessModule):
         memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
         negatives: "hard" (wrong labels as the one-pass head would guess them), "uniform", or the class path of an
             `ffrecur.negatives.LabelNegatives`.
-        negatives_per_case: different wrong labels for each image, each of which weighs as much.
-        goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
-        shared: see `ClassifierModule` and `NetModule`.
+        shared: see `GoodnessModule`, `ClassifierModule` and `NetModule`.
 
     Raises:
         UserError: a setting outside its range.
@@ -79,20 +76,26 @@ class RecurrentModule(GoodnessModule):
         memory: Memory = "full",
         *,
         negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
-        negatives_per_case: int = 1,
-        goodness: Goodness | None = None,
         **shared: Any,
     ) -> None:
-        super().__init__(**shared)
-        self.learning = Learning(
-            objective=objective_of(objective, threshold, temperature),
-            iterations=iterations,
+        # Those of the base that stand here could be given by place in 0.1.0.
+        super().__init__(
+            sign=sign,
+            objective=objective,
+            threshold=threshold,
+            temperature=temperature,
+            head_weight=head_weight,
             peer_normalization=peer_normalization,
+            **shared,
+        )
+        self.learning = Learning(
+            objective=self.objective,
+            iterations=iterations,
+            peer_normalization=self.peer_normalization,
             memory=memory,
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
-        self.learn_from(negatives, negatives_per_case)
-        self.judge_by(goodness, head_weight, temperature)
+        self.learn_from(negatives)
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_window(self.window, evaluation_iterations)
         self.check_net_settings()
