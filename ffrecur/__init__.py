@@ -6,6 +6,7 @@ Importing it brings the nets and the equations, and needs `torch` only; Lightnin
 
 from ffrecur import functional, negatives
 from ffrecur.core.goodness import Goodness, MeanSquare
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
 from ffrecur.errors import UserError
 from ffrecur.nets.backprop import BackpropNet
@@ -20,6 +21,7 @@ __all__ = [
     "CharNet",
     "FeedForwardNet",
     "Goodness",
+    "LocalLinear",
     "Logistic",
     "MeanSquare",
     "Objective",

@@ -38,6 +38,8 @@ class Learning:
         objective: what the goodness of positive and negative data should be.
         iterations: number of iterations, all of which carry loss; 1 for nets whose layers are visited once.
         peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
+        label_smoothing: share of the head's target that is spread over all answers, in [0, 1): the delta rule goes to
+            `(1 - share) * one-hot + share / C`.
         memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
             memory does not grow with the iterations. The gradients are the same but for rounding.
 
@@ -49,12 +51,15 @@ class Learning:
     iterations: int = 8
     peer_normalization: float = 0.0
     memory: Memory = "full"
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         check_setting(isinstance(self.objective, Objective), "objective", self.objective, "an ffrecur.Objective")
         check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
+        in_range = 0 <= self.label_smoothing < 1
+        check_setting(in_range, "label_smoothing", self.label_smoothing, "at least 0 and less than 1")
 
 
 class LocalLoss(NamedTuple):
@@ -92,7 +97,7 @@ class LocalNet(Protocol):
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Show a batch to the net, once; with autocast switched off."""
 
-    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor]) -> Tensor:
+    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor], masks: Masks | None = None) -> Tensor:
         """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
 
     def candidates(self, true_B: Any) -> Any:
@@ -135,20 +140,22 @@ def local_learning(
         wiring = begun.wiring(true_B, negatives, learning.iterations)
         swept = sweep_batch(net, wiring, learning, dtype, gradients, average)
         if net.head is not None and features_BF is None:
-            features_BF = net.read_out(swept.rows)
+            features_BF = net.read_out(swept.rows, masks)
             logits_BC = net.head(features_BF)
         found, parameters = swept.gradients, parameters_of(wiring.layers)
         if gradients and net.head is not None:
             parameters += net.head.parameters()
-            found += [None, None] if true_B is None else head_gradients(logits_BC, features_BF, true_B)
+            found += [None, None] if true_B is None else head_gradients(logits_BC, features_BF, true_B, learning)
     loss = HandOut.apply(swept.loss, found, *parameters) if gradients else swept.loss
-    head_loss = head_loss_of(logits_BC, true_B, swept.loss)
+    head_loss = head_loss_of(logits_BC, true_B, swept.loss, learning)
     return LocalLoss(loss, head_loss, logits_BC, negatives, *goodness_of_both(swept.goodness_TLNBK))
 
 
-def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor) -> Tensor:
+def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor, learning: Learning) -> Tensor:
     """Return the head's mean cross-entropy; 0, of the type of `like`, where there is no head or no label."""
-    return like.new_zeros(()) if logits_BC is None or true_B is None else F.cross_entropy(logits_BC, true_B)
+    if logits_BC is None or true_B is None:
+        return like.new_zeros(())
+    return F.cross_entropy(logits_BC, true_B, label_smoothing=learning.label_smoothing)
 
 
 def draw(net: LocalNet, negatives: Any, logits_BC: Tensor | None, true_B: Tensor | None, learning: Learning) -> Any:
@@ -226,9 +233,11 @@ def find_ascents(
     return ascents
 
 
-def head_gradients(logits_BC: Any, features_BF: Any, labels_B: Tensor) -> list[Tensor]:
+def head_gradients(logits_BC: Any, features_BF: Any, labels_B: Tensor, learning: Learning) -> list[Tensor]:
     """Return the delta rule's gradients of the head's weight and bias, of the mean cross-entropy."""
-    error_BC = (torch.softmax(logits_BC, dim=1) - F.one_hot(labels_B, logits_BC.shape[1])) / len(labels_B)
+    count, spread = logits_BC.shape[1], learning.label_smoothing
+    target_BC = (1 - spread) * F.one_hot(labels_B, count).to(logits_BC.dtype) + spread / count
+    error_BC = (torch.softmax(logits_BC, dim=1) - target_BC) / len(labels_B)
     return [error_BC.t() @ features_BF, error_BC.sum(dim=0)]
 
 

@@ -28,7 +28,7 @@ def local_learning(
 ) -> LocalLoss:
     """See `learning.local_learning` for the arguments."""
     logits_BC = net.plain_logits(inputs, masks)
-    head_loss = head_loss_of(logits_BC, true_B, net.weight)
+    head_loss = head_loss_of(logits_BC, true_B, net.weight, learning)
     negatives = draw(net, negatives, logits_BC, true_B, learning)
     with torch.no_grad():
         wiring = net.begin(inputs, masks, net.weight.dtype).wiring(true_B, negatives, learning.iterations)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffrecur.core.goodness import EPS
+from ffrecur.core.local import LocalLinear, side_by_side
 from ffrecur.core.products import Weight, prepare, product, weight_gradient
 
 
@@ -87,8 +88,38 @@ class Dense(Source):
         return [weight_gradient(deltas_KH, rows_KN)]
 
 
+class Local(Source):
+    """A layer of local fields: one batched product over all places, in the precision asked for.
+
+    Args:
+        local: the layer.
+        dtype: precision of the products.
+    """
+
+    def __init__(self, local: LocalLinear, dtype: torch.dtype) -> None:
+        super().__init__(local)
+        self.local, self.dtype = local, dtype
+        self.bias = None if local.bias is None else local.bias.detach()
+        self.weight_PNK = local.weight.detach().to(dtype).transpose(1, 2)
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        drive_KH = side_by_side(torch.bmm(self.local.fields(rows_KN.to(self.dtype)), self.weight_PNK)).to(
+            self.local.weight.dtype
+        )
+        return drive_KH if outer is None else drive_KH.add_(outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`."""
+        places, channels, _ = self.local.weight.shape
+        deltas_PCK = deltas_KH.to(self.dtype).unflatten(1, (places, channels)).permute(1, 2, 0)
+        return [torch.bmm(deltas_PCK, self.local.fields(rows_KN.to(self.dtype))).to(self.local.weight.dtype)]
+
+
 def source_of(module: nn.Module, dtype: torch.dtype, again: bool = True) -> Source:
     """Return the fastest source for a module; see `Dense` for the arguments."""
+    if type(module) is LocalLinear:
+        return Local(module, dtype)
     return Dense(module, dtype, again) if type(module) is nn.Linear else Source(module)
 
 

@@ -86,9 +86,11 @@ class EpochFigures(EvaluatedModule):
         """Uniform noise `(B, columns)` that depends on the place in the global batch, not on the number of processes."""
         return torch.rand(part.total, columns, generator=source)[part.mine].to(self.device)
 
-    def batch_masks(self, part: Part, rates: Sequence[float], source: torch.Generator) -> list[Tensor | None]:
-        """Dropout masks of our part of the global batch; `rates` are those that the net's `dropout_masks` takes."""
-        masks = self.net.dropout_masks(part.total, *rates, source)
+    def batch_masks(
+        self, part: Part, rates: Sequence[float], source: torch.Generator, **more: float
+    ) -> list[Tensor | None]:
+        """Dropout masks of our part of the global batch; `rates` and `more` are what the net's `dropout_masks` takes."""
+        masks = self.net.dropout_masks(part.total, *rates, source, **more)
         return [None if mask is None else mask[part.mine] for mask in masks]
 
     def finish_step(

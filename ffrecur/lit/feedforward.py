@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ffrecur.core.learning import Learning
+from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
@@ -23,6 +24,7 @@ from ffrecur.metrics.images import ScoreEvaluation
 from ffrecur.negatives.images import Hybrids, ImageNegatives, partners
 from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.feedforward import FeedForwardNet
+from ffrecur.nets.layers import local_layers
 from ffrecur.processes import Part, whole_batch
 from ffrecur.seeding import seeded_generator
 
@@ -40,6 +42,9 @@ class FeedForwardModule(GoodnessModule):
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
+        layers: in place of `hidden_features`, layers of local receptive fields without weight sharing: for each
+            `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
+        image_shape: rows, columns and channels of an image, which such layers read; learned from the data.
         label: where the label is: "pixels" (in place of the first inputs, one for each class), "beside" (after the image), or
             null (nowhere: unsupervised).
         label_scale: what stands in the label's input.
@@ -56,7 +61,6 @@ class FeedForwardModule(GoodnessModule):
 
     kind = "FeedForwardNet"
     make_images: ImageNegatives  # where there is no label
-    image_shape: Any = None
     structure = ("in_features", "hidden_features", "num_classes", "label")
 
     def __init__(
@@ -65,6 +69,8 @@ class FeedForwardModule(GoodnessModule):
         in_features: int | None = None,
         num_classes: int | None = None,
         *,
+        layers: list[dict[str, int]] | None = None,
+        image_shape: list[int] | None = None,
         label: Literal["pixels", "beside"] | None = "pixels",
         label_scale: float = 1.0,
         head_layers: list[int] | None = None,
@@ -73,7 +79,13 @@ class FeedForwardModule(GoodnessModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.learning = Learning(objective=self.objective, iterations=1, peer_normalization=self.peer_normalization)
+        self.image_shape: Any = image_shape
+        self.learning = Learning(
+            objective=self.objective,
+            iterations=1,
+            peer_normalization=self.peer_normalization,
+            label_smoothing=self.label_smoothing,
+        )
         if label is None:
             self.mix_from(negatives or "hybrid")
         else:
@@ -93,7 +105,13 @@ class FeedForwardModule(GoodnessModule):
         super().match_data(data)
         if getattr(data, "frames", None) is not None:
             raise UserError("data has videos, but a feed-forward net looks once: use a RecurrentModule")
-        self.image_shape = getattr(data, "image_shape", None)
+        shape, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
+        self.image_shape = known if shape is None else list(shape)
+        if self.hparams["layers"] is not None:
+            check_setting(self.image_shape is not None, "image_shape", None, "told by the data for local layers")
+            allowed = f"{known}, which the net's layers read"
+            check_setting(known in (None, self.image_shape), "image_shape", self.image_shape, allowed)
+            self.hparams["image_shape"] = self.image_shape
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
             check_batches(data, self.negatives_per_case)
@@ -110,11 +128,25 @@ class FeedForwardModule(GoodnessModule):
         everyone = whole_batch(images, part)
         return mixed(self.make_images, images, everyone, part, self.image_shape, self.negatives_per_case, source)
 
+    def check_net_settings(self) -> None:
+        """See `ClassifierModule`; layers of local fields are checked once the shape of the images is known."""
+        if self.hparams["layers"] is None or self.image_shape is not None:
+            super().check_net_settings()
+
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""
-        names = ("hidden_features", "label", "label_scale", "sign", "center_images", "head_layers", "score_layers")
+        names = ("label", "label_scale", "sign", "center_images", "head_layers", "score_layers")
         settings = {name: self.hparams[name] for name in names}
-        return FeedForwardNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
+        layers, widths = self.hparams["layers"], self.hparams["hidden_features"]
+        local = None if layers is None else local_layers(self.image_shape or (), layers)
+        return FeedForwardNet(
+            in_features,
+            None if local is not None else widths,
+            num_classes,
+            goodness=self.goodness,
+            layers=local,
+            **settings,
+        )
 
     def new_evaluation(self) -> ScoreEvaluation:
         """Return the metrics."""
@@ -142,9 +174,13 @@ class FeedForwardModule(GoodnessModule):
 
     def draw(self, data: Any) -> dict[str, Figure]:
         """Return the picture of the receptive fields, where the first layer is linear and the data tells the images' shape."""
-        if not hasattr(data, "image_shape") or type(self.net.hidden[0]) is not nn.Linear:
+        lowest = self.net.hidden[0]
+        if isinstance(lowest, LocalLinear):
+            fields_HN, side = lowest.weight.detach().cpu().flatten(0, 1), lowest.kernel
+            return {"receptive_fields": plots.receptive_fields(fields_HN, (side, side, lowest.in_shape[2]))}
+        if not hasattr(data, "image_shape") or type(lowest) is not nn.Linear:
             return {}
-        weight_HD = self.net.hidden[0].weight.detach().cpu()[:, : self.net.in_features]
+        weight_HD = lowest.weight.detach().cpu()[:, : self.net.in_features]
         return {"receptive_fields": plots.receptive_fields(weight_HD, data.image_shape)}
 
 

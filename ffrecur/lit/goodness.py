@@ -32,6 +32,8 @@ class GoodnessModule(ClassifierModule):
             goodness alone, the temperature multiplies both probabilities.
         peer_normalization: strength of peer normalisation; 0 is off.
         negatives_per_case: different negatives for each image, each of which weighs as much.
+        head_dropout: share of what the head reads that is dropped in training, in [0, 1).
+        label_smoothing: share of the head's target that is spread over all labels, in [0, 1).
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `ClassifierModule` and `NetModule`.
     """
@@ -50,10 +52,15 @@ class GoodnessModule(ClassifierModule):
         peer_normalization: float = 0.0,
         negatives_per_case: int = 1,
         goodness: Goodness | None = None,
+        *,
+        head_dropout: float = 0.0,
+        label_smoothing: float = 0.0,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
+        check_setting(0 <= head_dropout < 1, "head_dropout", head_dropout, "at least 0 and less than 1")
+        self.head_dropout, self.label_smoothing = head_dropout, label_smoothing
         self.goodness, self.head_weight, self.negatives_per_case = (
             goodness or MEAN_SQUARE,
             head_weight,
@@ -75,7 +82,7 @@ class GoodnessModule(ClassifierModule):
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = prepare(batch[0]), batch[1]
         part = self.part_of_batch(len(labels_B))
-        noise_BC, masks = self.noise_and_masks(part, batch_index, columns=self.net.num_classes)
+        noise_BC, masks = self.noise_and_masks(part, batch_index, self.net.num_classes, head_dropout=self.head_dropout)
         negatives = self.negatives_of(images, part, noise_BC, batch_index)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)

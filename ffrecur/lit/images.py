@@ -128,11 +128,16 @@ class ClassifierModule(NetModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def noise_and_masks(self, part: Part, batch_index: int, columns: int = 0) -> tuple[Tensor, list[Tensor | None]]:
-        """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch)."""
+    def noise_and_masks(
+        self, part: Part, batch_index: int, columns: int = 0, **more: float
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Uniform noise `(B, columns)` and dropout masks, functions of (seed, epoch, place in the global batch).
+
+        `more` are rates of dropout beside those of image and states.
+        """
         source = seeded_generator(self.seed, self.current_epoch, batch_index)
         noise = self.batch_noise(part, columns, source)
-        return noise, self.batch_masks(part, (self.image_dropout, self.state_dropout), source)
+        return noise, self.batch_masks(part, (self.image_dropout, self.state_dropout), source, **more)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 

@@ -93,6 +93,7 @@ class RecurrentModule(GoodnessModule):
             iterations=iterations,
             peer_normalization=self.peer_normalization,
             memory=memory,
+            label_smoothing=self.label_smoothing,
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.learn_from(negatives)

@@ -164,3 +164,12 @@ def check_window(window: tuple[int, int], evaluation_iterations: int | None = No
     if evaluation_iterations is not None:
         rule += f" <= evaluation_iterations, which is {evaluation_iterations}"
     check_setting(1 <= window[0] <= window[1] <= last, "window", list(window), rule)
+
+
+def as_negative_images(negatives: Any, images_BD: Tensor) -> Tensor:
+    """Return negative images `(K, B, D)`; raises `UserError` for what does not fit."""
+    negatives = as_tensor("negative images", negatives, images_BD.device)
+    if negatives.shape[-2:] != images_BD.shape or negatives.ndim not in (2, 3) or len(negatives) == 0:
+        wanted, found = tuple(images_BD.shape), tuple(negatives.shape)
+        raise UserError(f"negative images have the shape {found}, but must have {wanted}, or (K, ...) for K of each")
+    return negatives if negatives.ndim == 3 else negatives[None]

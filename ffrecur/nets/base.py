@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness, described_as
+from ffrecur.core.learning import Masks
 from ffrecur.core.sweep import Sweep, Wiring
 from ffrecur.errors import check_setting
-from ffrecur.functional import dropout_masks
+from ffrecur.functional import dropout_masks, masked
 from ffrecur.seeding import draw_normal
 
 States = tuple[Tensor, ...]
@@ -49,17 +50,33 @@ class LocalNet(nn.Module):
         """Return the entry of the settings for the goodness; none for the mean square, which older versions have too."""
         return {} if self.goodness_function == MEAN_SQUARE else {"goodness": described_as(self.goodness_function)}
 
-    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor]) -> Tensor:
+    def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor], masks: Masks | None = None) -> Tensor:
         """Return what the head reads, `(B, F)`, of the layers' normalised states `(n, B, H)`: of their first kind."""
-        return torch.cat([rows[layer - 1][0].to(self.weight.dtype) for layer in self.head_layers], dim=1)
+        row = torch.cat([rows[layer - 1][0].to(self.weight.dtype) for layer in self.head_layers], dim=1)
+        return masked(row, self.head_mask(masks))
+
+    def head_mask(self, masks: Masks | None) -> Tensor | None:
+        """Return the mask of what the head reads, the last of `dropout_masks` where it has one."""
+        return None if masks is None or len(masks) < len(self.hidden_features) + 2 else masks[-1]
 
     def draw_masks(
-        self, batch_size: int, features: int, rates: tuple[float, float], generator: torch.Generator | None
+        self,
+        batch_size: int,
+        features: int,
+        rates: tuple[float, float],
+        generator: torch.Generator | None,
+        head_dropout: float = 0.0,
     ) -> list[Tensor | None]:
-        """One mask a case for what the first layer reads, `(B, features)`, and for each normalised state, `(B, H)`."""
+        """One mask a case for what the first layer reads, `(B, features)`, and for each normalised state, `(B, H)`.
+
+        With `head_dropout` one more, for what the head reads, `(B, F)`.
+        """
         of_states = [rates[1]] * len(self.hidden_features)
-        widths = (features, *self.hidden_features)
-        return dropout_masks(batch_size, widths, (rates[0], *of_states), self.weight, generator)
+        widths, all_rates = (features, *self.hidden_features), (rates[0], *of_states)
+        if head_dropout > 0:
+            read = sum(self.hidden_features[layer - 1] for layer in self.head_layers)
+            widths, all_rates = (*widths, read), (*all_rates, head_dropout)
+        return dropout_masks(batch_size, widths, all_rates, self.weight, generator)
 
     @torch.no_grad()
     def sweep_kinds(self, wiring: Wiring, dtype: torch.dtype) -> tuple[Sweep, Tensor]:

@@ -73,7 +73,7 @@ class TopDownDynamics(LocalNet):
     def head_logits(self, states: States, masks: Masks | None = None) -> Tensor:
         """Logits `(B, C)` of the linear head on the concatenated normalised states, to which it sends no gradient."""
         rows = [self.read(state.detach(), layer, masks) for layer, state in enumerate(states)]
-        return self.head(torch.cat(rows, dim=-1))
+        return self.head(masked(torch.cat(rows, dim=-1), self.head_mask(masks)))
 
     def one_pass_logits(self, images: Tensor) -> Tensor:
         """Logits `(B, C)` of the head after the bottom-up pass alone, without any iteration."""

@@ -5,7 +5,7 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Negatives, local_learning
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
 from ffrecur.errors import UserError, check_setting, check_widths
-from ffrecur.nets.arguments import as_negatives, as_tensor, kinds_of_answers
+from ffrecur.nets.arguments import as_negative_images, as_negatives, as_tensor, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
-from ffrecur.nets.layers import FeedForwardStates, checked_layers, widths_of
+from ffrecur.nets.layers import FeedForwardStates, checked_layers, described_layers, made_layers, widths_of
 
 
 class Judged(NamedTuple):
@@ -51,8 +52,8 @@ class FeedForwardNet(FeedForwardStates):
         head_layers: layers whose normalised states the head reads, counted from 1; all but the first, or the only one.
         score_layers: layers whose goodness scores a label, counted from 1; by default as `head_layers`.
         goodness: what the layers are judged by.
-        layers: modules in place of `hidden_features`, each of which maps rows `(B, N)` of the layer below to drives
-            `(B, H)`, each row on its own.
+        layers: in place of `hidden_features`, modules each of which maps rows `(B, N)` of the layer below to drives
+            `(B, H)`, each row on its own; or settings of a `LocalLinear`.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -72,7 +73,7 @@ class FeedForwardNet(FeedForwardStates):
         head_layers: Sequence[int] | None = None,
         score_layers: Sequence[int] | None = None,
         goodness: Goodness = MEAN_SQUARE,
-        layers: Sequence[nn.Module] | None = None,
+        layers: Sequence[nn.Module | Mapping[str, Any]] | None = None,
     ) -> None:
         check_setting(in_features >= 1, "in_features", in_features, "at least 1")
         check_setting(label in (None, *PLACES), "label", label, f"{', '.join(PLACES)} or None")
@@ -87,7 +88,7 @@ class FeedForwardNet(FeedForwardStates):
         if (hidden_features is None) == (layers is None):
             raise UserError("hidden_features and layers are two ways to say the same: give one of them")
         modules = (
-            nn.ModuleList(layers) if layers is not None else linear_layers(size, check_widths(hidden_features or ()))
+            made_layers(layers) if layers is not None else linear_layers(size, check_widths(hidden_features or ()))
         )
         super().__init__(widths_of(modules, size), sign, goodness)
         self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
@@ -103,8 +104,11 @@ class FeedForwardNet(FeedForwardStates):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights of linear layers from `N(0, 1/fan_in)`; set biases and head to 0, the peers' means to 0.5."""
+        """Draw the weights of linear and local layers from `N(0, 1/fan_in)`; biases and head to 0, the peers' means to 0.5."""
         draw_weights([module for module in self.hidden if type(module) is nn.Linear], 1, self.head)
+        for module in self.hidden:
+            if isinstance(module, LocalLinear):
+                module.reset_parameters()
         self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:
@@ -112,14 +116,13 @@ class FeedForwardNet(FeedForwardStates):
 
         Raises `UserError` for layers of the user's own, which no plain types describe.
         """
-        if self.own_layers:
-            raise UserError(
-                "layers are modules, which no checkpoint can build again: keep the net's state_dict instead"
-            )
         names = ["in_features", "num_classes", "label", "sign", "center_images", "label_scale"]
         plain = {name: getattr(self, name) for name in names}
         layers = {"head_layers": list(self.head_layers), "score_layers": list(self.score_layers)}
-        return {"hidden_features": list(self.hidden_features), **plain, **layers, **self.described_goodness()}
+        hidden: dict[str, Any] = {"hidden_features": list(self.hidden_features)}
+        if self.own_layers:
+            hidden = {"layers": described_layers(self.hidden)}
+        return {**hidden, **plain, **layers, **self.described_goodness()}
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -231,20 +234,10 @@ class FeedForwardNet(FeedForwardStates):
                 type(learning.objective).__name__,
                 "one without candidates where label is None: its negatives are images",
             )
-            negatives = self.check_negative_images(negatives, images)
+            negatives = as_negative_images(negatives, images)
         elif labels_B is not None and not (negatives is None and learning.objective.all_candidates):
             negatives = as_negatives(negatives, labels_B, self.num_classes or 0, values=False)
         return local_learning(self, images, labels_B, negatives, learning, masks, average)
-
-    def check_negative_images(self, negatives: Any, images_BD: Tensor) -> Tensor:
-        """Return negative images `(K, B, D)`; raises `UserError` for what does not fit."""
-        negatives = as_tensor("negative images", negatives, self.weight.device)
-        if negatives.shape[-2:] != images_BD.shape or negatives.ndim not in (2, 3) or len(negatives) == 0:
-            wanted, found = tuple(images_BD.shape), tuple(negatives.shape)
-            raise UserError(
-                f"negative images have the shape {found}, but must have {wanted}, or (K, ...) for K of each"
-            )
-        return negatives if negatives.ndim == 3 else negatives[None]
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Make the neutral pass; see `core.learning.LocalNet`."""
@@ -278,19 +271,24 @@ class FeedForwardNet(FeedForwardStates):
             kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes or 0)
             return wired(streams_of(kinds), len(kinds))
 
-        return Begun(self.read_out(first.rows), of_labels)
+        return Begun(self.read_out(first.rows, masks), of_labels)
 
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong label, `(B, C - 1)`."""
         return every_other(true_B, self.num_classes or 0)
 
     def dropout_masks(
-        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+        self,
+        batch_size: int,
+        image_dropout: float,
+        state_dropout: float,
+        generator: torch.Generator | None = None,
+        head_dropout: float = 0.0,
     ) -> list[Tensor | None]:
         """One mask a sample for the input row and for each normalised state, `(B, D')` and L of `(B, H)`; None is no mask.
 
-        Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
+        With `head_dropout` one more, for what the head reads. Drawn on the CPU, so that a seed gives the same masks on any
+        device. Rates lie in [0, 1).
         """
-        return self.draw_masks(
-            batch_size, self.of_input.size(self.in_features), (image_dropout, state_dropout), generator
-        )
+        inputs = self.of_input.size(self.in_features)
+        return self.draw_masks(batch_size, inputs, (image_dropout, state_dropout), generator, head_dropout)

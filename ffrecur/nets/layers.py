@@ -5,14 +5,16 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
+from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting, one_line
 from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape
@@ -75,7 +77,7 @@ class FeedForwardStates(LocalNet):
         if self.head is None:
             return None
         rows = [self.read(state, layer, masks)[None] for layer, state in enumerate(self.states(inputs, None, masks))]
-        return self.head(self.read_out(rows))
+        return self.head(self.read_out(rows, masks))
 
     @torch.no_grad()
     def logits_by_layer(self, features_BF: Tensor) -> Tensor:
@@ -104,6 +106,39 @@ class FeedForwardStates(LocalNet):
             goodness = [mean_over_blocks(self.goodness_function, states[layer - 1]) for layer in self.score_layers]
             scores.append(torch.stack(goodness).sum(dim=0))
         return self.sign * torch.stack(scores, dim=1) + head_weight * log_probabilities
+
+
+def local_layers(image_shape: Sequence[int], layers: Sequence[Mapping[str, int]]) -> list[LocalLinear]:
+    """Return local layers one above the other, the lowest of which reads the image; raises `UserError`."""
+    made: list[LocalLinear] = []
+    for number, layer in enumerate(layers, start=1):
+        known = {"out_channels", "kernel"} <= set(layer) <= {"out_channels", "kernel", "stride", "padding"}
+        allowed = "made of out_channels and kernel, and of stride and padding where they are not 1 and 0"
+        check_setting(known, "layers", dict(layer), allowed)
+        made.append(made_layer(number, {"in_shape": made[-1].out_shape if made else image_shape, **layer}))
+    return made
+
+
+def made_layers(layers: Sequence[nn.Module | Mapping[str, Any]]) -> nn.ModuleList:
+    """Return the layers of a net, those made of `LocalLinear` of which the settings are given; raises `UserError`."""
+    return nn.ModuleList([made_layer(number, layer) for number, layer in enumerate(layers, start=1)])
+
+
+def made_layer(number: int, layer: nn.Module | Mapping[str, Any]) -> Any:
+    """Return one of the layers, of which `number` is told where its settings are none of a `LocalLinear`."""
+    if isinstance(layer, nn.Module):
+        return layer
+    try:
+        return LocalLinear(**layer)
+    except (TypeError, UserError) as error:
+        raise UserError(f"layers: number {number}: {one_line(error)}") from error
+
+
+def described_layers(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
+    """Return the settings that `made_layers` takes; raises `UserError` for a module that no plain types describe."""
+    if not all(type(module) is LocalLinear for module in modules):
+        raise UserError("layers are modules, which no checkpoint can build again: keep the net's state_dict instead")
+    return [module.settings() for module in modules if isinstance(module, LocalLinear)]
 
 
 def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:

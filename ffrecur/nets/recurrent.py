@@ -224,17 +224,23 @@ class RecurrentNet(TopDownDynamics):
             cases, means = row.shape[-2], self.peer_means()
             return Wiring(layers, self.update_groups(), damping, of_layers, len(kinds), cases, first, means)
 
-        return Begun(self.read_out(first.rows), wiring)
+        return Begun(self.read_out(first.rows, masks), wiring)
 
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong label, `(B, C - 1)`."""
         return every_other(true_B, self.num_classes)
 
     def dropout_masks(
-        self, batch_size: int, image_dropout: float, state_dropout: float, generator: torch.Generator | None = None
+        self,
+        batch_size: int,
+        image_dropout: float,
+        state_dropout: float,
+        generator: torch.Generator | None = None,
+        head_dropout: float = 0.0,
     ) -> list[Tensor | None]:
         """L + 1 masks, one a sample: first the image row's `(B, D)`, then each normalised state's `(B, H)`; None is no mask.
 
-        Drawn on the CPU, so that a seed gives the same masks on any device. Rates lie in [0, 1).
+        With `head_dropout` one more, for what the head reads. Drawn on the CPU, so that a seed gives the same masks on any
+        device. Rates lie in [0, 1).
         """
-        return self.draw_masks(batch_size, self.in_features, (image_dropout, state_dropout), generator)
+        return self.draw_masks(batch_size, self.in_features, (image_dropout, state_dropout), generator, head_dropout)

@@ -144,7 +144,7 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness
     try:
         own = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
         _check_weights(own, path)
-        if len(entry["settings"]["hidden_features"]) > len(own):
+        if len(entry["settings"].get("hidden_features") or entry["settings"]["layers"]) > len(own):
             raise ValueError("it describes more layers than it has weights")
         settings = dict(entry["settings"])
         if "goodness" in settings:

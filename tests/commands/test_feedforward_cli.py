@@ -16,6 +16,15 @@ MODES = {
     "pixels": [],
     "beside": ["--model.label=beside", "--model.objective=softmax", "--model.score_layers=[1,2]"],
     "unsupervised": ["--model.label=null"],
+    "local": [
+        "--model.layers=[{kernel: 3, out_channels: 2}, {kernel: 2, out_channels: 3}]",
+        "--model.head_dropout=0.3",
+    ],
+    "unsupervised and local": [
+        "--model.layers=[{kernel: 3, out_channels: 2, stride: 1, padding: 1}]",
+        "--model.label=null",
+        "--model.label_smoothing=0.1",
+    ],
 }
 
 
@@ -31,7 +40,8 @@ def test_from_fit_to_predict_and_export(mode, workplace):
         assert outcome.code == 0, outcome.err
     results = json.loads((only_run() / "test_results.json").read_text())
     names = {"error", "error_by_layer", "calibration_error", "num_examples"}
-    others = {"auroc_by_layer", "head_layers"} if mode == "unsupervised" else {"goodness_error", "one_pass_error"}
+    unsupervised = mode.startswith("unsupervised")
+    others = {"auroc_by_layer", "head_layers"} if unsupervised else {"goodness_error", "one_pass_error"}
     assert names | others <= results.keys()
     with (only_run() / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == results["num_examples"] == 20
@@ -70,6 +80,11 @@ def test_hybrids_are_a_function_of_seed_epoch_and_batch(workplace):
         (["--model.num_classes=40"], "num_classes"),
         (["--data=DriftDataModule"], "data has videos"),
         (["--model.head_layers=[4]"], "head_layers is [4]"),
+        (["--model.head_dropout=1"], "head_dropout is 1.0, but must be at least 0 and less than 1"),
+        (["--model.label_smoothing=-0.1"], "label_smoothing is -0.1, but must be at least 0 and less than 1"),
+        (["--model.layers=[{kernel: 99, out_channels: 2}]"], "number 1: kernel is 99, but must be from 1 to"),
+        (["--model.layers=[{kernel: 3, outputs: 2}]"], "but must be made of out_channels and kernel, and of stride"),
+        (["--model.layers=[]"], "layers is [], but must be one layer at least"),
     ],
 )
 def test_mistakes_are_one_sentence(options, sentence, workplace):

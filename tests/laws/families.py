@@ -11,6 +11,7 @@ import torch
 from making import character_net, feed_forward_net, recurrent_net
 from torch import Tensor, nn
 
+from ffrecur.core.local import LocalLinear
 from ffrecur.nets.character import LastSymbols
 
 
@@ -90,7 +91,7 @@ class Images(Family):
         self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
     ) -> list[Tensor | None]:
         """See `Family.masks`."""
-        return net.dropout_masks(count, *rates, generator)
+        return net.dropout_masks(count, *rates, generator, head_dropout=rates[1])
 
     def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
         """See `Family.states`."""
@@ -157,10 +158,9 @@ class InTheInput(Family):
     def net(self, **settings: Any) -> Any:
         """See `Family.net`."""
         settings = {"hidden": (6, 4, 8), "classes": self.answers, **self.settings, **settings}
-        module = settings.pop("module", None)
-        if module is not None:
+        if "layers" in settings:
             del settings["hidden"]
-            settings["layers"] = [module(), nn.Linear(4, 8)]
+            settings["layers"] = settings["layers"]()
         return feed_forward_net(**settings)
 
     def inputs(self, count: int) -> Tensor:
@@ -171,7 +171,7 @@ class InTheInput(Family):
         self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
     ) -> list[Tensor | None]:
         """See `Family.masks`."""
-        return net.dropout_masks(count, *rates, generator)
+        return net.dropout_masks(count, *rates, generator, head_dropout=rates[1])
 
     def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
         """See `Family.states`."""
@@ -187,6 +187,11 @@ def own_module() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4, bias=False))
 
 
+def local_layers() -> list[nn.Module]:
+    """Local fields: 2x2 of 2x3 pixels, then each of the two places alone."""
+    return [LocalLinear((2, 3), 2, kernel=2), LocalLinear((1, 2, 2), 4, kernel=1)]
+
+
 NETS: dict[str, Family] = {
     "recurrent": Images(iterations=4),
     "alternating": Images({"update_scheme": "alternating", "damping": 0.0}, iterations=3),
@@ -198,7 +203,8 @@ NETS: dict[str, Family] = {
     "label in the pixels": InTheInput({"label_scale": 2.0}),
     "label beside": InTheInput({"label": "beside", "center_images": True, "head_layers": [1, 3]}),
     "feed-forward with dropout": InTheInput({"center_images": True}, dropout=(0.3, 0.4)),
-    "feed-forward module of one's own": InTheInput({"module": own_module}),
+    "feed-forward module of one's own": InTheInput({"layers": lambda: [own_module(), nn.Linear(4, 8)]}),
+    "local fields": InTheInput({"layers": local_layers}, dropout=(0.0, 0.4)),
     "character": Text(),
     "character with whole windows": Text(several=False),
     "character with dropout": Text({"head_layers": [1, 3]}, dropout=(0.0, 0.4)),

@@ -132,6 +132,23 @@ def test_the_gradients_are_those_of_the_plain_loss(settings):
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("label", ["pixels", None])
+def test_the_head_goes_to_smoothed_targets_of_what_it_is_shown(label):
+    net, negatives = feed_forward_net([5, 4], label=label), WRONG if label else IMAGES.roll(1, 0)
+    masks = net.dropout_masks(4, 0.0, 0.0, torch.Generator().manual_seed(3), head_dropout=0.5)
+    assert [None if mask is None else tuple(mask.shape) for mask in masks] == [None, None, None, (4, 4)]
+    assert 0 < masks[-1].count_nonzero() < masks[-1].numel()
+    learned = net.local_learning(IMAGES, LABELS, negatives, Learning(iterations=1, label_smoothing=0.3), masks)
+    learned.loss.backward()
+    shown = ffrecur.functional.rms_normalize(net.states(IMAGES)[1].detach()) * masks[-1]
+    log_probabilities = torch.log_softmax(net.head(shown), dim=1)
+    loss = -(0.7 * log_probabilities[range(4), LABELS] + 0.1 * log_probabilities.sum(dim=1)).mean()
+    expected = torch.autograd.grad(loss, list(net.head.parameters()))
+    torch.testing.assert_close(learned.head_loss, loss.detach())
+    for parameter, gradient in zip(net.head.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_gradients_from_negative_images(count):
     net, negatives = feed_forward_net([5, 4], label=None), IMAGES.roll(1, 1).expand(count, -1, -1) + 0.1
