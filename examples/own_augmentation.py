@@ -29,7 +29,7 @@ class Erase(Augmentation):
         height, width = image_shape[:2]
         top_B1, left_B1 = (noise_B2 * (torch.tensor([height, width]) - self.size + 1)).long().split(1, dim=1)
         down_BH, right_BW = torch.arange(height) - top_B1, torch.arange(width) - left_B1
-        in_rows_BH, in_columns_BW = (0 <= down_BH) & (down_BH < self.size), (0 <= right_BW) & (right_BW < self.size)
+        in_rows_BH, in_columns_BW = (down_BH >= 0) & (down_BH < self.size), (right_BW >= 0) & (right_BW < self.size)
         erased_BHW1 = (in_rows_BH[:, :, None] & in_columns_BW[:, None, :])[..., None]
         return images_BD.unflatten(1, (height, width, -1)).masked_fill(erased_BHW1, 0).flatten(1)
 
