@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import sys
 from collections import Counter
@@ -21,7 +22,9 @@ from ffrecur.lit import RecurrentModule
 from ffrecur.seeding import uniform_at
 
 sys.path.append(str(ROOT / "examples"))
-from own_augmentation import Erase  # a file of the user's
+
+
+Erase = importlib.import_module("own_augmentation").Erase  # a file of the user's
 
 
 class Noise(Augmentation):
