@@ -22,8 +22,6 @@ from ffrecur.lit import RecurrentModule
 from ffrecur.seeding import uniform_at
 
 sys.path.append(str(ROOT / "examples"))
-
-
 Erase = importlib.import_module("own_augmentation").Erase  # a file of the user's
 
 
@@ -167,6 +165,13 @@ def test_an_epoch_is_the_same_in_batches_of_any_size(augment, shape, size):
     whole, split = epoch_of(loader(augment, shape)), epoch_of(loader(augment, shape, batch_size=size))
     assert all(torch.equal(*pair) for pair in zip(whole, split, strict=True))
     assert not torch.equal(whole[0], images_of(shape)[whole[1]])
+
+
+@law
+def test_an_epoch_has_the_changes_of_its_seed_and_number(augment):
+    for epoch in (0, 2):
+        made, order = epoch_of(loader(augment), epoch)
+        assert torch.equal(made, augmented(images_of((5, 7))[order], augment, (5, 7), 0, 0, epoch))
 
 
 @law
