@@ -19,6 +19,21 @@ def seeded_generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
+def uniform_at(first: int, count: int, columns: int, *key: int) -> Tensor:
+    """Return the rows `first` to `first + count` of a table of numbers that depends on `key` alone, `(count, columns)`.
+
+    They are uniform in [0, 1). The table is endless, and none of its other rows are drawn: the generator counts.
+
+    >>> torch.equal(uniform_at(0, 9, 2, 5)[4:7], uniform_at(4, 3, 2, 5))
+    True
+    """
+    counts = -(-columns // 4)  # of a row: each gives four numbers
+    generator = np.random.Philox(np.random.SeedSequence(key))
+    generator.advance(first * counts)
+    raw = generator.random_raw(count * counts * 4).reshape(count, counts * 4)[:, :columns]
+    return torch.from_numpy((raw >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
+
+
 def draw_normal(weight: Tensor, std: float) -> None:
     """Fill a weight with draws from `N(0, std**2)`, of PyTorch's global generator.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,6 +119,12 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return (
         bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
     )
+
+
+def images_of(shape, count=23, seed=0):
+    """Images of noise, `(count, D)` uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, math.prod(shape)), generator=generator, dtype=torch.uint8)
 
 
 def write_idx_folder(folder: Path, train: int = 12, test: int = 6, size: tuple[int, int] = (3, 4)) -> Path:

@@ -139,6 +139,23 @@ def test_all_wrong_labels_in_any_order_weigh_the_same():
     assert same(hardest, gradients(small(), images, labels, every))
 
 
+@pytest.mark.parametrize(
+    ("noise", "expected"),
+    [
+        ((0.0, 0.0), [[0, 0, 3], [0, 0, 6], [7, 8, 9]]),
+        ((0.5, 0.0), [[1, 2, 3], [0, 0, 6], [0, 0, 9]]),  # two places in each direction, each with half of the numbers
+        ((0.4, 0.9), [[1, 0, 0], [4, 0, 0], [7, 8, 9]]),
+    ],
+)
+def test_a_square_is_erased_where_the_numbers_say(noise, expected):
+    images = torch.arange(1, 10, dtype=torch.uint8)[None]
+    made = example("own_augmentation").Erase(2)(images, torch.tensor([noise]), (3, 3))
+    assert made.dtype == torch.uint8
+    assert made.view(3, 3).tolist() == expected
+    colour = example("own_augmentation").Erase(2)(images.repeat_interleave(3, dim=1), torch.tensor([noise]), (3, 3, 3))
+    assert torch.equal(colour, made.repeat_interleave(3, dim=1))
+
+
 def with_convolution(**settings):
     net = small((512, 6), 784, **settings)
     net.bottom_up[0] = example("own_layer").convolution().double()

@@ -22,7 +22,7 @@ from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
-from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value
+from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value, without_training
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
@@ -46,7 +46,6 @@ from ffrecur.storage.files import with_home
 from ffrecur.storage.output import closed_pipe, output_closed
 
 DEFAULT_ROOT = "runs"
-OF_TRAINING = ("trainer", "checkpoint_seconds")  # settings of `fit` that say nothing about a net
 
 
 class CommandLine(LightningCLI):
@@ -125,7 +124,7 @@ class CommandLine(LightningCLI):
             self.stored_step = checkpoint.get("global_step")
             stored = stored_settings(checkpoint, self.checkpoint)
             self.training_settings = stored.get("data", {}).get("init_args")
-            stored = {key: value for key, value in stored.items() if subcommand == "fit" or key not in OF_TRAINING}
+            stored = stored if subcommand == "fit" else without_training(stored)
         guarded = nullcontext() if self.checkpoint is None else imports_of(stored, typed, self.checkpoint)
         with guarded, tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "checkpoint.yaml"

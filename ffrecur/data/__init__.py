@@ -1,7 +1,8 @@
 """Images and text as one tensor each for training, validation and test, sliced by index."""
 
+from ffrecur.data.augment import Augmentation, Shift
 from ffrecur.data.corpus import CorpusDataModule
 from ffrecur.data.drift import DriftDataModule
 from ffrecur.data.images import ImageDataModule
 
-__all__ = ["CorpusDataModule", "DriftDataModule", "ImageDataModule"]
+__all__ = ["Augmentation", "CorpusDataModule", "DriftDataModule", "ImageDataModule", "Shift"]

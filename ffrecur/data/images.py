@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from ffrecur.data.augment import Augmentation, AugmentedLoader, check_augment
 from ffrecur.data.classes import composed, listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.loader import BatchedDataModule, TensorLoader
@@ -39,6 +40,9 @@ class ImageDataModule(BatchedDataModule):
         memory_limit: MiB that the images of a split may take in memory; those that take more stay on the disk and are
             read batch by batch, with the same batches and weights.
         seed: seed of the order of the training images; the command line sets it to `seed_everything`.
+        augment: changes of the training images, anew each epoch, such as [{class_path: Shift, init_args: {pixels: 2}}]; class
+            paths of an `ffrecur.data.Augmentation`. Validation, test and prediction have the images as they are, and so has
+            `trainer.overfit_batches`.
 
     Raises:
         UserError: a setting outside its range; in `setup`, everything wrong with the source.
@@ -70,6 +74,7 @@ class ImageDataModule(BatchedDataModule):
         label_column: str | None = None,
         memory_limit: int = 4096,
         seed: int = 0,
+        augment: list[Augmentation] | None = None,
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
@@ -84,7 +89,11 @@ class ImageDataModule(BatchedDataModule):
         check_setting(split_seed is None or 0 <= split_seed < 2**32, "data.split_seed", split_seed, seeds)
         check_setting(memory_limit >= 0, "data.memory_limit", memory_limit, "a whole number of MiB of at least 0")
         check_setting(0 <= seed < 2**32, "data.seed", seed, seeds)
+        check_augment(augment)
         self.save_hyperparameters()
+        if any(isinstance(change, Augmentation) for change in self.hparams.get("augment") or ()):
+            # An object does not load with weights_only=True; the command line keeps class paths.
+            del self._hparams["augment"], self._hparams_initial["augment"]  # type: ignore[attr-defined]
         self.source = source
         self.batch_size = batch_size
         self.evaluation_batch_size = evaluation_batch_size
@@ -94,6 +103,7 @@ class ImageDataModule(BatchedDataModule):
         self.label_column = label_column
         self.memory_limit = memory_limit
         self.seed = seed
+        self.augment = list(augment or ())
 
     @property
     def predict_images(self) -> Any:
@@ -132,6 +142,8 @@ class ImageDataModule(BatchedDataModule):
     def setup_training(self) -> None:
         """Make the images to train with, to validate with and to test with."""
         source = self.read(require_labels=True)
+        for change in self.augment:
+            change.numbers(self.image_shape)  # which refuses images that it cannot change
         train, validation, how = split_off(source, self.validation_size, self.split_seed)
         self.train_set = self.prepare_set(train, 0)
         self.validation_set = self.prepare_set(validation, 1)
@@ -214,4 +226,7 @@ class ImageDataModule(BatchedDataModule):
         images = getattr(self, f"{split}_set")
         if images is None:
             raise RuntimeError("call setup() with the stage of this loader first")
-        return TensorLoader([part for part in images if part is not None], *arguments)
+        tensors = [part for part in images if part is not None]
+        if split == "train" and self.augment:
+            return AugmentedLoader(self.augment, self.image_shape, tensors, *arguments)
+        return TensorLoader(tensors, *arguments)

@@ -97,9 +97,9 @@ class TensorLoader:
         for batch in range(first, len(self)):
             start, stop = begin if batch == first else batch * self.batch_size, self.end(batch)
             batch_B = torch.arange(start, stop) if order is None else order[start:stop]
-            part = batch_B[rank_slice(stop - start, self.rank, self.num_replicas)].long()
+            mine = rank_slice(stop - start, self.rank, self.num_replicas)
             self._handed_out = batch + 1
-            yield self.take(part)
+            yield self.changed(self.take(batch_B[mine].long()), start + mine.start)
 
     def end(self, batch: int) -> int:
         """Return how many samples come in the batches up to this one."""
@@ -127,6 +127,10 @@ class TensorLoader:
     def take(self, part: Tensor) -> tuple[Tensor, ...]:
         """Return the samples at some indices."""
         return tuple(tensor[part] for tensor in self.tensors)
+
+    def changed(self, samples: tuple[Tensor, ...], first: int) -> tuple[Tensor, ...]:
+        """Return what a subclass makes of samples that come from place `first` of the epoch on."""
+        return samples
 
     def state_dict(self) -> dict[str, int]:
         """The epoch, and how many of its samples are done; the batches too."""

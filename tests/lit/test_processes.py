@@ -23,15 +23,16 @@ IMAGES = ["--data.source=digits", "--data.batch_size=11", "--data.evaluation_bat
 TEXT = ["--data=CorpusDataModule", "--data.source=tales.txt", "--data.document_separator=\\n\\n", "--data.window=4"]
 TEXT += ["--data.batch_size=23", "--data.evaluation_batch_size=15", "--data.validation_size=2"]
 DROPOUT = ["--model.state_dropout=0.2"]
+SHIFT = ["--data.augment=[{class_path: Shift, init_args: {pixels: 2}}]"]
 PEERS = ["--model.peer_normalization=0.05", "--model.image_dropout=0.2"]
 OTHERWISE = ["--model.peer_normalization=0.1", "--model.memory=constant", "--model.update_scheme=alternating"]
 OTHERWISE += ["--model.negatives=uniform", "--model.objective=paired", "--model.sign=-1"]
 DREAMS = ["--model.negatives=dream", "--model.dream_every_steps=4", "--model.dream_depth=[1,3]"]
 SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.objective=logistic"]
 SAMPLE = {
-    "recurrent": [*COMMON, *IMAGES, *DROPOUT, *PEERS],
+    "recurrent": [*COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "backpropagation": ["--model=BackpropModule", *COMMON, *IMAGES, *DROPOUT],
-    "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *DROPOUT, *PEERS],
+    "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from itertools import zip_longest
@@ -20,6 +20,7 @@ from ffrecur.storage.files import existing, replacing
 
 CONFIG_KEY = "ffrecur_config"  # entry of a checkpoint: the configuration of its run, as plain dicts
 NOT_OF_THE_RUN = ("config", "ckpt_path", "weights_only", "return_predictions", "verbose")  # of one command only
+OF_TRAINING = ("trainer", "checkpoint_seconds")  # groups that say nothing about a net
 
 MOST_VALUES, DEEPEST = 10_000, 40  # of a configuration file; a complete one has some 150 values on 8 levels
 
@@ -61,6 +62,22 @@ def stored_settings(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     if not all(isinstance(group, dict) for group in groups):
         raise UserError(f"checkpoint is '{path}', whose settings are not those of a run")
     return dict(stored)
+
+
+def without_training(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings without those of training alone: of the trainer, and how our data change training images.
+
+    So a net is tested without the class of one's own that changed its images.
+
+    >>> without_training({"trainer": {}, "data": {"class_path": "ffrecur.data.ImageDataModule", "init_args": {"augment": []}}})
+    {'data': {'class_path': 'ffrecur.data.ImageDataModule', 'init_args': {}}}
+    """
+    kept = {name: value for name, value in stored.items() if name not in OF_TRAINING}
+    data = kept.get("data", {})
+    if str(data.get("class_path")).startswith("ffrecur.") and isinstance(data.get("init_args"), dict):
+        settings = {name: value for name, value in data["init_args"].items() if name != "augment"}
+        kept["data"] = {**data, "init_args": settings}
+    return kept
 
 
 def check_written(parser: LightningArgumentParser, config: Namespace) -> None:

@@ -17,7 +17,7 @@ import lightning.pytorch.cli
 import lightning.pytorch.loggers
 import torch
 from jsonargparse import ArgumentParser
-from lightning import Trainer
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
 
@@ -113,6 +113,8 @@ def explain(message: str, args: Sequence[str]) -> str:
         if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
             return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
+    if key and (match := re.search(r"Subtypes: \[list\[(?:\w+\.)+(\w+)\], <class 'NoneType'>\]", report)):
+        return _no_list(usual_name(key) or key, match[1], report)
     if key and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
         return f"{_full_name(key, args)} is '{match[1]}', {why_no_class(match[1])}"
     if key and (match := re.search(r"arguments are required: (.+)", report)):
@@ -170,7 +172,8 @@ def settings_by_class() -> dict[str, list[str]]:
     """Return the full names of the settings of our classes and of the trainer, by the name of the class."""
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
-    owners += [("data", getattr(ffrecur.data, name)) for name in ffrecur.data.__all__]
+    for owner in (getattr(ffrecur.data, name) for name in ffrecur.data.__all__):
+        owners.append(("data" if issubclass(owner, LightningDataModule) else "data.augment", owner))
     return {owner.__name__: [f"{group}.{name}" for name in arguments_of(owner)] for group, owner in owners}
 
 
@@ -222,6 +225,16 @@ def _ill_typed(name: str, message: str) -> str:
     if value is None or not allowed:
         return f"{name}: " + " ".join(message.split())
     return f"{name} is {value[1].strip()}, but must be {' or '.join(allowed)}"
+
+
+def _no_list(name: str, kind: str, report: str) -> str:
+    adds = f"--{name}+=CLASS adds one"
+    if problem := re.search(r"Problem with given class_path '(.+?)'", report):
+        return f"{name} is '{problem[1]}', {why_no_class(problem[1])}"
+    if setting := re.search(r"Given value: NestedArg\(key='(.+?)'", report):
+        return f"{name}.{setting[1]} is given before the class that it belongs to: {adds}"
+    value = re.search(r"Given value: (.*)", report)
+    return f"{name} is {value[1] if value else 'another value'}, but must be null or a list of classes of the kind {kind}: {adds}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
