@@ -76,6 +76,7 @@ def one_of_each_net():
         ffrecur.FeedForwardNet(4, [5, 3], 3, sign=-1, label="beside", label_scale=2.0, score_layers=[1, 2]),
         ffrecur.FeedForwardNet(4, [5, 3], None, label=None, center_images=True),
         ffrecur.BackpropNet(4, [5], 3),
+        ffrecur.BackpropNet(60, [5], 3, True, channels=[2], kernel=3, image_shape=[4, 5, 3]),
         ffrecur.CharNet("añ ☃", 3, [5, 4], head_layers=[2], goodness_weight=0.5, noise="uniform", unknown="replace"),
     ]
     return [drawn(net) for net in made]

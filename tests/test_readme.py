@@ -43,7 +43,7 @@ def test_the_plain_loop_learns_its_images():
 def test_every_command_runs(command, workplace):
     """On little data and for two steps, after a short training for those commands that need one."""
     words = shlex.split(command)[1:]
-    sources = {"path/to/idx": "digits", "ylecun/mnist": "bundled", "~/data/mnist": "digits"}
+    sources = {"path/to/idx": "digits", "ylecun/mnist": "bundled", "~/data/mnist": "bundled"}
     sources |= {"path/to/tales.txt": "tales.txt"}
     Path("tales.txt").write_text("\n\n".join(f"The {animal} went home at noon." for animal in ("fox", "hen", "cow")))
     words = [sources.get(word, str(ROOT / word) if word.startswith("tasks/") else word) for word in words]

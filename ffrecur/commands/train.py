@@ -8,7 +8,6 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import CheckpointIO
@@ -38,6 +37,7 @@ from ffrecur.lit.run.folders import (
 from ffrecur.lit.run.messages import tell
 from ffrecur.lit.run.own_classes import imports_of
 from ffrecur.lit.run.parser import Mistake, Parser
+from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
@@ -269,7 +269,7 @@ class CommandLine(LightningCLI):
 
 def main(args: list[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 2 after a mistake of the user's, told in one line, 130 or 143 after a signal."""
-    torch.set_flush_denormal(True)  # process state, so it is set here and not by an import
+    prepare_process()  # it is process state, so it is set here and not by an import
     silence_noise()
     try:
         with stoppable():

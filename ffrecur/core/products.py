@@ -8,7 +8,8 @@ compiler; where it is missing, or does not pay, the usual product does the work.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,12 @@ def product_dtype(like: Tensor) -> torch.dtype:
     device = like.device.type
     wanted = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
     return torch.bfloat16 if wanted and like.dtype == torch.float32 and has_bfloat16(device) else like.dtype
+
+
+def native_autocast(device: str) -> AbstractContextManager[Any]:
+    """Return a context without autocast where the device would emulate bfloat16; autocast as it is elsewhere."""
+    wanted = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return torch.autocast(device, enabled=False) if wanted and not has_bfloat16(device) else nullcontext()
 
 
 @functools.cache

@@ -2,47 +2,95 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.images import LogitEvaluation
 from ffrecur.nets.backprop import BackpropNet, character_logits
+from ffrecur.nets.convolution import check_fields, smallest_side
 
 
 class BackpropModule(ClassifierModule):
-    """Train a multilayer perceptron by backpropagation of the cross-entropy: the baseline for `RecurrentModule`.
+    """Train a net by backpropagation of the cross-entropy: the baseline for `RecurrentModule`.
+
+    It is a multilayer perceptron, or with `channels` a convolutional net.
 
     Args:
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
-        shared: see `ClassifierModule` and `NetModule`.
+        label_smoothing: share of the target, in [0, 1), that is spread evenly over all classes.
+        channels: channels of each convolution below the hidden layers, such as [32, 64]; each has a ReLU, and a pooling that
+            keeps the largest value of 2x2 places. None by default.
+        kernel: height and width of the field that a unit of a convolution reads.
+        image_shape: height and width of an image, and 3 for colour; of a convolutional net, and learned from the data.
+        shared: see `ClassifierModule` and `NetModule`. Dropout acts on the image and on the hidden layers.
 
     Raises:
         UserError: a setting outside its range.
     """
 
     kind = "BackpropNet"
+    structure = ("in_features", "hidden_features", "num_classes", "channels", "kernel", "image_shape")
 
     def __init__(
         self,
         hidden_features: list[int] = [500, 500],  # noqa: B006  # jsonargparse shows the default in --help
         in_features: int | None = None,
         num_classes: int | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        channels: list[int] = [],  # noqa: B006  # as above
+        kernel: int = 5,
+        image_shape: list[int] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        self.label_smoothing = label_smoothing
+        check_setting(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0 and less than 1")
+        if check_fields(channels, kernel):
+            self.widths = ("channels", "hidden_features")
         self.check_net_settings()
 
     def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
-        """Return a new net."""
-        center = self.hparams["center_images"]
-        return BackpropNet(in_features, self.hparams["hidden_features"], num_classes, center_images=center)
+        """Return a new net; where the images' shape is not known yet, one for the smallest images that it could read."""
+        names = ("hidden_features", "center_images", "channels", "kernel", "image_shape")
+        settings = {name: self.hparams[name] for name in names}
+        if settings["channels"] and None in (self.hparams["in_features"], settings["image_shape"]):
+            side = smallest_side(len(settings["channels"]), settings["kernel"])
+            settings["image_shape"] = settings["image_shape"] or [side, side]
+            in_features = math.prod(settings["image_shape"])
+        return BackpropNet(in_features, num_classes=num_classes, **settings)
+
+    def configure_model(self) -> None:
+        """Build the net, a convolutional one once the images' shape is known too."""
+        if not self.hparams["channels"] or self.hparams["image_shape"] is not None:
+            super().configure_model()
+
+    def match_data(self, data: Any) -> None:
+        """Take the sizes from the data, of a convolutional net the images' shape too; raises `UserError` for another one."""
+        super().match_data(data)
+        if not self.hparams["channels"]:
+            return
+        found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
+        if known is None:
+            check_setting(found is not None, "image_shape", None, "given where the data does not tell it")
+            self.hparams["image_shape"] = list(found or ())
+        elif found is not None and list(found) != list(known):
+            raise UserError(
+                f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
+            )
+
+    def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """As `NetModule.check_stored`; a net that is stored without channels has none."""
+        super().check_stored({**stored, "settings": {"channels": [], **stored["settings"]}}, checkpoint)
 
     def new_evaluation(self) -> LogitEvaluation:
         """Return the metrics."""
@@ -54,7 +102,7 @@ class BackpropModule(ClassifierModule):
         part = self.part_of_batch(len(labels_B))
         _, masks = self.noise_and_masks(part, batch_index)
         logits_BC = self.net(images_BD, masks)
-        loss = F.cross_entropy(logits_BC, labels_B)
+        loss = F.cross_entropy(logits_BC, labels_B, label_smoothing=self.label_smoothing)
         wrong = (logits_BC.argmax(dim=1) != labels_B).float().mean()
         figures: dict[str, Any] = {"train/loss": loss.detach(), "train/error": wrong}
         return self.finish_step(loss, figures, part, batch_index)

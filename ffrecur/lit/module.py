@@ -58,6 +58,7 @@ class NetModule(EpochFigures):
     kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
     target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
+    widths: tuple[str, ...] = ("hidden_features",)  # settings that tell how large the net is
     refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why
     next_commands: ClassVar[tuple[str, ...]] = ()  # what may follow training besides `test`, before the run's folder
 
@@ -134,10 +135,8 @@ class NetModule(EpochFigures):
                 try:
                     self.net = self.build()
                 except RuntimeError as error:  # PyTorch's kind of MemoryError
-                    widths = list(self.hparams["hidden_features"])
-                    raise UserError(
-                        f"hidden_features is {widths}, a net that cannot be made: {one_line(error)}"
-                    ) from error
+                    widths = " and ".join(f"{name} is {list(self.hparams[name])}" for name in self.widths)
+                    raise UserError(f"{widths}, a net that cannot be made: {one_line(error)}") from error
 
     def configure_optimizers(self) -> Any:
         """Return one optimiser for all layers, and the schedule."""

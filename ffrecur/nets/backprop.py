@@ -1,50 +1,75 @@
-"""The baseline: a multilayer perceptron of the same widths as a recurrent net, trained by backpropagation."""
+"""The baselines, trained by backpropagation: a multilayer perceptron of a recurrent net's widths, or a convolutional net."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ffrecur.core.products import native_autocast
 from ffrecur.errors import check_sizes
 from ffrecur.functional import center, dropout_masks, masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
 from ffrecur.nets.base import draw_weights, linear_layers
 from ffrecur.nets.character import CharNet
+from ffrecur.nets.convolution import as_maps, check_fields, check_shape, convolutions, pooled_shape
 
 
 class BackpropNet(nn.Module):
     """Hidden layers of ReLUs on the normalised image, and a linear head on the last of them.
 
-    Weights start at `N(0, 2/fan_in)` (He et al. 2015), biases and the head at 0. It reads images as `RecurrentNet` does
-    and takes dropout masks in the same places: on the image and on each hidden layer.
+    With `channels` there are convolutions between the image and the hidden layers, each with a ReLU and a pooling that keeps
+    the largest value of 2x2 places. Weights start at `N(0, 2/fan_in)` (He et al. 2015), biases and the head at 0. It reads
+    images as `RecurrentNet` does and takes dropout masks in the same places: on the image and on each hidden layer.
 
     Args:
         in_features: features of an image, D.
         hidden_features: units of each hidden layer, at least one layer.
         num_classes: number of labels C, at least 2.
         center_images: whether an image's own mean is taken off before it is normalised.
+        channels: channels of each convolution; none by default.
+        kernel: height and width of the field that a unit of a convolution reads.
+        image_shape: (H, W), or (H, W, 3) for colour; of a net with convolutions.
 
     Raises:
-        UserError (a ValueError): a setting outside its range.
+        UserError (a ValueError): a setting outside its range, or images too small for the convolutions.
     """
 
     hidden: Sequence[nn.Linear]
+    image_shape: tuple[int, ...] | None = None  # of a net with convolutions
     class_names: tuple[str, ...] | None = None  # of the labels, where they are known; checkpoints keep them
 
     def __init__(
-        self, in_features: int, hidden_features: Sequence[int], num_classes: int, center_images: bool = False
+        self,
+        in_features: int,
+        hidden_features: Sequence[int],
+        num_classes: int,
+        center_images: bool = False,
+        channels: Sequence[int] = (),
+        kernel: int = 5,
+        image_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         widths = check_sizes(in_features, hidden_features, num_classes)
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
-        self.center_images = center_images
+        self.center_images, self.channels, self.kernel = center_images, check_fields(channels, kernel), kernel
+        below = in_features
+        if self.channels:
+            self.image_shape = check_shape(image_shape, in_features)
+            below = self.channels[-1] * math.prod(pooled_shape(self.image_shape, self.channels, kernel))
+            self.convolutions = convolutions(self.image_shape, self.channels, kernel)
         # A ModuleList does not tell what it holds; the annotation above does.
-        self.hidden = linear_layers(in_features, widths)  # type: ignore[assignment]
+        self.hidden = linear_layers(below, widths)  # type: ignore[assignment]
         self.head = nn.Linear(widths[-1], num_classes)
-        draw_weights(self.hidden, 2, self.head)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from `N(0, 2/fan_in)`; set the biases and the head to 0."""
+        drawn = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        draw_weights([*drawn, *self.hidden], 2, self.head)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
@@ -53,7 +78,14 @@ class BackpropNet(nn.Module):
             "hidden_features": list(self.hidden_features),
             "num_classes": self.num_classes,
             **({"center_images": True} if self.center_images else {}),
+            **self.of_convolutions(),
         }
+
+    def of_convolutions(self) -> dict[str, Any]:
+        """Return the arguments that describe the convolutions; of a net without, nothing."""
+        if self.image_shape is None:
+            return {}
+        return {"channels": list(self.channels), "kernel": self.kernel, "image_shape": list(self.image_shape)}
 
     def forward(self, images_BD: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
         """Logits `(B, C)`; raises `UserError` for images that are not `(B, in_features)`."""
@@ -62,9 +94,12 @@ class BackpropNet(nn.Module):
         masks = masks or [None] * (len(self.hidden) + 1)
         images_BD = images_BD.to(self.head.weight.dtype)
         row = masked(rms_normalize(center(images_BD) if self.center_images else images_BD), masks[0])
-        for linear, mask in zip(self.hidden, masks[1:], strict=True):
-            row = masked(torch.relu(linear(row)), mask)
-        return self.head(row)
+        with native_autocast(row.device.type):
+            if self.image_shape is not None:
+                row = self.convolutions(as_maps(row, self.image_shape))
+            for linear, mask in zip(self.hidden, masks[1:], strict=True):
+                row = masked(torch.relu(linear(row)), mask)
+            return self.head(row)
 
     def classify(self, images_BD: Tensor) -> Tensor:
         """Label with the highest logit, `(B,)`; raises `UserError` for images with NaN or infinity too."""
@@ -83,7 +118,8 @@ class BackpropNet(nn.Module):
 def character_logits(net: CharNet, windows_BW: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
     """Logits `(B, V)` of a character model, with a graph through all layers: for its training by backpropagation."""
     masks, windows_BW = masks or [None] * len(net.hidden), net.check_windows(windows_BW)
-    rows = [masked(rms_normalize(torch.relu(net.first_drive(windows_BW))), masks[0])]
-    for linear, mask in zip(net.hidden[1:], masks[1:], strict=True):
-        rows.append(masked(rms_normalize(torch.relu(linear(rows[-1]))), mask))
-    return net.head(torch.cat([rows[layer - 1] for layer in net.head_layers], dim=1))
+    with native_autocast(windows_BW.device.type):
+        rows = [masked(rms_normalize(torch.relu(net.first_drive(windows_BW))), masks[0])]
+        for linear, mask in zip(net.hidden[1:], masks[1:], strict=True):
+            rows.append(masked(rms_normalize(torch.relu(linear(rows[-1]))), mask))
+        return net.head(torch.cat([rows[layer - 1] for layer in net.head_layers], dim=1))

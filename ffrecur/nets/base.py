@@ -117,10 +117,10 @@ def linear_layers(in_features: int, widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(below, width) for below, width in pairwise((in_features, *widths))])
 
 
-def draw_weights(linears: Sequence[nn.Linear], gain: float, head: nn.Linear | None) -> None:
+def draw_weights(linears: Sequence[nn.Linear | nn.Conv2d], gain: float, head: nn.Linear | None) -> None:
     """Draw weights from `N(0, gain/fan_in)`; set the biases and the head to 0, so that the first negatives are uniform."""
     for linear in linears:
-        fan_in = linear.in_features
+        fan_in = linear.weight[0].numel()
         draw_normal(linear.weight, fan_in**-0.5 if gain == 1 else (gain / fan_in) ** 0.5)
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)

@@ -31,6 +31,7 @@ from ffrecur.core import reference
 from ffrecur.data.loader import TensorLoader
 from ffrecur.lit.images import prepare
 from ffrecur.lit.recurrent import RecurrentModule
+from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.lit.run.quiet import silence_all
 
 MEMORY_ITERATIONS = (8, 16, 32, 64)
@@ -208,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_default_device(options.device)
-    torch.set_flush_denormal(True)
+    prepare_process()
     silence_all()
     repetitions = 5 if options.quick else 15
     report: dict[str, Any] = {"device": options.device, "threads": options.threads, "repetitions": repetitions}

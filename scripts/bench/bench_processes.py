@@ -24,6 +24,7 @@ import torch
 
 from ffrecur.data.loader import TensorLoader
 from ffrecur.lit import RecurrentModule
+from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.lit.run.quiet import silence_all
 
 FEATURES, CLASSES, ITERATIONS, WARM_UP = 784, 10, 8, 5
@@ -95,7 +96,7 @@ def train(options: argparse.Namespace) -> None:
     """Train as one of the processes; the first prints the seconds of its steps, a JSON list."""
     silence_all()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_process()
     clock, steps = Clock(), options.steps + WARM_UP
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(

@@ -29,6 +29,7 @@ from ffrecur import RecurrentNet
 from ffrecur.core.learning import Learning, local_learning
 from ffrecur.core.objectives import slopes_of
 from ffrecur.functional import damped_update, goodness, rms_normalize
+from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.negatives.labels import uniform_labels
 
 FEATURES, CLASSES = 784, 10
@@ -132,7 +133,7 @@ def median_step(times: Sequence[float]) -> float:
 def train_layer(layer: int, task: Task, folder: str) -> None:
     """Train one layer beside the other process; leave its parameters and the seconds of a step in the folder."""
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_process()
     dist.init_process_group("gloo", init_method=(Path(folder) / "meeting").as_uri(), rank=layer, world_size=2)
     net, learning = task.net(), Learning(iterations=task.iterations)
     optimizer = optimizer_of(parameters_of(net, layer))
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--steps", type=int, default=20, help="batches (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_process()
     task = Task(
         FEATURES, tuple(options.hidden), CLASSES, options.batch, options.iterations, options.steps, torch.float32
     )

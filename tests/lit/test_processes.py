@@ -40,6 +40,7 @@ REST = {
     "alternating": [*COMMON, *IMAGES, *OTHERWISE],
     "one_layer": [*COMMON, *IMAGES, "--model.hidden_features=[9]"],
     "label_beside": ["--model=FeedForwardModule", "--model.label=beside", *COMMON, *IMAGES, *DROPOUT, *PEERS],
+    "convolutions": ["--model=BackpropModule", "--model.channels=[4]", "--model.kernel=3", *COMMON, *IMAGES, *DROPOUT],
     "video": [*COMMON, "--data=DriftDataModule", *IMAGES, *DROPOUT, *PEERS],
     "accumulated": [*COMMON, *IMAGES, "--trainer.accumulate_grad_batches=2", "--trainer.gradient_clip_val=0.1"],
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],

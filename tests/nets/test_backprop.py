@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import run
+from running import loaded, rows, run
 
 import ffrecur
-from ffrecur import BackpropNet, UserError
+from ffrecur import BackpropNet, CharNet, UserError
+from ffrecur.core import products
+from ffrecur.data import ImageDataModule
+from ffrecur.data.loader import epoch_order
+from ffrecur.lit import BackpropModule
+from ffrecur.nets.backprop import character_logits
 
 
 def test_logits_by_hand():
@@ -77,3 +82,68 @@ def test_it_learns_and_is_tested_from_the_command_line(tmp_path, monkeypatch):
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "model is RecurrentModule, which trains a RecurrentNet, but" in refused.err
     assert "holds a BackpropNet" in refused.err
+
+
+SMOOTHING = 0.3
+SGD = ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.5", "--trainer.precision=64-true"]
+
+
+def test_label_smoothing_by_its_formula(workplace):
+    """Loss `-sum(target * log p)` with the target `(1 - s) * one-hot + s / C`; its gradient by the logits is `p - target`."""
+    options = ["--data.source=digits", "--data.batch_size=20", "--model.hidden_features=[5]", "--trainer.max_epochs=1"]
+    out = run("fit", "--model=BackpropModule", *options, *SGD, f"--model.label_smoothing={SMOOTHING}")
+    assert out.code == 0, out.err
+    data = ImageDataModule("digits")
+    data.setup("fit")
+    net = BackpropModule([5], 30, 3).net.double()
+    losses, wrong = [], []
+    for chosen in epoch_order(50, 0, 0).split(20):
+        images, labels = data.train_set.images[chosen].float() / 255, data.train_set.labels[chosen]
+        logits = net(images)
+        one_hot = torch.eye(3, dtype=torch.float64)[labels]
+        target = (1 - SMOOTHING) * one_hot + SMOOTHING / 3
+        chances = logits.detach().exp() / logits.detach().exp().sum(dim=1, keepdim=True)
+        losses += (-(target * chances.log()).sum(dim=1)).tolist()
+        wrong += (logits.argmax(dim=1) != labels).tolist()
+        net.zero_grad()
+        logits.backward((chances - target) / len(labels))
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter -= 0.5 * parameter.grad
+    for name, weight in net.state_dict().items():
+        torch.testing.assert_close(loaded("runs")["state_dict"][f"net.{name}"], weight, rtol=1e-10, atol=1e-12)
+    (figures,) = (row for row in rows("runs") if "train/loss" in row)
+    assert float(figures["train/loss"]) == pytest.approx(sum(losses) / 50, rel=1e-6)
+    assert float(figures["train/error"]) == pytest.approx(sum(wrong) / 50, rel=1e-6)
+
+
+def test_the_error_that_is_reported_is_not_smoothed(workplace):
+    """Nothing of an evaluation depends on the setting."""
+    options = ["--data.source=digits", "--model.hidden_features=[5]", "--trainer.max_epochs=1"]
+    assert run("fit", "--model=BackpropModule", *options).code == 0
+    found = []
+    for share in (0.0, 0.5):
+        assert run("test", f"--model.label_smoothing={share}").code == 0
+        found.append(json.loads(next(Path("runs").glob("*/test_results.json")).read_text()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("share", ["1", "-0.1", "1.5"])
+def test_label_smoothing_outside_its_range(share, workplace):
+    out = run("fit", "--model=BackpropModule", "--data.source=digits", f"--model.label_smoothing={share}")
+    assert (out.code, out.err) == (
+        2,
+        f"error: label_smoothing is {float(share)}, but must be at least 0 and less than 1\n",
+    )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_bfloat16_is_never_emulated(native, kind, monkeypatch):
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: native)
+    torch.manual_seed(0)
+    net = BackpropNet(4, (5,), 2) if kind == "image" else CharNet(window=2, hidden_features=(5,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = net(torch.rand(3, 4)) if kind == "image" else character_logits(net, torch.zeros(3, 2).long())
+    assert logits.dtype == (torch.bfloat16 if native else torch.float32)

@@ -43,7 +43,7 @@ def hub(tmp_path, monkeypatch):
     return SimpleNamespace(root=root, calls=calls)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(len(one_of_each_net())))
 def test_up_and_down_again(hub, number):
     net = one_of_each_net()[number]
     assert push_to_hub(net, "me/net", private=True) == "local/me/net/commit/1"
