@@ -80,6 +80,7 @@ class UnsupervisedEvaluation(ScoreEvaluation):
         self.batches += 1
         logits_BC, positive_LB1, features_BF = net.judged(images_BD)
         assert logits_BC is not None, "the data has labels, and the net a head"
+        assert features_BF is not None, "they were asked for"
         self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B)
         self.layer_errors.update(net.logits_by_layer(features_BF), labels_B)
         self.goodness_positive.update(positive_LB1.squeeze(-1)[None])

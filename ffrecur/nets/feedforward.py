@@ -30,7 +30,7 @@ class Judged(NamedTuple):
 
     logits_BC: Tensor | None  # of the head, on the neutral pass; None without a head
     goodness_LBC: Tensor  # under each label; of a net that has no place for labels (L, B, 1), of the images
-    features_BF: Tensor  # what the head reads
+    features_BF: Tensor | None  # what the head reads
 
 
 class FeedForwardNet(FeedForwardStates):
@@ -127,25 +127,28 @@ class FeedForwardNet(FeedForwardStates):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def judged(self, images_BD: Tensor) -> Judged:
-        """Return the head's logits and the goodness under each label, from one look at the images."""
+    def judged(self, images_BD: Tensor, head: bool = True) -> Judged:
+        """Return the head's logits and the goodness under each label, from one look at the images.
+
+        Without `head` there are neither logits nor what the head reads: no neutral pass is made.
+        """
         images_BD, dtype = self.check_images(images_BD), product_dtype(self.weight)
         with torch.autocast(images_BD.device.type, enabled=False):
-            begun = self.begin(images_BD, None, dtype)
-            every_label = torch.arange(self.num_classes or 0, device=images_BD.device)[:, None].expand(
-                -1, len(images_BD)
-            )
-            wiring = begun.wiring(None if self.label is None else every_label, None, 1)
+            begun = self.begin(images_BD, None, dtype, neutral=head)
+            labels_C1 = torch.arange(self.num_classes or 0, device=images_BD.device)[:, None]
+            wiring = begun.wiring(None if self.label is None else labels_C1.expand(-1, len(images_BD)), None, 1)
             sweep, found_LCB = self.sweep_kinds(wiring, dtype)
+            goodness_LBC = found_LCB[0].transpose(1, 2)
+            if not head:
+                return Judged(None, goodness_LBC, None)
             features_BF = self.read_out(sweep.shown()) if begun.features_BF is None else begun.features_BF
-            logits_BC = None if self.head is None else self.head(features_BF)
-            return Judged(logits_BC, found_LCB[0].transpose(1, 2), features_BF)
+            return Judged(None if self.head is None else self.head(features_BF), goodness_LBC, features_BF)
 
     def label_goodness(self, images_BD: Tensor) -> Tensor:
         """Goodness of each layer under each label, `(L, B, C)`; refused by a net that has no place for labels."""
         if self.label is None:
             raise UserError("label_goodness needs a place for labels, which the net has not: label is None")
-        return self.judged(images_BD).goodness_LBC
+        return self.judged(images_BD, head=False).goodness_LBC
 
     def score(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness summed over `score_layers` (section 3.2).
@@ -157,17 +160,18 @@ class FeedForwardNet(FeedForwardStates):
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         if self.num_classes is None:
             raise UserError("score needs labels, of which the net has none: num_classes is None")
-        judged = self.judged(images_BD)
+        judged = self.judged(images_BD, head=self.label is None or head_weight > 0)
         return self.scores_of(judged.logits_BC, judged.goodness_LBC, head_weight)
 
     def scores_of(self, logits_BC: Tensor | None, goodness_LBC: Tensor, head_weight: float) -> Tensor:
         """Return the class scores `(B, C)` of what `judged` gives."""
+        if self.label is not None:
+            of_goodness = self.sign * goodness_LBC[[layer - 1 for layer in self.score_layers]].sum(dim=0)
+            if head_weight == 0:
+                return of_goodness
         assert logits_BC is not None, "a net with labels has a head"
         log_probabilities_BC = torch.log_softmax(logits_BC.to(self.weight.dtype), dim=1)
-        if self.label is None:
-            return log_probabilities_BC
-        of_layers = goodness_LBC[[layer - 1 for layer in self.score_layers]].sum(dim=0)
-        return self.sign * of_layers + head_weight * log_probabilities_BC
+        return log_probabilities_BC if self.label is None else of_goodness + head_weight * log_probabilities_BC
 
     def classify(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
         """Label with the highest score, `(B,)`."""
@@ -239,8 +243,8 @@ class FeedForwardNet(FeedForwardStates):
             negatives = as_negatives(negatives, labels_B, self.num_classes or 0, values=False)
         return local_learning(self, images, labels_B, negatives, learning, masks, average)
 
-    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
-        """Make the neutral pass; see `core.learning.LocalNet`."""
+    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype, neutral: bool = True) -> Begun:
+        """Make the neutral pass, if wanted; see `core.learning.LocalNet`."""
         of_layers = [None] * len(self.hidden) if masks is None else masks[1:]
         lowest = source_of(self.hidden[0], dtype, again=False)
         above = [[Stream(source_of(module, dtype), layer)] for layer, module in enumerate(self.hidden[1:])]
@@ -264,13 +268,15 @@ class FeedForwardNet(FeedForwardStates):
 
         images_BD = as_tensor("images", inputs, self.weight.device).to(self.weight.dtype)
         mask = None if masks is None else masks[0]
-        neutral, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
-        first = rise([[neutral], *above], self.goodness_function, of_layers)
+        without, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
 
         def of_labels(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes or 0)
             return wired(streams_of(kinds), len(kinds))
 
+        if not neutral:
+            return Begun(None, of_labels)
+        first = rise([[without], *above], self.goodness_function, of_layers)
         return Begun(self.read_out(first.rows, masks), of_labels)
 
     def candidates(self, true_B: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What the benchmark compares is what it says: the same results, and the count of products by hand."""
 
+import bench_feedforward
 import bench_parts as parts
 import bench_text
 import pytest
@@ -78,3 +79,30 @@ def test_what_is_printed_of_the_character_model():
     batched, naive = bench_text.STREAMS / seconds["batched"], 1 / seconds["naive"]
     assert found["generate_speedup_vs_naive"] == pytest.approx(batched / naive)
     assert "generation, 256 streams" in bench_text.text_table(found)
+
+
+def test_necessary_multiply_adds_of_feed_forward_nets_by_hand():
+    """784-2000-2000-2000-2000: three passes up and two gradients of each upper layer; ten labels in evaluation."""
+    found = bench_feedforward.necessary_multiply_adds([2000] * 4)
+    assert found == (2 * 1_568_000 + 5 * 12_000_000, 1_568_000 + 10 * 12_000_000)
+
+
+def test_the_naive_step_of_a_feed_forward_net_has_the_same_gradients():
+    gradients = []
+    for make_step in (bench_feedforward.training_step, bench_feedforward.naive_step):
+        net, images, labels = bench_feedforward.make([30, 20])
+        torch.manual_seed(1)
+        make_step(net, images, labels)()
+        gradients.append({name: weight.grad for name, weight in net.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert gradient.count_nonzero() > 0
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_printed_of_a_feed_forward_net():
+    found = bench_feedforward.measure_feedforward([6, 5], 1)
+    assert found["hidden_features"] == [6, 5]
+    assert found["batch_size"] == 100
+    names = ["train_images_per_s", "train_matmul_fraction", "train_speedup_vs_naive", "eval_images_per_s"]
+    assert all(found[name] > 0 for name in [*names, "eval_matmul_fraction"])
+    assert "feed-forward net, 784-6-5-10" in bench_feedforward.feedforward_table(found)
