@@ -9,18 +9,19 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule, prepare
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.images import LogitEvaluation
 from ffrecur.nets.backprop import BackpropNet, character_logits
 from ffrecur.nets.convolution import check_fields, smallest_side
+from ffrecur.nets.layers import local_layers
 
 
 class BackpropModule(ClassifierModule):
     """Train a net by backpropagation of the cross-entropy: the baseline for `RecurrentModule`.
 
-    It is a multilayer perceptron, or with `channels` a convolutional net.
+    It is a multilayer perceptron, with `channels` a convolutional net, or with `layers` one of local receptive fields.
 
     Args:
         hidden_features: units of each hidden layer, any number of layers.
@@ -30,7 +31,9 @@ class BackpropModule(ClassifierModule):
         channels: channels of each convolution below the hidden layers, such as [32, 64]; each has a ReLU, and a pooling that
             keeps the largest value of 2x2 places. None by default.
         kernel: height and width of the field that a unit of a convolution reads.
-        image_shape: height and width of an image, and 3 for colour; of a convolutional net, and learned from the data.
+        layers: in place of `hidden_features`, layers of local receptive fields without weight sharing: for each
+            `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
+        image_shape: height and width of an image, and 3 for colour, where the layers read such maps; learned from the data.
         shared: see `ClassifierModule` and `NetModule`. Dropout acts on the image and on the hidden layers.
 
     Raises:
@@ -49,6 +52,7 @@ class BackpropModule(ClassifierModule):
         label_smoothing: float = 0.0,
         channels: list[int] = [],  # noqa: B006  # as above
         kernel: int = 5,
+        layers: list[dict[str, int]] | None = None,
         image_shape: list[int] | None = None,
         **shared: Any,
     ) -> None:
@@ -57,7 +61,9 @@ class BackpropModule(ClassifierModule):
         check_setting(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0 and less than 1")
         if check_fields(channels, kernel):
             self.widths = ("channels", "hidden_features")
-        self.check_net_settings()
+            check_setting(layers is None, "channels", channels, "empty where layers are given")
+        if layers is None:
+            self.check_net_settings()
 
     def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
         """Return a new net; where the images' shape is not known yet, one for the smallest images that it could read."""
@@ -67,26 +73,16 @@ class BackpropModule(ClassifierModule):
             side = smallest_side(len(settings["channels"]), settings["kernel"])
             settings["image_shape"] = settings["image_shape"] or [side, side]
             in_features = math.prod(settings["image_shape"])
+        if self.hparams["layers"] is not None:
+            settings["hidden_features"] = None
+            settings["layers"] = local_layers(self.hparams["image_shape"], self.hparams["layers"])
         return BackpropNet(in_features, num_classes=num_classes, **settings)
 
-    def configure_model(self) -> None:
-        """Build the net, a convolutional one once the images' shape is known too."""
-        if not self.hparams["channels"] or self.hparams["image_shape"] is not None:
-            super().configure_model()
-
     def match_data(self, data: Any) -> None:
-        """Take the sizes from the data, of a convolutional net the images' shape too; raises `UserError` for another one."""
+        """Take the sizes from the data, the images' shape too where the net needs it; raises `UserError` for another one."""
         super().match_data(data)
-        if not self.hparams["channels"]:
-            return
-        found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
-        if known is None:
-            check_setting(found is not None, "image_shape", None, "given where the data does not tell it")
-            self.hparams["image_shape"] = list(found or ())
-        elif found is not None and list(found) != list(known):
-            raise UserError(
-                f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
-            )
+        if self.reads_shape:
+            self.match_shape(data)
 
     def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """As `NetModule.check_stored`; a net that is stored without channels has none."""

@@ -90,7 +90,8 @@ class FeedForwardModule(GoodnessModule):
             self.mix_from(negatives or "hybrid")
         else:
             self.learn_from(negatives or "hard")  # type: ignore[arg-type]  # it refuses others
-        self.check_net_settings()
+        if not self.reads_shape:
+            self.check_net_settings()
 
     def mix_from(self, negatives: str | LabelNegatives | ImageNegatives) -> None:
         """Take the settings of negative images; raises `UserError` for those outside their range."""
@@ -105,13 +106,10 @@ class FeedForwardModule(GoodnessModule):
         super().match_data(data)
         if getattr(data, "frames", None) is not None:
             raise UserError("data has videos, but a feed-forward net looks once: use a RecurrentModule")
-        shape, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
-        self.image_shape = known if shape is None else list(shape)
-        if self.hparams["layers"] is not None:
-            check_setting(self.image_shape is not None, "image_shape", None, "told by the data for local layers")
-            allowed = f"{known}, which the net's layers read"
-            check_setting(known in (None, self.image_shape), "image_shape", self.image_shape, allowed)
-            self.hparams["image_shape"] = self.image_shape
+        shape = getattr(data, "image_shape", None)
+        if self.reads_shape:
+            self.match_shape(data)
+        self.image_shape = self.hparams["image_shape"] if shape is None else list(shape)
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
             check_batches(data, self.negatives_per_case)
@@ -128,17 +126,12 @@ class FeedForwardModule(GoodnessModule):
         everyone = whole_batch(images, part)
         return mixed(self.make_images, images, everyone, part, self.image_shape, self.negatives_per_case, source)
 
-    def check_net_settings(self) -> None:
-        """See `ClassifierModule`; layers of local fields are checked once the shape of the images is known."""
-        if self.hparams["layers"] is None or self.image_shape is not None:
-            super().check_net_settings()
-
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""
         names = ("label", "label_scale", "sign", "center_images", "head_layers", "score_layers")
         settings = {name: self.hparams[name] for name in names}
         layers, widths = self.hparams["layers"], self.hparams["hidden_features"]
-        local = None if layers is None else local_layers(self.image_shape or (), layers)
+        local = None if layers is None else local_layers(self.hparams["image_shape"], layers)
         return FeedForwardNet(
             in_features,
             None if local is not None else widths,

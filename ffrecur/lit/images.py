@@ -126,6 +126,27 @@ class ClassifierModule(NetModule):
             self.configure_model()
         super().on_load_checkpoint(checkpoint)
 
+    @property
+    def reads_shape(self) -> bool:
+        """Whether the net's layers read images as maps: it is built once `image_shape` is known."""
+        return bool(self.hparams.get("layers") or self.hparams.get("channels"))
+
+    def configure_model(self) -> None:
+        """Build the net once, as soon as all sizes that it needs are known."""
+        if not self.reads_shape or self.hparams["image_shape"] is not None:
+            super().configure_model()
+
+    def match_shape(self, data: Any) -> None:
+        """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
+        found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
+        if known is None:
+            check_setting(found is not None, "image_shape", None, "given where the data does not tell it")
+            self.hparams["image_shape"] = list(found or ())
+        elif found is not None and list(found) != list(known):
+            raise UserError(
+                f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
+            )
+
     # --- training -----------------------------------------------------------------------------------------------------
 
     def noise_and_masks(

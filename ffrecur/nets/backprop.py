@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.products import native_autocast
-from ffrecur.errors import check_sizes
+from ffrecur.errors import UserError, check_setting, check_sizes
 from ffrecur.functional import center, dropout_masks, masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
 from ffrecur.nets.base import draw_weights, linear_layers
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.convolution import as_maps, check_fields, check_shape, convolutions, pooled_shape
+from ffrecur.nets.layers import described_layers, made_layers, widths_of
 
 
 class BackpropNet(nn.Module):
@@ -33,6 +35,8 @@ class BackpropNet(nn.Module):
         channels: channels of each convolution; none by default.
         kernel: height and width of the field that a unit of a convolution reads.
         image_shape: (H, W), or (H, W, 3) for colour; of a net with convolutions.
+        layers: in place of `hidden_features`, modules that each map rows `(B, N)` of the layer below to drives `(B, H)`, or
+            settings of a `LocalLinear`.
 
     Raises:
         UserError (a ValueError): a setting outside its range, or images too small for the convolutions.
@@ -45,15 +49,22 @@ class BackpropNet(nn.Module):
     def __init__(
         self,
         in_features: int,
-        hidden_features: Sequence[int],
+        hidden_features: Sequence[int] | None,
         num_classes: int,
         center_images: bool = False,
         channels: Sequence[int] = (),
         kernel: int = 5,
         image_shape: Sequence[int] | None = None,
+        layers: Sequence[nn.Module | Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
-        widths = check_sizes(in_features, hidden_features, num_classes)
+        if (hidden_features is None) == (layers is None):
+            raise UserError("hidden_features and layers are two ways to say the same: give one of them")
+        check_setting(layers is None or not channels, "channels", list(channels), "empty where layers are given")
+        modules = None if layers is None else made_layers(layers)
+        widths = hidden_features if modules is None else widths_of(modules, in_features)
+        widths = check_sizes(in_features, widths or (), num_classes)
+        self.own_layers = modules is not None
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         self.center_images, self.channels, self.kernel = center_images, check_fields(channels, kernel), kernel
         below = in_features
@@ -62,20 +73,23 @@ class BackpropNet(nn.Module):
             below = self.channels[-1] * math.prod(pooled_shape(self.image_shape, self.channels, kernel))
             self.convolutions = convolutions(self.image_shape, self.channels, kernel)
         # A ModuleList does not tell what it holds; the annotation above does.
-        self.hidden = linear_layers(below, widths)  # type: ignore[assignment]
+        self.hidden = modules or linear_layers(below, widths)  # type: ignore[assignment]
         self.head = nn.Linear(widths[-1], num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 2/fan_in)`; set the biases and the head to 0."""
-        drawn = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
-        draw_weights([*drawn, *self.hidden], 2, self.head)
+        drawn = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear | LocalLinear)]
+        draw_weights([module for module in drawn if module is not self.head], 2, self.head)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
+        hidden: dict[str, Any] = {"hidden_features": list(self.hidden_features)}
+        if self.own_layers:
+            hidden = {"hidden_features": None, "layers": described_layers(self.hidden)}
         return {
             "in_features": self.in_features,
-            "hidden_features": list(self.hidden_features),
+            **hidden,
             "num_classes": self.num_classes,
             **({"center_images": True} if self.center_images else {}),
             **self.of_convolutions(),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness, described_as
 from ffrecur.core.learning import Masks
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.sweep import Sweep, Wiring
 from ffrecur.errors import check_setting
 from ffrecur.functional import dropout_masks, masked
@@ -117,10 +118,10 @@ def linear_layers(in_features: int, widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(below, width) for below, width in pairwise((in_features, *widths))])
 
 
-def draw_weights(linears: Sequence[nn.Linear | nn.Conv2d], gain: float, head: nn.Linear | None) -> None:
+def draw_weights(linears: Sequence[nn.Linear | nn.Conv2d | LocalLinear], gain: float, head: nn.Linear | None) -> None:
     """Draw weights from `N(0, gain/fan_in)`; set the biases and the head to 0, so that the first negatives are uniform."""
     for linear in linears:
-        fan_in = linear.weight[0].numel()
+        fan_in = getattr(linear, "fan_in", linear.weight[0].numel())  # of local layers, that of one place
         draw_normal(linear.weight, fan_in**-0.5 if gain == 1 else (gain / fan_in) ** 0.5)
         if linear.bias is not None:
             nn.init.zeros_(linear.bias)

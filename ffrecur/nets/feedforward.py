@@ -105,10 +105,9 @@ class FeedForwardNet(FeedForwardStates):
 
     def reset_parameters(self) -> None:
         """Draw the weights of linear and local layers from `N(0, 1/fan_in)`; biases and head to 0, the peers' means to 0.5."""
-        draw_weights([module for module in self.hidden if type(module) is nn.Linear], 1, self.head)
-        for module in self.hidden:
-            if isinstance(module, LocalLinear):
-                module.reset_parameters()
+        draw_weights(
+            [module for module in self.hidden if type(module) is nn.Linear or type(module) is LocalLinear], 1, self.head
+        )
         self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import loaded, rows, run
+from running import TINY, loaded, rows, run
 
 import ffrecur
-from ffrecur import BackpropNet, CharNet, UserError
+from ffrecur import BackpropNet, CharNet, LocalLinear, UserError
 from ffrecur.core import products
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
+from ffrecur.functional import rms_normalize
 from ffrecur.lit import BackpropModule
 from ffrecur.nets.backprop import character_logits
 
@@ -147,3 +148,47 @@ def test_bfloat16_is_never_emulated(native, kind, monkeypatch):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = net(torch.rand(3, 4)) if kind == "image" else character_logits(net, torch.zeros(3, 2).long())
     assert logits.dtype == (torch.bfloat16 if native else torch.float32)
+
+
+LOCAL = "--model.layers=[{kernel: 3, out_channels: 2}, {kernel: 2, out_channels: 3}]"
+
+
+def test_local_fields_by_backpropagation():
+    torch.manual_seed(0)
+    first = LocalLinear((4, 5), 2, kernel=3)
+    net = BackpropNet(20, None, 3, layers=[first, LocalLinear(first.out_shape, 4, kernel=2)]).double()
+    torch.nn.init.normal_(net.head.weight)
+    assert net.hidden_features == (12, 8)
+    assert abs(float(net.hidden[0].weight.detach().std()) - (2 / 9) ** 0.5) < 0.1  # He et al.: 2 over the field
+    images = torch.rand(6, 20, dtype=torch.float64)
+    row = rms_normalize(images)
+    for layer in net.hidden:
+        row = torch.relu(layer(row))
+    assert torch.equal(net(images), net.head(row))
+    assert [tuple(mask.shape) for mask in net.dropout_masks(6, 0.5, 0.5)] == [(6, 20), (6, 12), (6, 8)]
+
+
+def test_local_fields_on_the_command_line(workplace):
+    started = ["fit", "--model=BackpropModule", *TINY, LOCAL]
+    assert run(*started).code == 0
+    assert run("validate").code == run("predict").code == 0
+    (folder,) = Path("runs").glob("*")
+    assert [type(layer) for layer in ffrecur.load(folder).hidden] == [LocalLinear, LocalLinear]
+    assert run(*started, "--ckpt_path=last", "--trainer.max_epochs=3").code == 0
+    module = BackpropModule.load_from_checkpoint(folder / "last.ckpt")
+    assert module.net.settings() == ffrecur.load(folder / "last.ckpt").settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([LOCAL, "--model.channels=[3]"], "channels is [3], but must be empty where layers are given"),
+        (["--model.layers=[{kernel: 9, out_channels: 2}]"], "number 1: kernel is 9, but must be from 1 to"),
+        (["--model.layers=[{kernel: 2}]"], "must be made of out_channels and kernel"),
+    ],
+)
+def test_local_fields_that_cannot_be(options, sentence, workplace):
+    outcome = run("fit", "--model=BackpropModule", *TINY, *options)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert sentence in line
