@@ -16,7 +16,7 @@ from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
-from ffrecur.lit.report.images import goodness_table
+from ffrecur.lit.report.images import first_of_each_class, goodness_table
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.feedforward import FeedForwardEvaluation, UnsupervisedEvaluation
@@ -163,18 +163,32 @@ class FeedForwardModule(GoodnessModule):
         """Add the goodness by layer, and the picture of what the first layer looks for."""
         found = super().evaluated(data, stage)
         goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
-        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=partial(self.draw, data))
+        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=partial(self.draw, data, stage))
 
-    def draw(self, data: Any) -> dict[str, Figure]:
-        """Return the picture of the receptive fields, where the first layer is linear and the data tells the images' shape."""
-        lowest = self.net.hidden[0]
+    def draw(self, data: Any, stage: str) -> dict[str, Figure]:
+        """Return the pictures of the receptive fields, where the first layer has any, and of ten negative images."""
+        shape, lowest, figures = getattr(data, "image_shape", None), self.net.hidden[0], {}
         if isinstance(lowest, LocalLinear):
             fields_HN, side = lowest.weight.detach().cpu().flatten(0, 1), lowest.kernel
-            return {"receptive_fields": plots.receptive_fields(fields_HN, (side, side, lowest.in_shape[2]))}
-        if not hasattr(data, "image_shape") or type(lowest) is not nn.Linear:
-            return {}
-        weight_HD = lowest.weight.detach().cpu()[:, : self.net.in_features]
-        return {"receptive_fields": plots.receptive_fields(weight_HD, data.image_shape)}
+            figures["receptive_fields"] = plots.receptive_fields(fields_HN, (side, side, lowest.in_shape[2]))
+        elif shape is not None and type(lowest) is nn.Linear:
+            weight_HD = lowest.weight.detach().cpu()[:, : self.net.in_features]
+            figures["receptive_fields"] = plots.receptive_fields(weight_HD, shape)
+        examples = getattr(data, f"{stage}_set", None)
+        if self.hparams["label"] is None and shape is not None and examples is not None and len(examples.images) > 1:
+            figures["negatives"] = plots.mixtures(self.ten_negatives(examples), shape)
+        return figures
+
+    def ten_negatives(self, examples: Any) -> dict[str, Tensor]:
+        """Return up to ten images, those that they are mixed with, what is taken of the first, and the negative images."""
+        shown = first_of_each_class(examples.labels, limit=10)
+        shown = shown if len(shown) > 1 else list(range(min(10, len(examples.images))))
+        images_ND = prepare(examples.images[shown])
+        others_ND = images_ND.roll(1, 0)
+        noise_NP = torch.rand(len(images_ND), math.prod(self.image_shape[:2]), generator=seeded_generator(0))
+        mask_ND = self.make_images(torch.ones_like(images_ND), torch.zeros_like(images_ND), noise_NP, self.image_shape)
+        negatives_ND = self.make_images(images_ND, others_ND, noise_NP, self.image_shape)
+        return {"image": images_ND, "other": others_ND, "mask": mask_ND, "negative": negatives_ND}
 
 
 def mixed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -107,6 +107,18 @@ def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Se
     return _weights_grid(images_CD, image_shape, min(5, len(images_CD)), size=(1.5, 1.65, 0.3), titles=titles)
 
 
+def mixtures(rows: Mapping[str, Tensor], image_shape: tuple[int, ...]) -> Figure:
+    """Images that belong together one under another, such as two images, their mask and their hybrid: `(N, D)` by name."""
+    count = len(next(iter(rows.values())))
+    figure = Figure(figsize=(0.9 * count + 0.9, 0.9 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), count, squeeze=False)
+    for of_row, (name, images_ND) in zip(axes, rows.items(), strict=True):
+        for axis, image_D in zip(of_row, images_ND, strict=True):
+            _show_image(axis, image_D, image_shape)
+        of_row[0].text(-0.15, 0.5, name, transform=of_row[0].transAxes, ha="right", va="center", fontsize="small")
+    return figure
+
+
 def _weights_grid(
     rows_ND: Tensor,
     image_shape: tuple[int, ...],
@@ -128,7 +140,7 @@ def _weights_grid(
 
 
 def _show_image(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
-    axis.imshow(np.asarray(row_D.reshape(image_shape)), cmap="gray")
+    axis.imshow(np.asarray(row_D.reshape(image_shape)), cmap="gray", vmin=0, vmax=1)
     axis.axis("off")
 
 

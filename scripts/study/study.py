@@ -64,7 +64,7 @@ def study(
             root = file.parent / f"{name.replace(' ', '_')}-{seed}"
             row = train(config, root, [f"--seed_everything={seed}", *options, *own], checkpoint)
             found.setdefault(name, {})[str(seed)] = {
-                **{figure: row[figure] for figure in figures},
+                **{figure: row[figure] for figure in figures if figure in row},  # a read-out has no goodness of labels
                 "options": [config, *options, *own],
             }
             file.write_text(json.dumps(found, indent=2) + "\n")

@@ -11,6 +11,8 @@ from running import TINY, only_run, run
 
 import ffrecur
 from ffrecur.commands.export import main as export
+from ffrecur.data import ImageDataModule
+from ffrecur.lit import FeedForwardModule
 
 MODES = {
     "pixels": [],
@@ -43,6 +45,8 @@ def test_from_fit_to_predict_and_export(mode, workplace):
     unsupervised = mode.startswith("unsupervised")
     others = {"auroc_by_layer", "head_layers"} if unsupervised else {"goodness_error", "one_pass_error"}
     assert names | others <= results.keys()
+    pictures = {file.name for file in (only_run() / "test_plots").iterdir()}
+    assert pictures == {"receptive_fields.png", *(["negatives.png"] if unsupervised else [])}
     with (only_run() / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == results["num_examples"] == 20
     assert export(["--output", "net"]) == 0
@@ -55,6 +59,19 @@ def test_errors_of_a_read_out_are_numbered_as_its_layers(workplace):
     assert "layer 1 alone" in out
     assert "layer 3 alone" in out
     assert "layer 2 alone" not in out
+
+
+def test_the_picture_of_negatives_shows_the_hybrids_of_a_mask(workplace):
+    assert fit("--model.label=null").code == 0
+    module = FeedForwardModule.load_from_checkpoint(only_run() / "last.ckpt")
+    data = ImageDataModule("digits")
+    data.setup("fit")
+    module.match_data(data)
+    shown = module.ten_negatives(data.validation_set)
+    mask = shown["mask"]
+    assert set(mask.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(shown["negative"], mask * shown["image"] + (1 - mask) * shown["other"])
+    assert not (shown["image"] == shown["other"]).all(dim=1).any()
 
 
 def test_hybrids_are_a_function_of_seed_epoch_and_batch(workplace):

@@ -205,3 +205,15 @@ def test_imagination_shows_each_label_under_its_name(classes, panels):
 
 def test_the_colours_differ():
     assert len({to_hex(color) for color in (plots.TRUE, plots.WRONG, plots.NEUTRAL)}) == 3
+
+
+def test_mixtures_show_what_belongs_together_in_one_column():
+    rows = {name: torch.rand(3, 12, dtype=torch.float64) for name in ("image", "other", "mask", "negative")}
+    figure = plots.mixtures(rows, (4, 3))
+    shown = fields(figure)
+    expected = [image_D for images_ND in rows.values() for image_D in images_ND]
+    for image, image_D in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(image.get_array(), image_D.reshape(4, 3))
+        assert image.get_clim() == (0, 1)  # the same grey everywhere
+    assert [text.get_text() for axis in figure.axes for text in axis.texts] == list(rows)
+    check_png(figure)

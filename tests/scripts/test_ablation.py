@@ -1,6 +1,7 @@
 """scripts/study/ablation.py: every change is an option that exists, and what has been run is not run again."""
 
 import contextlib
+import functools
 import io
 import json
 import sys
@@ -15,17 +16,32 @@ SMALL = ["--data.source=digits", "--data.batch_size=20", "--model.hidden_feature
 TASK = str(TASKS / "mnist" / "small.yaml")
 
 
-def configuration(*options):
+CHANGES = [
+    (task, name)
+    for task in ("small", "supervised_small", "unsupervised")
+    for name in ablation.changes_of(str(TASKS / "mnist" / f"{task}.yaml"))
+]
+
+
+@functools.cache
+def configuration(task, *options):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
-        main(["fit", "--config", TASK, *options, "--print_config"])
+        main(["fit", "--config", str(TASKS / "mnist" / f"{task}.yaml"), *options, "--print_config"])
     assert end.value.code == 0
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", list(ablation.CHANGES))
-def test_every_change_is_accepted_and_changes_the_configuration(workplace, name):
-    as_it_is, changed = configuration(), configuration(*ablation.CHANGES[name])
+def test_each_kind_of_net_has_changes_of_its_own():
+    assert {"damping 0", "label scale 2", "3 blurs"} <= {name for _, name in CHANGES}
+    assert ("small", "label scale 2") not in CHANGES
+    assert ("unsupervised", "uniform negatives") not in CHANGES
+
+
+@pytest.mark.parametrize(("task", "name"), CHANGES)
+def test_every_change_is_accepted_and_changes_the_configuration(workplace, task, name):
+    changes = ablation.changes_of(str(TASKS / "mnist" / f"{task}.yaml"))
+    as_it_is, changed = configuration(task), configuration(task, *changes[name])
     assert "hidden_features" in changed
     assert (changed == as_it_is) == (name == "as it is")
 
@@ -63,3 +79,8 @@ def test_the_table_has_means_and_differences():
     assert lines[2] == "| 8 iterations | 1.00% | -1.00 | 1.00% | 1.00% | 0.0 | 1 |"
     assert len(lines) == 3
     assert ablation.table({"sign 1": {"0": row(0.01)}}).endswith("| sign 1 | 1.00% |  | 1.00% | 1.00% | 0.0 | 1 |")
+
+
+def test_a_read_out_has_one_figure():
+    lines = ablation.table({"3 blurs": {"0": {"error": 0.02, "minutes": 1.0}}}).splitlines()
+    assert lines[-1] == "| 3 blurs | 2.00% |  |  |  | 1.0 | 1 |"
