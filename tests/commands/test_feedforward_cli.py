@@ -22,6 +22,7 @@ MODES = {
         "--model.layers=[{kernel: 3, out_channels: 2}, {kernel: 2, out_channels: 3}]",
         "--model.head_dropout=0.3",
     ],
+    "unsupervised, 3 hybrids each": ["--model.label=null", "--model.negatives_per_case=3", "--model.objective=paired"],
     "unsupervised and local": [
         "--model.layers=[{kernel: 3, out_channels: 2, stride: 1, padding: 1}]",
         "--model.label=null",
@@ -59,6 +60,11 @@ def test_errors_of_a_read_out_are_numbered_as_its_layers(workplace):
     assert "layer 1 alone" in out
     assert "layer 3 alone" in out
     assert "layer 2 alone" not in out
+    areas = json.loads((only_run() / "test_results.json").read_text())["auroc_by_layer"]
+    lines = [line.split() for line in out.splitlines() if "AUROC" in line]
+    assert [(line[5], line[-1]) for line in lines] == [
+        (f"{n},", f"{area:.3f}") for n, area in enumerate(areas, start=1)
+    ]
 
 
 def test_the_picture_of_negatives_shows_the_hybrids_of_a_mask(workplace):

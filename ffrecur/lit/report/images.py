@@ -30,7 +30,10 @@ def names_of(net: Any) -> tuple[str, ...]:
 
 
 def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
-    """Return the errors among the figures as text, in percent, a line each; `window` is of the goodness, if there is any."""
+    """Return the errors among the figures as text, in percent, a line each; `window` is of the goodness, if there is any.
+
+    Of a net that learns from negative images, how well each layer's goodness tells real ones from them as well.
+    """
     over = " over iterations {} to {}".format(*figures["window"]) if "window" in figures else ""
     titles = {
         "error": "error",
@@ -47,6 +50,8 @@ def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
         errors = errors if isinstance(errors, list) else [errors]
         for number, error in zip(numbers or range(1, len(errors) + 1), errors, strict=True):
             lines.append(f"{title.format(number):<40}{error:>9.2%}")
+    for number, area in enumerate(figures.get("auroc_by_layer", []), start=1):
+        lines.append(f"{f'real against negative by layer {number}, AUROC':<40}{area:>9.3f}")
     return "\n".join(lines)
 
 
