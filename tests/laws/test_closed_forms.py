@@ -9,8 +9,9 @@ from problems import DEVICES, GOODNESS, OBJECTIVES
 from torch import nn
 
 from ffrecur.core.goodness import Goodness, judge, mean_over_blocks
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective
-from ffrecur.core.sources import Dense, LookUp, Source, source_of
+from ffrecur.core.sources import Columns, Dense, Local, LookUp, Source, source_of
 from ffrecur.functional import rms_normalize
 
 EXACT = {"rtol": 1e-10, "atol": 1e-14}
@@ -102,6 +103,18 @@ def features(count, device):
     return normal(ROWS, count, device=device, seed=6)
 
 
+def fields():
+    """Two places of three units, each of which reads a square of a map of 2x4."""
+    local = LocalLinear((2, 4), 3, kernel=2, stride=2).double()
+    nn.init.normal_(local.bias)
+    return local
+
+
+def columns(device):
+    """Labels at inputs 1 to 4 of 6, each with a strength of its own."""
+    return Columns(linear(6, bias=False).to(device), 1, normal(ROWS, SYMBOLS, device=device, seed=3))
+
+
 # the source on a device, what it reads
 SOURCES = {
     "dense": (lambda device: Dense(linear(3).to(device), torch.float64), lambda d: features(3, d)),
@@ -109,6 +122,8 @@ SOURCES = {
     "dense without a bias": (lambda device: Dense(linear(3, bias=False).to(device), torch.float64), lambda d: features(3, d)),
     "module": (lambda device: Source(own().to(device)), lambda d: features(3, d)),
     "module, a part of it frozen": (lambda device: Source(frozen().to(device)), lambda d: features(3, d)),
+    "local fields": (lambda device: Local(fields().to(device), torch.float64), lambda d: features(8, d)),
+    "label in the input": (lambda device: columns(device), lambda d: symbols(1, d)),
     "label": (lambda device: LookUp(linear(SYMBOLS, bias=False).to(device), SYMBOLS), lambda d: symbols(1, d)),
     "window": (lambda device: LookUp(linear(3 * SYMBOLS).to(device), SYMBOLS), lambda d: symbols(3, d)),
     "beginning of a window": (lambda device: LookUp(linear(3 * SYMBOLS).to(device), SYMBOLS), lambda d: symbols(2, d)),
