@@ -121,6 +121,39 @@ def test_a_net_too_large_for_the_memory(workplace, monkeypatch):
     )
 
 
+HUGE = 10**13
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ([f"--model.hidden_features=[{HUGE},{HUGE}]"], f"hidden_features is [{HUGE}, {HUGE}]"),
+        (
+            ["--model=BackpropModule", f"--model.hidden_features=[{HUGE},{HUGE}]"],
+            f"hidden_features is [{HUGE}, {HUGE}]",
+        ),
+        (
+            ["--model=BackpropModule", "--model.channels=[3]", f"--model.kernel={HUGE}"],
+            f"channels is [3] and kernel is {HUGE} and hidden_features is [12, 10]",
+        ),
+        (
+            ["--model=FeedForwardModule", f"--model.layers=[{{kernel: 3, out_channels: {HUGE}}}]"],
+            f"layers is [{{'kernel': 3, 'out_channels': {HUGE}}}]",
+        ),
+        (
+            ["--model=CharModule", "--data=CorpusDataModule", f"--model.hidden_features=[{HUGE},{HUGE}]"],
+            f"hidden_features is [{HUGE}, {HUGE}]",
+        ),
+    ],
+)
+def test_a_net_too_large_for_numbers(options, sizes, workplace):
+    data = [] if "CharModule" in options[0] else TINY
+    outcome = run("fit", *data, *options)
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"error: {sizes}, a net that cannot be made: ")
+
+
 def test_a_single_callback_of_the_users(workplace):
     Path("one.yaml").write_text("trainer: {callbacks: {class_path: LearningRateMonitor}}\n")
     assert run("fit", *TINY, "--config=one.yaml").code == 0

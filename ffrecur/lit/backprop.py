@@ -60,10 +60,12 @@ class BackpropModule(ClassifierModule):
         self.label_smoothing = label_smoothing
         check_setting(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0 and less than 1")
         if check_fields(channels, kernel):
-            self.widths = ("channels", "hidden_features")
+            self.widths = ("channels", "kernel", "hidden_features")
             check_setting(layers is None, "channels", channels, "empty where layers are given")
         if layers is None:
             self.check_net_settings()
+        else:
+            self.widths = ("layers",)
 
     def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
         """Return a new net; where the images' shape is not known yet, one for the smallest images that it could read."""

@@ -90,7 +90,9 @@ class FeedForwardModule(GoodnessModule):
             self.mix_from(negatives or "hybrid")
         else:
             self.learn_from(negatives or "hard")  # type: ignore[arg-type]  # it refuses others
-        if not self.reads_shape:
+        if self.reads_shape:
+            self.widths = ("layers",)
+        else:
             self.check_net_settings()
 
     def mix_from(self, negatives: str | LabelNegatives | ImageNegatives) -> None:

@@ -12,6 +12,7 @@ from ffrecur.data.classes import listed
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, names_of
+from ffrecur.lit.run.health import making
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
@@ -62,7 +63,7 @@ class ClassifierModule(NetModule):
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
         sizes = [self.hparams["in_features"], self.hparams["num_classes"]]
         classes = sizes[1] or 2
-        with torch.device("meta"):
+        with torch.device("meta"), making(self.hparams, self.widths):
             describe(self.build_net(sizes[0] or classes, classes))  # which no checkpoint might build again
         if None not in sizes:
             self.configure_model()

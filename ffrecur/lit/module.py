@@ -27,7 +27,7 @@ from ffrecur.lit.optim import (
     use_rate,
 )
 from ffrecur.lit.run.first import First, catch_up
-from ffrecur.lit.run.health import check_tensors
+from ffrecur.lit.run.health import check_tensors, making
 from ffrecur.lit.run.places import broken_off, goes_on_after, progress, step_taken
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
@@ -132,11 +132,8 @@ class NetModule(EpochFigures):
         if self.net is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                try:
+                with making(self.hparams, self.widths):
                     self.net = self.build()
-                except RuntimeError as error:  # PyTorch's kind of MemoryError
-                    widths = " and ".join(f"{name} is {list(self.hparams[name])}" for name in self.widths)
-                    raise UserError(f"{widths}, a net that cannot be made: {one_line(error)}") from error
 
     def configure_optimizers(self) -> Any:
         """Return one optimiser for all layers, and the schedule."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ffrecur.errors import UserError, check_setting, check_widths
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.text import text_table, training_documents
+from ffrecur.lit.run.health import making
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.text import TextEvaluation
@@ -100,7 +101,7 @@ class TextModule(NetModule):
     def check_net_settings(self) -> None:
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
         check_widths(self.hparams["hidden_features"])  # null would mean the net's own default
-        with torch.device("meta"):
+        with torch.device("meta"), making(self.hparams, self.widths):
             describe(self.build())  # which no checkpoint might build again
         if self.hparams["alphabet"] is not None:
             self.configure_model()

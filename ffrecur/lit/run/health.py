@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from ffrecur.errors import CommonError
+from ffrecur.errors import CommonError, UserError, one_line
 
 CURE = "training has diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
 SAME = 0.001  # of their sum: a smaller difference of positive and negative goodness counts as none
@@ -105,3 +107,14 @@ def repetition(variety: float) -> dict[str, str]:
 def warn(message: str) -> None:
     """Print a warning on standard error."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def making(settings: Mapping[str, Any], names: Sequence[str]) -> Iterator[None]:
+    """Raise `UserError`, with the settings of these names, where a net is made that is too large for memory or for numbers."""
+    try:
+        yield
+    except (RuntimeError, OverflowError) as error:  # the former is PyTorch's kind of MemoryError
+        found = [(name, settings[name]) for name in names]
+        sizes = " and ".join(f"{name} is {list(value) if isinstance(value, tuple) else value}" for name, value in found)
+        raise UserError(f"{sizes}, a net that cannot be made: {one_line(error)}") from error
