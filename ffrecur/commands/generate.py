@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run, replace_unwritable
+from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
 from ffrecur.errors import UserError, check_setting
 from ffrecur.nets.character import CharNet
 from ffrecur.seeding import seeded_generator
 from ffrecur.storage.checkpoint import load
 from ffrecur.storage.files import with_home
+from ffrecur.storage.output import replace_unwritable
 from ffrecur.text.sampling import stream
 
 

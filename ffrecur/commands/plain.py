@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import io
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import kind_of
 from ffrecur.storage.classes import imported_goodness
-from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed
+from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed, refused
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,33 +79,3 @@ def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
         print()
         return 130  # what a shell expects of a command that was interrupted
     return 0
-
-
-def refused(message: str) -> int:
-    """Tell a mistake in one line; return the exit code, 2."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
-    return 2
-
-
-def written_out(code: int) -> int:
-    """Write what is left of the output; return the exit code, which is another one where it cannot be written.
-
-    Without this Python would print a traceback of its own as it ends.
-    """
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-    except BrokenPipeError:
-        return closed_pipe()
-    except OSError as error:
-        sys.stdout = None  # it keeps what it could not write, and would try again
-        return refused(not_written(error))
-    return code
-
-
-def replace_unwritable() -> None:
-    """Let characters that the output cannot show, where it is not UTF-8, be written as question marks."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")

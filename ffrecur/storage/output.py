@@ -1,8 +1,9 @@
-"""What keeps a file or the output from being written: a full disk, and a reader that has seen enough."""
+"""The output, and what keeps it or a file from being written: a full disk, and a reader that has seen enough."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import select
 import signal
@@ -33,3 +34,33 @@ def closed_pipe() -> int:
         with suppress(OSError, ValueError, AttributeError):  # one that is no file, or is closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # or Python complains when it flushes at exit
     return 128 + signal.SIGPIPE
+
+
+def refused(message: str) -> int:
+    """Tell a mistake in one line; return the exit code, 2."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    return 2
+
+
+def written_out(code: int) -> int:
+    """Write what is left of the output; return the exit code, which is another one where it cannot be written.
+
+    Without this Python would print a traceback of its own as it ends.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        return closed_pipe()
+    except OSError as error:
+        sys.stdout = None  # it keeps what it could not write, and would try again
+        return refused(not_written(error))
+    return code
+
+
+def replace_unwritable() -> None:
+    """Let characters that the output cannot show, where it is not UTF-8, be written as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -210,8 +210,11 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (["predict", "--model.windw=[2,3]"], "model.windw is not a setting (nearest: model.window)"),
     (["predict", "--data.batch_size=1.5"], "data.batch_size is 1.5, but must be a whole number"),
-    (["tset"], "subcommand is 'tset', but must be fit, validate, test, predict, generate or export (nearest: test)"),
-    ([], "subcommand is missing; give fit, validate, test, predict, generate or export"),
+    (
+        ["tset"],
+        "subcommand is 'tset', but must be fit, validate, test, predict, generate, export or runs (nearest: test)",
+    ),
+    ([], "subcommand is missing; give fit, validate, test, predict, generate, export or runs"),
     ([*GENERATE, "--length=-1"], "length is -1, but must be at least 0"),
     ([*GENERATE, "--length=long"], "length is 'long', but must be a whole number"),
     ([*GENERATE, "--temperature=hot"], "temperature is 'hot', but must be a number"),

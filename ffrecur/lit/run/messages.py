@@ -27,7 +27,7 @@ from ffrecur.errors import one_line
 from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
 from ffrecur.processes import count_processes
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs")
 
 GROUPS = ("trainer", "model", "data")
 OWN = ("config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data")  # options of the program's own

@@ -1,0 +1,93 @@
+"""`ffrecur` without a command, its help and version, and `ffrecur runs`: at once, without PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import TINY, only_run, run
+
+import ffrecur
+from ffrecur import main
+from ffrecur.commands import runs
+from ffrecur.lit.run.messages import SUBCOMMANDS
+
+
+def imported(arguments):
+    """The modules that a command imports, of those that take long."""
+    code = "import sys; from ffrecur import main; code = main.run(sys.argv[1:]); "
+    code += "print(sorted({'torch', 'lightning', 'numpy', 'jsonargparse'} & set(sys.modules)), code)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["runs"]])
+def test_nothing_heavy_is_imported(arguments):
+    assert imported(arguments) == "[] 0"
+
+
+def test_the_package_imports_nothing_heavy_and_has_every_name():
+    code = "import sys, ffrecur; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    for name in ffrecur.__all__:
+        assert getattr(ffrecur, name) is not None
+        assert name in dir(ffrecur)
+    assert ffrecur.errors.UserError is ffrecur.UserError  # modules are found too
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = ffrecur.nothing
+
+
+def test_help_names_every_command_in_a_line(capsys):
+    assert main.run(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, what in main.COMMANDS.items():
+        assert f"  {name:<10}{what}\n" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_no_command_is_a_mistake(capsys):
+    assert set(main.COMMANDS) == set(SUBCOMMANDS)
+    assert main.run([]) == 2
+    assert capsys.readouterr().err.startswith("error: subcommand is missing; give fit, validate")
+
+
+def test_version_and_module():
+    done = subprocess.run([sys.executable, "-m", "ffrecur", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ffrecur {ffrecur.__version__}\n"
+
+
+def test_runs_are_listed(workplace, capsys):
+    assert run("fit", *TINY).code == 0
+    assert run("test").code == 0
+    first = only_run()
+    other = Path("runs") / "tales-20200102-030405"
+    other.mkdir()
+    (other / "config.yaml").touch()
+    (other / "metrics.csv").write_text("epoch,val/bits_per_character\n0,2.5\n1,2.25\n2,2.375\n3,\n")
+    (Path("runs") / "notes").mkdir()
+    assert runs.main([]) == 0
+    header, newest, oldest = capsys.readouterr().out.splitlines()
+    assert header.split() == ["task", "begun", "epochs", "best", "validation", "test", "folder"]
+    error = json.loads((first / "test_results.json").read_text())["error"]
+    assert newest.split()[3:4] == ["2"]
+    assert f"error {error:.2%}" in newest
+    assert newest.endswith(str(first))
+    assert oldest.split() == ["tales", "2020-01-02", "03:04", "4", "bits", "2.250", "-", str(other)]
+
+
+@pytest.mark.parametrize("content", ["", "epoch\n", "epoch,val/error\nx,y\n", '"', "\0\0"])
+def test_damaged_files_of_a_run_say_nothing(content, workplace, capsys):
+    folder = Path("runs") / "a"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").touch()
+    (folder / "metrics.csv").write_text(content)
+    (folder / "test_results.json").write_text(content)
+    assert runs.main([]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["a", "-", "-", "-", "-", str(folder)]
+
+
+def test_no_runs(workplace, capsys):
+    assert runs.main(["--root", "elsewhere"]) == 0
+    assert capsys.readouterr().out == "There is no run in 'elsewhere' yet: ffrecur fit trains one.\n"
