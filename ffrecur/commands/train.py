@@ -41,6 +41,7 @@ from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
+from ffrecur.lit.run.tasks import with_tasks
 from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import closed_pipe, output_closed
@@ -107,7 +108,7 @@ class CommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
-        typed = typed_with_home(after_subcommand(self.typed, self.subcommands()))
+        typed = typed_with_home(after_subcommand(with_tasks(self.typed), self.subcommands()))
         subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
         self.checkpoint = None
         stored: dict[str, Any] = {}

@@ -25,6 +25,7 @@ import ffrecur.data
 import ffrecur.lit
 from ffrecur.errors import one_line
 from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
+from ffrecur.lit.run.tasks import nearest_task
 from ffrecur.processes import count_processes
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs")
@@ -107,7 +108,9 @@ def explain(message: str, args: Sequence[str]) -> str:
     if key == "config" and (match := re.search(r"(File does not exist|Path is not a file): '(.*)'", report)):
         typed = (arg.removeprefix("--config=") for arg in args)
         name = next((arg for arg in typed if str(Path(arg).absolute()) == match[2]), match[2])
-        return f"config is '{name}', which is {'not there' if match[1].startswith('File') else 'a folder, but must be a file'}"
+        if match[1].startswith("Path"):
+            return f"config is '{name}', which is a folder, but must be a file"
+        return f"config is '{name}', which is not there{nearest_task(name)}"
     if key and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
         if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
