@@ -37,6 +37,11 @@ def test_a_file_of_the_users_comes_first(workplace):
     assert tasks.as_file("mnist/small") == str(tasks.shipped_tasks()["mnist/small"])
 
 
+def test_a_name_that_no_file_can_have_is_left_alone():
+    for value in ("x" * 5000, "a\0b", ""):
+        assert tasks.as_file(value) == value
+
+
 def test_a_wrong_name_is_told_with_the_nearest(workplace):
     outcome = run("fit", "--config=mnist/smal")
     assert (outcome.code, outcome.err) == (

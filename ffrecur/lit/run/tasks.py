@@ -33,7 +33,10 @@ def as_file(value: str) -> str:
     >>> as_file("mnist/bundled") == as_file("mnist/bundled.yaml") == str(shipped_tasks()["mnist/bundled"])
     True
     """
-    if Path(value).is_file():
+    try:
+        if Path(value).is_file():
+            return value
+    except OSError:  # too long for a name
         return value
     return str(shipped_tasks().get(value.removeprefix("tasks/").removesuffix(".yaml"), value))
 
