@@ -60,6 +60,9 @@ class LocalLinear(nn.Module):
             tuple(in_shape),
             "(rows, columns) or (rows, columns, channels), each at least 1",
         )
+        numbers = {"out_channels": out_channels, "kernel": kernel, "stride": stride, "padding": padding}
+        for name, number in numbers.items():
+            check_setting(isinstance(number, int), name, number, "a whole number")
         check_setting(out_channels >= 1, "out_channels", out_channels, "at least 1")
         check_setting(stride >= 1, "stride", stride, "at least 1")
         self.in_shape = (*in_shape, 1) if len(in_shape) == 2 else tuple(in_shape)

@@ -199,7 +199,7 @@ class Columns(Source):
 
     def strengths(self, rows_K1: Tensor) -> Tensor:
         """Return the strength of each row's label, `(K, 1)`."""
-        kinds = len(rows_K1) // len(self.strengths_BC)
+        kinds = len(rows_K1) // max(1, len(self.strengths_BC))
         return self.strengths_BC.repeat(kinds, 1).gather(1, rows_K1)
 
     def plain(self, rows: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class Columns(Source):
     def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
         """See `Source.drive`."""
         drive_KH = self.table.index_select(0, rows_KN[:, 0]).mul_(self.strengths(rows_KN))
-        return drive_KH if outer is None else drive_KH.add_(outer)
+        return drive_KH if outer is None else drive_KH.to(outer.dtype).add_(outer)  # products of bfloat16 are float32
 
     def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
         """See `Source.gradients`; 0 for the other inputs."""

@@ -89,6 +89,7 @@ class BackpropModule(ClassifierModule):
     def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """As `NetModule.check_stored`; a net that is stored without channels has none."""
         super().check_stored({**stored, "settings": {"channels": [], **stored["settings"]}}, checkpoint)
+        self.check_layers(stored, checkpoint)
 
     def new_evaluation(self) -> LogitEvaluation:
         """Return the metrics."""

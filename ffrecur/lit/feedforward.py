@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -44,12 +45,13 @@ class FeedForwardModule(GoodnessModule):
         num_classes: number of classes; learned from the data.
         layers: in place of `hidden_features`, layers of local receptive fields without weight sharing: for each
             `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
-        image_shape: rows, columns and channels of an image, which such layers read; learned from the data.
+        image_shape: rows and columns of an image, and 3 for colour, which such layers read; learned from the data.
         label: where the label is: "pixels" (in place of the first inputs, one for each class), "beside" (after the image), or
             null (nowhere: unsupervised).
         label_scale: what stands in the label's input.
         head_layers: layers that the head reads, counted from 1; all but the first where not given.
-        score_layers: layers whose goodness scores a label, counted from 1; as `head_layers` where not given.
+        score_layers: layers whose goodness scores a label, counted from 1; as `head_layers` where not given. Without labels
+            it has no effect, and neither have `label_scale` and `head_weight`.
         negatives: "hard" (wrong labels as the head would guess them), "uniform", or the class path of an
             `ffrecur.negatives.LabelNegatives`; without a label "hybrid" (of two images) or the class path of an
             `ffrecur.negatives.ImageNegatives`. "hard" or "hybrid" where not given.
@@ -61,7 +63,7 @@ class FeedForwardModule(GoodnessModule):
 
     kind = "FeedForwardNet"
     make_images: ImageNegatives  # where there is no label
-    structure = ("in_features", "hidden_features", "num_classes", "label")
+    structure = ("in_features", "hidden_features", "num_classes", "head_layers")
 
     def __init__(
         self,
@@ -115,6 +117,14 @@ class FeedForwardModule(GoodnessModule):
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
             check_batches(data, self.negatives_per_case)
+
+    def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """As `NetModule.check_stored`; where the label is, and local layers, must be those of the net too."""
+        super().check_stored(stored, checkpoint)
+        self.check_layers(stored, checkpoint)
+        asked, known = self.hparams["label"], stored["settings"].get("label")
+        if asked != known:
+            raise UserError(f"label is {asked}, but the net in {checkpoint} has {known}")
 
     def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
         """Return what draws wrong labels; without a label negative images, `(K, B, D)`.
@@ -205,10 +215,25 @@ def mixed(
     """Return `count` negative images for each of our part of a batch, `(K, B, D)`; `everyone` is the whole batch."""
     others_KB = partners(part.total, count, source)[:, part.mine].to(images_BD.device)
     noise_KBP = torch.rand(count, part.total, math.prod(image_shape[:2]), generator=source)[:, part.mine]
-    pairs = zip(others_KB, noise_KBP.to(images_BD.device), strict=True)
-    return torch.stack(
-        [make_images(images_BD, everyone[others_B], noise_BP, image_shape) for others_B, noise_BP in pairs]
-    )
+    made = []
+    for others_B, noise_BP in zip(others_KB, noise_KBP.to(images_BD.device), strict=True):
+        of_ours = type(make_images) is Hybrids
+        positives_BD = images_BD if of_ours else images_BD.clone()  # which may be written on
+        negatives_BD = make_images(positives_BD, everyone[others_B], noise_BP, image_shape)
+        if not of_ours:
+            check_made(negatives_BD, images_BD, make_images)
+        made.append(negatives_BD)
+    return torch.stack(made)
+
+
+def check_made(negatives_BD: Any, images_BD: Tensor, make_images: ImageNegatives) -> None:
+    """Raise `UserError` for negative images of the user's making that are none."""
+    name, wanted = type(make_images).__name__, tuple(images_BD.shape)
+    if not isinstance(negatives_BD, Tensor) or negatives_BD.shape != wanted:
+        found = tuple(negatives_BD.shape) if isinstance(negatives_BD, Tensor) else type(negatives_BD).__name__
+        raise UserError(f"negatives is {name}, which makes {found}, but must make {wanted}: images of the same size")
+    if not negatives_BD.is_floating_point() or not negatives_BD.isfinite().all():
+        raise UserError(f"negatives is {name}, which makes images with values that are no finite numbers")
 
 
 def check_batches(data: Any, count: int) -> None:

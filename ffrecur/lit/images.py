@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -25,7 +27,7 @@ class ClassifierModule(NetModule):
     Every net has `dropout_masks`.
 
     Args:
-        image_dropout: share of the image's features that are dropped in training, in [0, 1).
+        image_dropout: share of the image's features that are dropped in training, in [0, 1); a label among them is spared.
         state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
         center_images: whether an image's own mean is taken off before it is normalised, so that a brighter background
             changes nothing.
@@ -137,13 +139,19 @@ class ClassifierModule(NetModule):
         if not self.reads_shape or self.hparams["image_shape"] is not None:
             super().configure_model()
 
+    def check_layers(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """Raise `UserError` for local layers that are not those of a checkpoint's net."""
+        asked, known = (described(layers) for layers in (self.hparams["layers"], stored["settings"].get("layers")))
+        if asked != known:
+            raise UserError(f"layers is {asked}, but the net in {checkpoint} has {known}")
+
     def match_shape(self, data: Any) -> None:
         """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
         found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
         if known is None:
             check_setting(found is not None, "image_shape", None, "given where the data does not tell it")
             self.hparams["image_shape"] = list(found or ())
-        elif found is not None and list(found) != list(known):
+        elif found is not None and as_map(found) != as_map(known):
             raise UserError(
                 f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
             )
@@ -183,6 +191,29 @@ class ClassifierModule(NetModule):
         }
         tables = {"confusion": confusion_table(measured["confusion"], names)}
         return Evaluation(figures, errors_as_text(figures, stage), tables)
+
+
+def described(layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Return settings of local layers as a user gives them, with none left out.
+
+    >>> described([{"in_shape": [9, 9, 1], "out_channels": 4, "kernel": 3, "stride": 2, "padding": 0, "bias": True}])
+    [{'out_channels': 4, 'kernel': 3, 'stride': 2, 'padding': 0}]
+    """
+    usual = {"out_channels": None, "kernel": None, "stride": 1, "padding": 0}
+    return (
+        None
+        if layers is None
+        else [{name: layer.get(name, value) for name, value in usual.items()} for layer in layers]
+    )
+
+
+def as_map(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return rows, columns and channels of images.
+
+    >>> as_map([28, 28]), as_map((32, 32, 3))
+    ((28, 28, 1), (32, 32, 3))
+    """
+    return (*shape, 1) if len(shape) == 2 else tuple(shape)
 
 
 def prepare(images: Tensor) -> Tensor:

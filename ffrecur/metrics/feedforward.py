@@ -10,7 +10,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from ffrecur.metrics.images import ErrorRate, MeanGoodness, ScoreEvaluation, split_by_truth
 from ffrecur.nets.feedforward import FeedForwardNet
-from ffrecur.processes import Part
+from ffrecur.processes import part_of_batch, whole_batch
 from ffrecur.seeding import seeded_generator
 
 
@@ -58,12 +58,13 @@ class UnsupervisedEvaluation(ScoreEvaluation):
 
     `compute` returns the figures of the head, the read-out, as `ScoreEvaluation` has them; `error_by_layer` of what it reads
     of one layer alone, with its bias; `auroc_by_layer` (L), how well a layer's goodness tells real images from negative ones
-    (1 is perfect, 0.5 chance); and the mean goodness `(1, L)` of both, `goodness_positive` and `goodness_negative`.
+    (1 is perfect, 0.5 chance), left out where no batch had two images to mix; and the mean goodness `(1, L)` of both,
+    `goodness_positive` and `goodness_negative`.
 
     Args:
         net: the net.
         make_images: returns negative images `(1, B, D)` for our images, those of the whole batch, which of them are ours, a
-            number and a generator. Images are paired within the batch of their process, by the number of the batch only.
+            number and a generator. They depend on the whole batch and its number only, for any number of processes.
     """
 
     def __init__(self, net: FeedForwardNet, make_images: Callable[..., Tensor]) -> None:
@@ -76,7 +77,8 @@ class UnsupervisedEvaluation(ScoreEvaluation):
 
     def update(self, net: FeedForwardNet, images_BD: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch and on its negative images, and add it."""
-        part, source = Part(len(images_BD), slice(0, len(images_BD))), seeded_generator(self.batches)
+        part, source = part_of_batch(len(images_BD), images_BD.device), seeded_generator(self.batches)
+        everyone = whole_batch(images_BD, part)
         self.batches += 1
         logits_BC, positive_LB1, features_BF = net.judged(images_BD)
         assert logits_BC is not None, "the data has labels, and the net a head"
@@ -84,21 +86,34 @@ class UnsupervisedEvaluation(ScoreEvaluation):
         self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B)
         self.layer_errors.update(net.logits_by_layer(features_BF), labels_B)
         self.goodness_positive.update(positive_LB1.squeeze(-1)[None])
-        if len(images_BD) < 2:  # nothing to mix it with
+        if part.total < 2:  # nothing to mix it with
             return
-        (negatives_BD,) = self.make_images(images_BD, images_BD, part, count=1, source=source)
+        (negatives_BD,) = self.make_images(images_BD, everyone, part, count=1, source=source)
         negative_LB1 = net.judged(negatives_BD).goodness_LBC
         self.goodness_negative.update(negative_LB1.squeeze(-1)[None])
         real = torch.cat([torch.ones_like(labels_B), torch.zeros_like(labels_B)])
         for layer, separation in enumerate(self.separations):
             goodness = net.sign * torch.cat([positive_LB1[layer, :, 0], negative_LB1[layer, :, 0]])
-            separation.update(goodness, real)  # type: ignore[operator]
+            separation.update(between_0_and_1(goodness), real)  # type: ignore[operator]
 
     def compute(self) -> dict[str, Tensor]:
         """Return every figure, on the CPU."""
         results = super().compute()
         results["error_by_layer"] = self.layer_errors.compute()["error"].reshape(-1)
-        results["auroc_by_layer"] = torch.stack([each.compute().cpu() for each in self.separations])  # type: ignore[operator]
         for name in ("goodness_positive", "goodness_negative"):
-            results[name] = torch.as_tensor(getattr(self, name).compute()).detach().cpu().reshape(1, -1)
+            mean = getattr(self, name)
+            found = mean.compute() if mean.update_called else torch.full((len(self.separations),), torch.nan)
+            results[name] = torch.as_tensor(found).detach().cpu().reshape(1, -1)
+        if self.goodness_negative.update_called:
+            results["auroc_by_layer"] = torch.stack([each.compute().cpu() for each in self.separations])  # type: ignore[operator]
         return results
+
+
+def between_0_and_1(goodness: Tensor) -> Tensor:
+    """Return numbers in the same order between 0 and 1: outside of it torchmetrics takes them for logits, and they saturate.
+
+    >>> between_0_and_1(torch.tensor([-1.0, 0.0, 3.0, 1e6]))
+    tensor([0.2500, 0.5000, 0.8750, 1.0000], dtype=torch.float64)
+    """
+    goodness = goodness if goodness.device.type == "mps" else goodness.double()  # which MPS has not
+    return (1 + goodness / (1 + goodness.abs())) / 2

@@ -78,7 +78,8 @@ class FeedForwardNet(FeedForwardStates):
         check_setting(in_features >= 1, "in_features", in_features, "at least 1")
         check_setting(label in (None, *PLACES), "label", label, f"{', '.join(PLACES)} or None")
         least = "at least 2, or None without a label" if label is None else "at least 2"
-        check_setting(num_classes >= 2 if num_classes else label is None, "num_classes", num_classes, least)
+        enough = label is None if num_classes is None else num_classes >= 2
+        check_setting(enough, "num_classes", num_classes, least)
         check_setting(label_scale > 0, "label_scale", label_scale, "greater than 0")
         if label == "pixels":
             allowed = f"at most {in_features} with label pixels, as many as an image has features"
@@ -90,13 +91,16 @@ class FeedForwardNet(FeedForwardStates):
         modules = (
             made_layers(layers) if layers is not None else linear_layers(size, check_widths(hidden_features or ()))
         )
+        on_map = len(modules) > 0 and isinstance(modules[0], LocalLinear) and label == "beside"
+        check_setting(not on_map, "label", label, "pixels or None where the first layer reads a map")
         super().__init__(widths_of(modules, size), sign, goodness)
         self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
         self.center_images, self.of_input, self.own_layers = center_images, of_input, layers is not None
         count = len(self.hidden_features)
         usual = tuple(range(2, count + 1)) or (1,)
-        self.head_layers = checked_layers("head_layers", head_layers or usual, count)
-        self.score_layers = checked_layers("score_layers", score_layers or self.head_layers, count)
+        self.head_layers = checked_layers("head_layers", usual if head_layers is None else head_layers, count)
+        scored = self.head_layers if score_layers is None else score_layers
+        self.score_layers = checked_layers("score_layers", scored, count)
         self.hidden = modules  # type: ignore[assignment]  # a ModuleList does not tell what it holds
         read = sum(self.hidden_features[layer - 1] for layer in self.head_layers)
         self.head = None if num_classes is None else nn.Linear(read, num_classes)
@@ -281,19 +285,3 @@ class FeedForwardNet(FeedForwardStates):
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong label, `(B, C - 1)`."""
         return every_other(true_B, self.num_classes or 0)
-
-    def dropout_masks(
-        self,
-        batch_size: int,
-        image_dropout: float,
-        state_dropout: float,
-        generator: torch.Generator | None = None,
-        head_dropout: float = 0.0,
-    ) -> list[Tensor | None]:
-        """One mask a sample for the input row and for each normalised state, `(B, D')` and L of `(B, H)`; None is no mask.
-
-        With `head_dropout` one more, for what the head reads. Drawn on the CPU, so that a seed gives the same masks on any
-        device. Rates lie in [0, 1).
-        """
-        inputs = self.of_input.size(self.in_features)
-        return self.draw_masks(batch_size, inputs, (image_dropout, state_dropout), generator, head_dropout)

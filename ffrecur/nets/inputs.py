@@ -114,7 +114,8 @@ def labelled_streams(
     parts = of_input.parts(images_BD, mask)
     columns = Columns(module, of_input.first(images_BD.shape[1]), parts.strengths_BC)
     shared_BH, bias_H = source.drive(parts.row_BD), 0.0 if source.bias is None else source.bias
-    neutral_BH = torch.addmm(shared_BH * parts.ratio_B1, parts.neutral_BC, columns.table).add_(bias_H)
+    labels_BH = (parts.neutral_BC @ columns.table).to(shared_BH.dtype)  # that of a product of bfloat16 is float32
+    neutral_BH = labels_BH.add_(shared_BH * parts.ratio_B1).add_(bias_H)
     neutral = Stream(source, rows=parts.row_BD[None], drive=neutral_BH[None])
     image = Stream(source, rows=parts.row_BD[None], drive=shared_BH.add_(bias_H)[None])
     return neutral, lambda labels_NB: [image, Stream(columns, rows=labels_NB[..., None])]

@@ -54,7 +54,11 @@ class FeedForwardStates(LocalNet):
         """Return the hidden states before normalisation, L of `(B, H)`; no layer gets a gradient from one above."""
         if labels_B is not None and self.label is None:
             raise UserError("labels are given, but the net has no place for them: label is None")
-        row, states = self.input_row(images_BD, labels_B, masks), []
+        return self.states_of(self.input_row(images_BD, labels_B, masks), masks)
+
+    def states_of(self, row: Tensor, masks: Masks | None = None) -> States:
+        """`states` of what layer 1 reads, `(B, D')`."""
+        states: list[Tensor] = []
         for layer, module in enumerate(self.hidden):
             states.append(torch.relu(module(row)))
             row = self.read(states[-1], layer, masks)
@@ -79,6 +83,27 @@ class FeedForwardStates(LocalNet):
         rows = [self.read(state, layer, masks)[None] for layer, state in enumerate(self.states(inputs, None, masks))]
         return self.head(self.read_out(rows, masks))
 
+    def dropout_masks(
+        self,
+        batch_size: int,
+        image_dropout: float,
+        state_dropout: float,
+        generator: torch.Generator | None = None,
+        head_dropout: float = 0.0,
+    ) -> list[Tensor | None]:
+        """One mask a sample for the input row and for each normalised state, `(B, D')` and L of `(B, H)`; None is no mask.
+
+        With `head_dropout` one more, for what the head reads. That of the input leaves the label's entries alone: without
+        them a positive and a negative row would be the same. Drawn on the CPU, so that a seed gives the same masks on any
+        device. Rates lie in [0, 1).
+        """
+        inputs = self.of_input.size(self.in_features)
+        masks = self.draw_masks(batch_size, inputs, (image_dropout, state_dropout), generator, head_dropout)
+        if masks[0] is not None and self.label is not None:
+            first = self.of_input.first(self.in_features)
+            masks[0][:, first : first + self.of_input.classes] = 1
+        return masks
+
     @torch.no_grad()
     def logits_by_layer(self, features_BF: Tensor) -> Tensor:
         """Return what the head makes of each of its layers alone, with its bias, `(len(head_layers), B, C)`."""
@@ -96,13 +121,15 @@ class FeedForwardStates(LocalNet):
 
     def forward(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
         """Class scores `(B, C)` as `score` gives them, but with a graph and without a look at the values."""
+        if self.num_classes is None:
+            raise UserError("score needs labels, of which the net has none: num_classes is None")
         log_probabilities = torch.log_softmax(self.plain_logits(images_BD), dim=1)  # type: ignore[arg-type]
         if self.label is None:
             return log_probabilities
         scores = []
-        for label in range(self.num_classes or 0):
+        for label in range(self.num_classes):
             labels_B = torch.full((len(images_BD),), label, device=self.weight.device)
-            states = self.states(images_BD, labels_B)
+            states = self.states_of(self.of_input.row(images_BD, labels_B))
             goodness = [mean_over_blocks(self.goodness_function, states[layer - 1]) for layer in self.score_layers]
             scores.append(torch.stack(goodness).sum(dim=0))
         return self.sign * torch.stack(scores, dim=1) + head_weight * log_probabilities
@@ -121,6 +148,8 @@ def local_layers(image_shape: Sequence[int], layers: Sequence[Mapping[str, int]]
 
 def made_layers(layers: Sequence[nn.Module | Mapping[str, Any]]) -> nn.ModuleList:
     """Return the layers of a net, those made of `LocalLinear` of which the settings are given; raises `UserError`."""
+    listed = isinstance(layers, Sequence | nn.ModuleList | nn.Sequential)
+    check_setting(listed, "layers", layers, "a list of modules, or of settings of a LocalLinear")
     return nn.ModuleList([made_layer(number, layer) for number, layer in enumerate(layers, start=1)])
 
 
@@ -166,6 +195,7 @@ def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:
 
 def checked_layers(name: str, layers: Sequence[int], count: int) -> tuple[int, ...]:
     """Return numbers of layers as a tuple; raises `UserError` unless they are different ones, in order."""
-    in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, count + 1)))
+    whole = all(isinstance(layer, int) for layer in layers)
+    in_order = whole and len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, count + 1)))
     check_setting(in_order, name, list(layers), f"different layers from 1 to {count}, in order")
     return tuple(layers)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import ffrecur
 from ffrecur.commands.export import main as export
 from ffrecur.data import ImageDataModule
 from ffrecur.lit import FeedForwardModule
+from ffrecur.lit.feedforward import mixed
+from ffrecur.metrics.feedforward import UnsupervisedEvaluation
+from ffrecur.negatives import ImageNegatives
+from ffrecur.processes import Part
 
 MODES = {
     "pixels": [],
@@ -116,3 +121,85 @@ def test_mistakes_are_one_sentence(options, sentence, workplace):
     (line,) = outcome.err.splitlines()
     assert sentence in line
     assert not Path("runs").exists()
+
+
+# --- what a review found ----------------------------------------------------------------------------------------------
+
+
+def test_the_area_does_not_saturate():
+    """Goodness far above 1: torchmetrics would take it for logits, and every image would tie."""
+    net = ffrecur.FeedForwardNet(6, [5], 3, label=None)
+    with torch.no_grad():
+        for parameter in net.hidden.parameters():
+            parameter.mul_(30)
+    images, labels = torch.rand(40, 6, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 3
+
+    def brighter(images_BD, everyone, part, count, source):
+        return (images_BD * torch.tensor([1.0, 0.2, 1, 1, 0.1, 1]))[None]
+
+    evaluation = UnsupervisedEvaluation(net, brighter)
+    for part in (slice(0, 15), slice(15, 40)):
+        evaluation.update(net, images[part], labels[part])
+    positive, negative = (net.goodness(each)[0] for each in (images, brighter(images, images, None, 1, None)[0]))
+    assert positive.median() > 20
+    before = (positive[:, None] > negative).double() + 0.5 * (positive[:, None] == negative).double()
+    assert 0.01 < before.mean() < 0.99
+    assert evaluation.compute()["auroc_by_layer"].item() == pytest.approx(before.mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("option", ["--data.evaluation_batch_size=1", "--data.validation_size=1"])
+def test_an_image_alone_has_no_hybrid_in_evaluation(option, workplace):
+    outcome = fit("--model.label=null", option)
+    assert outcome.code == 0, outcome.err
+    assert run("test", option.replace("validation_size=1", "evaluation_batch_size=1")).code == 0
+    assert "auroc_by_layer" not in json.loads((only_run() / "test_results.json").read_text())
+
+
+LOCAL = "--model.layers=[{kernel: 2, out_channels: 4}, {kernel: 2, out_channels: 3}]"
+
+
+@pytest.mark.parametrize(
+    ("trained", "typed", "sentence"),
+    [
+        (["--model.label=null"], ["--model.label=pixels"], "label is pixels, but the net in"),
+        (["--model.label=beside"], ["--model.label=null"], "label is None, but the net in"),
+        (["--model.label=null"], ["--model.head_layers=[1]"], "head_layers is [1], but the net in"),
+        ([LOCAL], ["--model.layers=[{kernel: 3, out_channels: 4}]"], "layers is [{'out_channels': 4, 'kernel': 3,"),
+        ([LOCAL], ["--model.layers=null"], "layers is None, but the net in"),
+        ([], [LOCAL], "layers is [{'out_channels': 4, 'kernel': 2,"),
+    ],
+)
+def test_a_stored_net_is_not_taken_for_another(trained, typed, sentence, workplace):
+    assert fit(*trained).code == 0
+    for command in (["test"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=3"]):
+        outcome = run(*command, *typed)
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()[-1:]
+        assert sentence in line
+    assert run("test").code == 0
+
+
+class Broken(ImageNegatives):
+    """Negative images of a user's own, that are none."""
+
+    def __init__(self, how: str = "shape") -> None:
+        self.how = how
+
+    def __call__(self, images_BD, others_BD, noise_BP, image_shape):
+        images_BD.mul_(0)  # which must not change the positive images
+        made = {"nothing": None, "shape": others_BD[:, :3], "nan": others_BD / 0, "fine": others_BD}
+        return made[self.how]
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [("nothing", "makes NoneType, but"), ("shape", "makes (5, 3), but must make (5, 6)"), ("nan", "no finite numbers")],
+)
+def test_negative_images_that_are_none(how, sentence):
+    images = torch.rand(5, 6)
+    before, part = images.clone(), Part(5, slice(0, 5))
+    with pytest.raises(ffrecur.UserError, match=re.escape(sentence)):
+        mixed(Broken(how), images, images, part, (2, 3), 1, torch.Generator())
+    (made,) = mixed(Broken("fine"), images, before, part, (2, 3), 1, torch.Generator())
+    torch.testing.assert_close(made.sum(), before.sum())
+    assert torch.equal(images, before)

@@ -1,6 +1,7 @@
 """The feed-forward net: rows by hand, what is shared against what is computed label by label, gradients against autograd."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -239,3 +240,74 @@ def test_calls_that_cannot_be(settings, call, sentence):
     net = feed_forward_net(**{"hidden": [5, 4], **settings})
     with pytest.raises(ffrecur.UserError, match=sentence):
         call(net)
+
+
+# --- what a review found ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["pixels", "beside", None])
+@pytest.mark.parametrize("layers", [None, "local"])
+def test_weights_in_bfloat16_and_no_images_at_all(label, layers):
+    if layers and label == "beside":
+        return
+    made = layers and [ffrecur.LocalLinear((2, 3), 4, kernel=2), nn.Linear(8, 4)]
+    net = feed_forward_net(None if made else [8, 4], label=label, layers=made)
+    exact = net.score(IMAGES)
+    assert net.score(IMAGES[:0], head_weight=0.1).shape == (0, 3)
+    assert net.classify(IMAGES[:0]).shape == (0,)
+    halved = net.bfloat16()
+    torch.testing.assert_close(halved.score(IMAGES.bfloat16(), 0.0).double(), exact, rtol=0.1, atol=0.1)
+    assert halved.classify(IMAGES.bfloat16()).shape == (4,)
+
+
+@pytest.mark.parametrize("label", ["pixels", "beside", None])
+def test_the_scores_can_be_exported(label):
+    net = feed_forward_net([5, 4], label=label, center_images=True)
+    exported = torch.export.export(net, (IMAGES,))
+    torch.testing.assert_close(exported.module()(IMAGES), net.score(IMAGES))
+
+
+def test_image_dropout_leaves_the_label_alone():
+    for label, first, size in (("pixels", 0, 6), ("beside", 6, 9)):
+        net = feed_forward_net([5], label=label)
+        mask = net.dropout_masks(200, 0.5, 0.0, torch.Generator().manual_seed(0))[0]
+        assert mask.shape == (200, size)
+        assert (mask[:, first : first + 3] == 1).all()
+        others = torch.cat([mask[:, :first], mask[:, first + 3 :]], dim=1)
+        assert set(others.unique().tolist()) == {0, 2}
+    unlabelled = feed_forward_net([5], label=None).dropout_masks(200, 0.5, 0.0, torch.Generator().manual_seed(0))[0]
+    assert set(unlabelled.unique().tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"num_classes": 0, "label": None, "hidden_features": [3]}, "num_classes is 0"),
+        ({"head_layers": [1.5], "hidden_features": [3, 3]}, "head_layers is [1.5]"),
+        ({"head_layers": [], "hidden_features": [3, 3]}, "head_layers is []"),
+        ({"score_layers": [], "hidden_features": [3, 3]}, "score_layers is []"),
+        ({"layers": nn.Linear(6, 4)}, "layers is Linear("),
+        (
+            {"layers": [ffrecur.LocalLinear((2, 3), 4, kernel=2)], "label": "beside"},
+            "label is 'beside', but must be pixels or",
+        ),
+        (
+            {"layers": [{"in_shape": [2, 3], "out_channels": 2, "kernel": 2.0}]},
+            "kernel is 2.0, but must be a whole number",
+        ),
+        (
+            {"layers": [{"in_shape": [2, 3], "out_channels": 2, "kernel": "2"}]},
+            "kernel is '2', but must be a whole number",
+        ),
+    ],
+)
+def test_more_settings_that_cannot_be(settings, sentence):
+    with pytest.raises(ffrecur.UserError, match=re.escape(sentence)):
+        ffrecur.FeedForwardNet(6, **{"num_classes": 3, **settings})
+
+
+def test_a_net_without_labels_gives_no_scores():
+    net = ffrecur.FeedForwardNet(6, [4], num_classes=None, label=None)
+    for call in (net, net.score):
+        with pytest.raises(ffrecur.UserError, match="num_classes is None"):
+            call(IMAGES.float())
