@@ -87,7 +87,7 @@ def test_help_is_there(capsys):
 
 
 def test_every_setting_in_the_readme_exists():
-    from ffrecur.lit.run.messages import known_settings
+    from ffrecur.lit.run.known import known_settings
 
     text = (ROOT / "README.md").read_text()
     known = set(known_settings()) | {"model.optimizer.lr", "model.help"}
