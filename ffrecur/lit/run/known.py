@@ -82,14 +82,21 @@ def classes_with(setting: str, kinds: Iterable[type], like: str = "") -> list[st
     """Return the names of the classes of these kinds that have a setting: one that is called `like` first, then ours.
 
     >>> classes_with("epochs", [torch.optim.lr_scheduler.LRScheduler])
-    ['FlatThenLinear']
+    ['FlatThenLinear', 'OneCycleLR']
     """
     found, waiting = set(), list(kinds)
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
         offered = kind.__module__.startswith(("ffrecur.", "torch.", "lightning.")) and not inspect.isabstract(kind)
-        if offered and kind.__name__[0] != "_" and setting in inspect.signature(kind).parameters:
+        if offered and kind.__name__[0] != "_" and setting in _parameters(kind):
             found.add(kind)
     first = [(kind.__name__.lower() != like, "ffrecur" not in kind.__module__, kind.__name__) for kind in found]
     return [name for *_, name in sorted(first)]
+
+
+def _parameters(kind: type) -> Iterable[str]:
+    try:
+        return inspect.signature(kind).parameters
+    except ValueError:  # some that are written in C tell none
+        return ()
