@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -17,6 +18,10 @@ class CommonError(UserError):
     """One that all processes of a training meet alike, at the same place: the first of them tells it."""
 
 
+class SettingWarning(UserWarning):
+    """Settings that are allowed, but may not be what was meant. The command line prints its message as `warning: ...`."""
+
+
 def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
     """Raise `UserError("<name> is <value>, but must be <rule>")` unless `allowed`.
 
@@ -26,7 +31,16 @@ def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
     ffrecur.errors.UserError: damping is 1.5, but must be at least 0 and less than 1
     """
     if not allowed:
-        raise UserError(f"{name} is {value!r}, but must be {rule}")
+        raise UserError(f"{name} is {shown(value)}, but must be {rule}")
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: as Python writes it, but objects and functions by their names alone.
+
+    >>> shown(0.5), shown([one_line, object()])
+    ('0.5', '[one_line, object]')
+    """
+    return re.sub(r"<(?:function )?(?:[\w.]|<locals>)*?(\w+)(?: object)? at 0x[0-9a-f]+>", r"\1", repr(value))
 
 
 def one_line(error: BaseException) -> str:

@@ -22,7 +22,7 @@ import ffrecur.lit
 from ffrecur.commands.generate import main as generate
 from ffrecur.data.documents import read_documents
 from ffrecur.data.idx import read_idx
-from ffrecur.lit.run.messages import arguments_of
+from ffrecur.lit.run.known import arguments_of
 from ffrecur.storage.checkpoint import NET_KEY
 
 LONG = "x" * 5000

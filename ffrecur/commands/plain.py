@@ -14,7 +14,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import kind_of
 from ffrecur.storage.classes import imported_goodness
-from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed, refused
+from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed, refused, tell_own_warnings
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,6 +63,7 @@ def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) ->
 
     A full disk, that of standard output too, is one line as well; a reader that has seen enough ends the command quietly.
     """
+    tell_own_warnings()
     try:
         run(arguments)
     except UserError as error:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import SettingWarning, check_setting
 from ffrecur.seeding import draw_normal
 
 
@@ -85,6 +85,7 @@ class LocalLinear(nn.Module):
             warnings.warn(
                 f"{unseen} of {total} places of the map are in no field: kernel {kernel}, stride {stride} and padding "
                 f"{padding} leave them out",
+                SettingWarning,
                 stacklevel=2,
             )
 

@@ -103,6 +103,7 @@ def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tenso
     if isinstance(negatives, LabelNegatives):
         check_setting(count == 1, "negatives_per_case", count, "1 where negatives is a class, which decides it itself")
         return lambda logits_BC, labels_B, noise_BC: negatives(logits_BC, labels_B, noise_BC)  # by place, not by name
-    check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+    allowed = f"{', '.join(NEGATIVES)} or an ffrecur.negatives.LabelNegatives"
+    check_setting(isinstance(negatives, str) and negatives in NEGATIVES, "negatives", negatives, allowed)
     check_setting(count >= 1, "negatives_per_case", count, "at least 1")
     return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)

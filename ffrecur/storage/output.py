@@ -8,7 +8,12 @@ import os
 import select
 import signal
 import sys
+import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
+
+from ffrecur.errors import SettingWarning
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, or not to be written to
 
@@ -40,6 +45,26 @@ def refused(message: str) -> int:
     """Tell a mistake in one line; return the exit code, 2."""
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
     return 2
+
+
+def print_warning(message: str) -> None:
+    """Print a warning on standard error."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def tell_own_warnings(tell: Callable[[str], None] = print_warning) -> None:
+    """Let `tell` print each `SettingWarning` once; warnings of other packages are shown as before."""
+    told: set[str] = set()
+    show_others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, SettingWarning):
+            show_others(message, category, *where, **more)
+        elif str(message) not in told:
+            told.add(str(message))
+            tell(str(message))
+
+    warnings.showwarning = show
 
 
 def written_out(code: int) -> int:

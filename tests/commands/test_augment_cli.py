@@ -211,7 +211,7 @@ A_LIST = "but must be null or a list of classes of the kind Augmentation: --data
         ),
         (
             ".pixels=3",
-            "data.augment.pixels is given before the class that it belongs to: --data.augment+=CLASS adds one",
+            "data.augment.pixels is given before the class that it belongs to: --data.augment+=Shift",
         ),
     ],
 )

@@ -99,7 +99,10 @@ def test_hybrids_are_a_function_of_seed_epoch_and_batch(workplace):
     [
         (["--model.label=below"], "model.label is below"),
         (["--model.label=null", "--model.negatives=hard"], "negatives is 'hard', but must be hybrid or"),
-        (["--model.negatives=hybrid"], "negatives is 'hybrid', but must be hard or uniform"),
+        (
+            ["--model.negatives=hybrid"],
+            "negatives is 'hybrid', but must be hard, uniform or an ffrecur.negatives.LabelNegatives",
+        ),
         (
             ["--model.label=null", "--data.batch_size=7"],
             "data.batch_size is 7, but must be one that leaves more than 1 of",

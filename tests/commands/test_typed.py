@@ -13,7 +13,8 @@ from ffrecur import UserError
 from ffrecur.lit.run import folders as runs
 from ffrecur.lit.run.config import typed_value
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
-from ffrecur.lit.run.messages import explain, known_classes, known_settings
+from ffrecur.lit.run.known import known_classes, known_settings
+from ffrecur.lit.run.messages import explain
 
 EVALUATIONS = ["validate", "test", "predict"]
 ROOT = "trainer.default_root_dir"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from ffrecur.errors import CommonError, UserError, one_line
+from ffrecur.storage.output import print_warning
 
 CURE = "training has diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
 SAME = 0.001  # of their sum: a smaller difference of positive and negative goodness counts as none
@@ -106,7 +106,7 @@ def repetition(variety: float) -> dict[str, str]:
 @rank_zero_only
 def warn(message: str) -> None:
     """Print a warning on standard error."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print_warning(message)
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
 import itertools
 import os
+import pydoc
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -16,47 +16,31 @@ import lightning.pytorch.callbacks
 import lightning.pytorch.cli
 import lightning.pytorch.loggers
 import torch
-from jsonargparse import ArgumentParser
-from lightning import LightningDataModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed
 
-import ffrecur.data
-import ffrecur.lit
 from ffrecur.errors import one_line
+from ffrecur.lit.run.known import (
+    GROUPS,
+    OWN,
+    classes_with,
+    known_classes,
+    known_settings,
+    settings_by_class,
+    usual_name,
+)
 from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
 from ffrecur.lit.run.tasks import nearest_task
 from ffrecur.processes import count_processes
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs")
 
-GROUPS = ("trainer", "model", "data")
-OWN = ("config", "seed_everything", "ckpt_path", "checkpoint_seconds", "model", "data")  # options of the program's own
-HABITS = {  # what other programs call it
-    "lr": "model.optimizer.lr",
-    "learning_rate": "model.optimizer.lr",
-    "epochs": "trainer.max_epochs",
-    "num_epochs": "trainer.max_epochs",
-    "gpus": "trainer.devices",
-    "device": "trainer.accelerator",
-    "seed": "seed_everything",
-    "dataset": "data.source",
-    "data_dir": "data.source",
-    "data_path": "data.source",
-    "val_size": "data.validation_size",
-    "output_dir": "trainer.default_root_dir",
-    "log_dir": "trainer.default_root_dir",
-    "save_dir": "trainer.default_root_dir",
-    "resume": "ckpt_path",
-    "checkpoint": "ckpt_path",
-    "resume_from_checkpoint": "ckpt_path",
-    "layers": "model.hidden_features",
-    "hidden_size": "model.hidden_features",
-    "dropout": "model.state_dropout",
-    "scheduler": "model.lr_scheduler",
-}
-
-PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
+WORDS = {"None": "null", "True": "true", "False": "false"}  # of values, as YAML has them
+LAYERS = (
+    "a list with out_channels and kernel, and stride and padding where they are not 1 and 0, as whole numbers, for each "
+    "layer"
+)
 
 
 def tell(error: BaseException, args: Sequence[str]) -> int:
@@ -98,10 +82,11 @@ def explain(message: str, args: Sequence[str]) -> str:
             return _unknown(name)
         return f"{group} is not a setting{_nearest(group, [*GROUPS, *OWN])}"
     key, report = _innermost(message)
+    if key and key not in GROUPS and (told := _without_class(key, report, args)):
+        return told
     if (match := re.search(r"Option '([^']+)' is not accepted", message)) and match[1] != key:
         name = _full_name(match[1], args)
-        before = " ".join(itertools.takewhile(lambda arg: not arg.startswith(f"--{name}"), args))
-        chosen = re.findall(rf"--{re.escape(name.rpartition('.')[0])}\+?[= ]([\w.]+)", before)
+        chosen = _chosen(name, args)
         if chosen and name.startswith("trainer."):  # of our own classes the nearest name is known
             return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}"
         return _unknown(name)
@@ -111,14 +96,15 @@ def explain(message: str, args: Sequence[str]) -> str:
         if match[1].startswith("Path"):
             return f"config is '{name}', which is a folder, but must be a file"
         return f"config is '{name}', which is not there{nearest_task(name)}"
-    if key and (match := re.search(r"dot import path string: (\S+)", report)):
+    number = "Expected a <class 'float'>" in report  # which may be a tensor too
+    if key and not number and (match := re.search(r"dot import path string: (\S+)", report)):
         name = _full_name(key, args)
         if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
             return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
     if key and (match := re.search(r"Subtypes: \[list\[(?:\w+\.)+(\w+)\], <class 'NoneType'>\]", report)):
         return _no_list(usual_name(key) or key, match[1], report)
-    if key and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
+    if key and not number and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
         return f"{_full_name(key, args)} is '{match[1]}', {why_no_class(match[1])}"
     if key and (match := re.search(r"arguments are required: (.+)", report)):
         return f"{_full_name(key, args)} needs its setting {match[1]}, which is not given"
@@ -164,32 +150,6 @@ def why_no_class(path: str) -> str:
     return "which is not of the kind that is needed here"
 
 
-def known_classes() -> list[str]:
-    """Return the names that a user may have meant by a class."""
-    torch_classes = [*vars(torch.optim), *vars(torch.optim.lr_scheduler)]
-    return [*ffrecur.lit.__all__, *ffrecur.data.__all__, *(name for name in torch_classes if name[0].isupper())]
-
-
-@functools.cache
-def settings_by_class() -> dict[str, list[str]]:
-    """Return the full names of the settings of our classes and of the trainer, by the name of the class."""
-    owners = [("trainer", Trainer)]
-    owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
-    for owner in (getattr(ffrecur.data, name) for name in ffrecur.data.__all__):
-        owners.append(("data" if issubclass(owner, LightningDataModule) else "data.augment", owner))
-    return {owner.__name__: [f"{group}.{name}" for name in arguments_of(owner)] for group, owner in owners}
-
-
-def arguments_of(owner: type) -> list[str]:
-    """Return the names of a class' arguments, those that it hands on to its base with `**` among them."""
-    return list(ArgumentParser().add_class_arguments(owner))
-
-
-def known_settings() -> list[str]:
-    """Return the full names of all settings."""
-    return [*OWN, *itertools.chain(*settings_by_class().values())]
-
-
 def _unknown(name: str) -> str:
     if usual_name(name) == name:  # it was typed for another class, which has it: this one came from a file
         name = name.rpartition(".")[2]
@@ -201,15 +161,11 @@ def _unknown(name: str) -> str:
     return f"{name} is not a setting{f' (nearest: {meant})' if meant else _nearest(name, known)}"
 
 
-def usual_name(name: str) -> str | None:
-    """Return the setting whose name ends like this one, or that other programs call so; None if there is none.
-
-    >>> usual_name("batch_size"), usual_name("model.lr"), usual_name("trainer.damping"), usual_name("dampning")
-    ('data.batch_size', 'model.optimizer.lr', 'model.damping', None)
-    """
-    last = name.rpartition(".")[2]
-    ending = [setting for setting in known_settings() if setting.rpartition(".")[2] == last and setting != name]
-    return HABITS.get(last) or next(iter(ending), None)
+def _chosen(name: str, args: Sequence[str]) -> list[str]:
+    """Return the classes that were typed before a setting of this name, as those that it belongs to."""
+    before = " ".join(itertools.takewhile(lambda arg: not arg.startswith(f"--{name}"), args))
+    named = re.findall(rf"--{re.escape(name.rpartition('.')[0])}\+?[= ]([\w.]+)", before)
+    return [each for each in named if each != "null"]
 
 
 def _full_name(last_part: str, args: Sequence[str]) -> str:
@@ -221,21 +177,60 @@ def _full_name(last_part: str, args: Sequence[str]) -> str:
 
 def _ill_typed(name: str, message: str) -> str:
     value = re.search(r"(?:Got|Given) value: (.*)", message)
+    kind = r"Expected an instantiatable class, but (?:\w+\.)*(\w+) is abstract|Not a valid subclass of (\w+)"
+    message = re.sub(kind, lambda found: f"Expected a class of the kind {found[1] or found[2]}", message)
     expected = re.findall(r"Expected an? (.+?)(?:\. Got value.*)?$", message, flags=re.MULTILINE)
+    expected = [text for text in expected if not text.startswith(("dot import path", "path but"))]
     plain = [re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("NoneType", "null") for text in expected]
-    plain = [PLAIN.get(word, word) for word in plain]
+    plain = [f"a {text}" if text.startswith("class of") else PLAIN.get(text, text) for text in plain]
     allowed = list(dict.fromkeys(re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", text) for text in plain))
+    if "Subtypes: [list[dict[str, int]]," in message and name.rpartition(".")[2] == "layers":
+        value = re.search(r"Given value: (.*)", message)
+        allowed = [LAYERS]
     if value is None or not allowed:
         return f"{name}: " + " ".join(message.split())
-    return f"{name} is {value[1].strip()}, but must be {' or '.join(allowed)}"
+    given = re.sub(r"\b(None|True|False)\b", lambda word: WORDS[word[0]], value[1].strip())
+    return f"{name} is {given}, but must be {' or '.join(allowed)}"
+
+
+def _without_class(key: str, report: str, args: Sequence[str]) -> str | None:
+    """Return the sentence for settings of a class where no class was chosen, or there is none; None for other mistakes."""
+    typed = re.search(r"(?:Given|Got) value: NestedArg\(key='([\w.]+)'", report)
+    in_file = re.search(r"Given value: (\{'(\w+)': .*)", report)
+    if not typed and (not in_file or in_file[2] in ("class_path", "init_args", "dict_kwargs")):
+        return None
+    setting = typed[1] if typed else in_file[2]  # type: ignore[index]
+    name = _full_name(f"{key}.{setting}" if typed else key, args)
+    kinds = _kinds(report)
+    if not kinds:
+        return _unknown(name) if typed else None
+    word = re.search(r"Expected a dot import path string: (\w+)", report)  # a value so far, which is no class
+    owners = classes_with(setting, kinds, word[1] if word else "")
+    nothing_chosen = word or "is abstract" in report or (owners and not _chosen(name, args))
+    if not nothing_chosen or ("is not accepted" in report and not owners):
+        return None
+    if not typed:
+        meant = owners[0] if owners else "CLASS"
+        return f"{name} is {in_file[1]}, which names no class; give class_path: {meant}, and these as its init_args"  # type: ignore[index]
+    several = "list[" in report
+    adds = f"{'+' * several}={owners[0] if owners else 'CLASS'}{' adds one' * (several and not owners)}"
+    return f"{name} is given before the class that it belongs to: --{name.removesuffix('.' + setting)}{adds}"
+
+
+def _kinds(report: str) -> list[type]:
+    """Return the classes, but for Python's own, of which a value may be one."""
+    subtypes = re.search(r"Subtypes: \[(.*)\]", report)
+    paths = (
+        re.findall(r"(?:\w+\.)+\w+", re.sub(r"Callable\[\[.*?\]", "", subtypes[1])) if subtypes else []
+    )  # what it returns
+    located = [pydoc.locate(path) for path in paths if not path.startswith(("typing.", "collections."))]
+    return [kind for kind in located if isinstance(kind, type)]
 
 
 def _no_list(name: str, kind: str, report: str) -> str:
     adds = f"--{name}+=CLASS adds one"
     if problem := re.search(r"Problem with given class_path '(.+?)'", report):
         return f"{name} is '{problem[1]}', {why_no_class(problem[1])}"
-    if setting := re.search(r"Given value: NestedArg\(key='(.+?)'", report):
-        return f"{name}.{setting[1]} is given before the class that it belongs to: {adds}"
     value = re.search(r"Given value: (.*)", report)
     return f"{name} is {value[1] if value else 'another value'}, but must be null or a list of classes of the kind {kind}: {adds}"
 

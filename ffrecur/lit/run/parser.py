@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import typing
 import warnings
@@ -19,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_setting
 
 NOT_WRITTEN = "Unable to serialize instance "  # jsonargparse's text in place of a value that YAML does not have
 MADE_LATER = (Optimizer, LRScheduler, ReduceLROnPlateau)  # by the module, which tells their errors
@@ -52,6 +53,7 @@ class Parser(LightningArgumentParser):
         def surfacing(made: type, *args: Any, applied_instantiation_links: Any, **settings: Any) -> Any:
             try:
                 check_given(made, settings)
+                check_finite(made, settings)
                 return instantiator(made, *args, applied_instantiation_links=applied_instantiation_links, **settings)
             except UserError as error:
                 raise Mistake(error) from error
@@ -63,6 +65,7 @@ class Parser(LightningArgumentParser):
 
         def telling(made: type, *args: Any, **kwargs: Any) -> Any:
             try:
+                check_finite(made, kwargs)
                 return made(*args, **kwargs)
             except Exception as error:
                 if issubclass(made, MADE_LATER):
@@ -159,3 +162,11 @@ def check_given(made: type, settings: dict[str, Any]) -> None:
             if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
                 group = "data" if issubclass(made, LightningDataModule) else "model"
                 raise UserError(f"{group}.{name} is null, but must have a value")
+
+
+def check_finite(made: type, settings: dict[str, Any]) -> None:
+    """Raise `UserError` for an infinite number, or none, among the settings of our classes, and for such a learning rate."""
+    ours, learns = made.__module__.startswith("ffrecur."), issubclass(made, Optimizer)
+    for name, value in settings.items():
+        if isinstance(value, float) and (ours or (learns and name == "lr")):
+            check_setting(math.isfinite(value), name, value, "a finite number")

@@ -9,6 +9,9 @@ import warnings
 
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
+from ffrecur.lit.run.health import warn
+from ffrecur.storage.output import tell_own_warnings
+
 LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
 
 
@@ -27,7 +30,11 @@ def raise_of_disk(record: logging.LogRecord) -> None:
 
 
 def silence_noise() -> None:
-    """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals."""
+    """Keep what a user cannot act on off the screen: advertisements, and warnings about Lightning's own internals.
+
+    Warnings of our own are told in a line each, by the first of several processes.
+    """
+    tell_own_warnings(warn)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
     )
