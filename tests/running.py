@@ -24,6 +24,14 @@ ROOT = TESTS.parent
 TASKS = ROOT / "tasks"
 TASK_FILES = sorted(TASKS.glob("*/*.yaml"))
 FIXTURES = TESTS / "fixtures"
+
+
+def with_two_layers(task: Path) -> list[str]:
+    """Options for a task whose head reads more layers than the nets of the tests have."""
+    text = task.read_text()
+    return ["--model.head_layers=[1,2]"] if "hidden_features" in text and "head_layers: [1, 2, 3]" in text else []
+
+
 TINY = [
     "--model.hidden_features=[12,10]",
     "--model.optimizer=torch.optim.Adam",

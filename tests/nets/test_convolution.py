@@ -197,7 +197,7 @@ def test_images_in_colour(tmp_path, monkeypatch):
         (["--model.image_shape=[5,6]"], "image_shape of the net is [5, 6], but the data has [6, 5]"),
         (["--model.in_features=31"], "in_features of the net is 31, but the data has 30"),
         (["--model.image_shape=[-6,-5]"], "image_shape is [-6, -5], but must be [height, width]"),
-        (["--model.channels=[1000000000000]"], "channels is [1000000000000] and hidden_features is [10], a net that"),
+        (["--model.channels=[1000000000000]"], "channels is [1000000000000] and kernel is 3 and hidden_features"),
     ],
 )
 def test_mistakes_are_one_sentence(options, sentence, workplace):

@@ -6,7 +6,7 @@ from pathlib import Path
 import compare_runs
 import pytest
 import torch
-from running import TASK_FILES, TESTS, TINY, run
+from running import TASK_FILES, TESTS, TINY, run, with_two_layers
 
 FEW = [
     "--data.source=bundled",
@@ -86,12 +86,7 @@ IN_BFLOAT16 = 0.02  # what processors make of it differs more
 def test_every_task_begins_as_in_earlier_versions(task, tmp_path, monkeypatch):
     """To store a curve anew after a change that is meant: delete its file, and copy the one that the failure names."""
     monkeypatch.chdir(tmp_path)
-    fewer = (
-        ["--model.head_layers=[1,2]"]
-        if "hidden_features" in task.read_text() and "head_layers" in task.read_text()
-        else []
-    )
-    assert run("fit", "--config", task, *FEW, *fewer, "--trainer.default_root_dir=a").code == 0
+    assert run("fit", "--config", task, *FEW, *with_two_layers(task), "--trainer.default_root_dir=a").code == 0
     rows = compare_runs.read_figures(next(Path("a").iterdir()) / "metrics.csv")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     (tmp_path / "losses.csv").write_text("\n".join(["train/loss", *losses]) + "\n")
