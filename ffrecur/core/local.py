@@ -6,6 +6,7 @@ channels; N inputs of a field; B cases.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -75,7 +76,7 @@ class LocalLinear(nn.Module):
         self.kernel, self.stride, self.padding = kernel, stride, padding
         rows, columns = ((size + 2 * padding - kernel) // stride + 1 for size in self.in_shape[:2])
         self.out_shape = (rows, columns, out_channels)
-        self.in_features, self.out_features = prod(self.in_shape), prod(self.out_shape)
+        self.in_features, self.out_features = math.prod(self.in_shape), math.prod(self.out_shape)
         self.fan_in = kernel * kernel * self.in_shape[2]
         self.weight = nn.Parameter(torch.empty(rows * columns, out_channels, self.fan_in))
         self.bias = nn.Parameter(torch.empty(self.out_features)) if bias else None
@@ -113,10 +114,9 @@ class LocalLinear(nn.Module):
         maps_BHWC = rows_BD.unflatten(1, self.in_shape)
         if self.padding:
             maps_BHWC = F.pad(maps_BHWC, (0, 0, *[self.padding] * 4))
-        windows = maps_BHWC.unfold(1, self.kernel, self.stride).unfold(
-            2, self.kernel, self.stride
-        )  # (B, H', W', C, k, k)
-        return windows.permute(1, 2, 0, 4, 5, 3).reshape(len(self.weight), len(rows_BD), self.fan_in)
+        of_rows = maps_BHWC.unfold(1, self.kernel, self.stride)
+        fields = of_rows.unfold(2, self.kernel, self.stride)  # (B, H', W', C, kernel, kernel)
+        return fields.permute(1, 2, 0, 4, 5, 3).reshape(len(self.weight), len(rows_BD), self.fan_in)
 
     def forward(self, rows_BD: Tensor) -> Tensor:
         """Return the drives, `(B, H'*W'*K)`."""
@@ -131,9 +131,3 @@ class LocalLinear(nn.Module):
 def side_by_side(drives_PBK: Tensor) -> Tensor:
     """Return the drives of all places as rows, `(B, P*K)`, in a new tensor."""
     return drives_PBK.transpose(0, 1).flatten(1)
-
-
-def prod(shape: Sequence[int]) -> int:
-    """Return the product of whole numbers."""
-    rows, columns, channels = shape
-    return rows * columns * channels

@@ -33,14 +33,19 @@ def product_dtype(like: Tensor) -> torch.dtype:
     for float16.
     """
     device = like.device.type
-    wanted = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
-    return torch.bfloat16 if wanted and like.dtype == torch.float32 and has_bfloat16(device) else like.dtype
+    followed = wants_bfloat16(device) and like.dtype == torch.float32 and has_bfloat16(device)
+    return torch.bfloat16 if followed else like.dtype
+
+
+def wants_bfloat16(device: str) -> bool:
+    """Tell whether autocast to bfloat16 is on."""
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
 def native_autocast(device: str) -> AbstractContextManager[Any]:
     """Return a context without autocast where the device would emulate bfloat16; autocast as it is elsewhere."""
-    wanted = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
-    return torch.autocast(device, enabled=False) if wanted and not has_bfloat16(device) else nullcontext()
+    emulated = wants_bfloat16(device) and not has_bfloat16(device)
+    return torch.autocast(device, enabled=False) if emulated else nullcontext()
 
 
 @functools.cache

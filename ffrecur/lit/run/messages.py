@@ -220,9 +220,8 @@ def _without_class(key: str, report: str, args: Sequence[str]) -> str | None:
 def _kinds(report: str) -> list[type]:
     """Return the classes, but for Python's own, of which a value may be one."""
     subtypes = re.search(r"Subtypes: \[(.*)\]", report)
-    paths = (
-        re.findall(r"(?:\w+\.)+\w+", re.sub(r"Callable\[\[.*?\]", "", subtypes[1])) if subtypes else []
-    )  # what it returns
+    named = re.sub(r"Callable\[\[.*?\]", "", subtypes[1]) if subtypes else ""  # of a function, what it returns
+    paths = re.findall(r"(?:\w+\.)+\w+", named)
     located = [pydoc.locate(path) for path in paths if not path.startswith(("typing.", "collections."))]
     return [kind for kind in located if isinstance(kind, type)]
 
