@@ -27,7 +27,6 @@ class BackpropModule(ClassifierModule):
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
-        label_smoothing: share of the target, in [0, 1), that is spread evenly over all classes.
         channels: channels of each convolution below the hidden layers, such as [32, 64]; each has a ReLU, and a pooling that
             keeps the largest value of 2x2 places. None by default.
         kernel: height and width of the field that a unit of a convolution reads.
@@ -49,7 +48,6 @@ class BackpropModule(ClassifierModule):
         in_features: int | None = None,
         num_classes: int | None = None,
         *,
-        label_smoothing: float = 0.0,
         channels: list[int] = [],  # noqa: B006  # as above
         kernel: int = 5,
         layers: list[dict[str, int]] | None = None,
@@ -57,8 +55,6 @@ class BackpropModule(ClassifierModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.label_smoothing = label_smoothing
-        check_setting(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "at least 0 and less than 1")
         if check_fields(channels, kernel):
             self.widths = ("channels", "kernel", "hidden_features")
             check_setting(layers is None, "channels", channels, "empty where layers are given")

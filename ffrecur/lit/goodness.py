@@ -33,7 +33,6 @@ class GoodnessModule(ClassifierModule):
         peer_normalization: strength of peer normalisation; 0 is off.
         negatives_per_case: different negatives for each image, each of which weighs as much.
         head_dropout: share of what the head reads that is dropped in training, in [0, 1).
-        label_smoothing: share of the head's target that is spread over all labels, in [0, 1).
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `ClassifierModule` and `NetModule`.
     """
@@ -54,13 +53,12 @@ class GoodnessModule(ClassifierModule):
         goodness: Goodness | None = None,
         *,
         head_dropout: float = 0.0,
-        label_smoothing: float = 0.0,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
         check_setting(0 <= head_dropout < 1, "head_dropout", head_dropout, "at least 0 and less than 1")
-        self.head_dropout, self.label_smoothing = head_dropout, label_smoothing
+        self.head_dropout = head_dropout
         self.goodness, self.head_weight, self.negatives_per_case = (
             goodness or MEAN_SQUARE,
             head_weight,

@@ -31,6 +31,8 @@ class ClassifierModule(NetModule):
         state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
         center_images: whether an image's own mean is taken off before it is normalised, so that a brighter background
             changes nothing.
+        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1): of the one-pass head where the
+            net learns by goodness, else of the net.
         training: see `NetModule`.
     """
 
@@ -40,11 +42,16 @@ class ClassifierModule(NetModule):
     trained = False  # whether the net comes from a checkpoint; an older one has no names
 
     def __init__(
-        self, image_dropout: float = 0.0, state_dropout: float = 0.0, center_images: bool = False, **training: Any
+        self,
+        image_dropout: float = 0.0,
+        state_dropout: float = 0.0,
+        center_images: bool = False,
+        label_smoothing: float = 0.0,
+        **training: Any,
     ) -> None:
         super().__init__(**training)
-        self.image_dropout, self.state_dropout = image_dropout, state_dropout
-        for name in ("image_dropout", "state_dropout"):
+        self.image_dropout, self.state_dropout, self.label_smoothing = image_dropout, state_dropout, label_smoothing
+        for name in ("image_dropout", "state_dropout", "label_smoothing"):
             check_setting(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")
 
     # --- what a subclass says -----------------------------------------------------------------------------------------
