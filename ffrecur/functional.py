@@ -165,7 +165,7 @@ def peer_mean(mean_H: Tensor, computed_BH: Tensor) -> Tensor:
 
 
 def peer_ascent(mean_H: Tensor, strength: float) -> Tensor:
-    """Peer normalisation `strength * (mean over units of mean_H - mean_H)` (section 5.1 and Hinton's published code).
+    """Peer normalisation `strength * (mean over units of mean_H - mean_H)` (section 3.2 and Hinton's published code).
 
     Added to the direction of *ascent* of every positive case's pre-activation, not gated by the ReLU: it wakes units
     that are quieter than their peers, dead ones too, and calms those that are louder. Shape `(H,)`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.classes import listed
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import SettingWarning, UserError, check_setting
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, names_of
 from ffrecur.lit.run.health import making
@@ -154,6 +156,11 @@ class ClassifierModule(NetModule):
 
     def match_shape(self, data: Any) -> None:
         """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
+        widths, own = self.hparams["hidden_features"], inspect.signature(type(self)).parameters.get("hidden_features")
+        if self.hparams.get("layers") and own is not None and widths != own.default:
+            warnings.warn(
+                f"hidden_features is {widths}, but has no effect where layers is given", SettingWarning, stacklevel=2
+            )
         found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
         if known is None:
             check_setting(found is not None, "image_shape", None, "given where the data does not tell it")

@@ -154,7 +154,7 @@ class FeedForwardNet(FeedForwardStates):
         return self.judged(images_BD, head=False).goodness_LBC
 
     def score(self, images_BD: Tensor, head_weight: float = 0.0) -> Tensor:
-        """Class scores `(B, C)`: sign times the goodness summed over `score_layers` (section 3.2).
+        """Class scores `(B, C)`: sign times the goodness summed over `score_layers` (section 3.3).
 
         With a `head_weight` the head has a say: its log-probabilities are added, times the weight. At the temperature of
         the objective that multiplies the probabilities which head and goodness give a label. Without a place for labels the

@@ -239,6 +239,17 @@ def test_endless_seconds_are_allowed(workplace):
 UNSEEN = "14 of 30 places of the map are in no field: kernel 2, stride 3 and padding 0 leave them out"
 
 
+@pytest.mark.parametrize("model", ["FeedForwardModule", "BackpropModule"])
+def test_widths_that_have_no_effect_are_warned_of(model, workplace):
+    local = [*FIT, f"--model={model}", "--model.layers=[{kernel: 3, out_channels: 2}]"]
+    warned = "warning: hidden_features is [7], but has no effect where layers is given"
+    assert warned in run(*local, "--model.hidden_features=[7]").err.splitlines()
+    assert "hidden_features" not in run(*local, "--model.hidden_features=[500,500]").err, (
+        "as they are without being typed"
+    )
+    assert "hidden_features" not in run("test").err
+
+
 def test_a_warning_of_ours_is_one_line(workplace):
     outcome = run(*FEEDFORWARD, "--model.layers=[{kernel: 2, out_channels: 3, stride: 3}]")
     assert outcome.code == 0
