@@ -41,7 +41,9 @@ def test_the_page_has_every_part_and_no_traceback():
     for part in PARTS:
         assert f"| `{part.name}` |" in text, part.name
     assert "TRACEBACK" not in text
-    assert all(len(cell) <= LONGEST + 2 for line in text.splitlines() if line.startswith("|") for cell in line.split("|"))
+    assert all(
+        len(cell) <= LONGEST + 2 for line in text.splitlines() if line.startswith("|") for cell in line.split("|")
+    )
 
 
 @pytest.mark.parametrize(
