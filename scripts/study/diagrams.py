@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -23,7 +24,12 @@ from ffrecur.functional import goodness, probability_of_positive, rms_normalize
 from ffrecur.negatives.images import Hybrids, hybrid_masks
 
 ROOT = Path(__file__).parents[2]
-STYLE = {"svg.hashsalt": "ffrecur", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 11}
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "ffrecur",
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+}
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "0.45"  # told apart by colour-blind people
 WIDTH = 4.8  # inches: on a phone of 360 pixels the letters keep three quarters of their size
 SIDE = 28
@@ -163,9 +169,8 @@ def draw_data() -> Figure:
     noise = torch.rand(1, SIDE * SIDE, generator=torch.Generator().manual_seed(6))
     mask = hybrid_masks(noise, (SIDE, SIDE))[0]
     hybrid = Hybrids()(image[None], other[None], noise, (SIDE, SIDE))[0]
-    rows = ((image, "positive:\na digit", BLUE), (other, "another\ndigit", GREY))
-    rows += ((mask.float(), "mask", GREY), (hybrid, "negative:\nhybrid", RED))
-    for place, (shown, name, colour) in enumerate(rows):
+    names = (("positive:\na digit", BLUE), ("another\ndigit", GREY), ("mask", GREY), ("negative:\nhybrid", RED))
+    for place, (shown, (name, colour)) in enumerate(zip((image, other, mask, hybrid), names, strict=True)):
         left = 0.15 + 1.15 * place
         picture(axis, (left, 1.2), 1.05, shown, colour)
         axis.text(left + 0.52, 1.1, name, ha="center", va="top", color=colour)
