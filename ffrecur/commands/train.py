@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
-from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
+from ffrecur.lit.run.arguments import after_subcommand, expand_home, files_first, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
 from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value, without_training
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
@@ -110,6 +110,8 @@ class CommandLine(LightningCLI):
         """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
         typed = typed_with_home(after_subcommand(with_tasks(self.typed), self.subcommands()))
         subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
+        at = typed.index(subcommand) + 1 if subcommand else 0
+        typed = [*typed[:at], *files_first(typed[at:])]
         self.checkpoint = None
         stored: dict[str, Any] = {}
         if subcommand is not None and not {"-h", "--help"} & set(typed):
@@ -132,7 +134,6 @@ class CommandLine(LightningCLI):
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
             if subcommand is not None:
                 self._subcommand_parsers[subcommand].set_defaults(default_classes(stored, typed))
-            at = typed.index(subcommand) + 1 if subcommand else 0
             first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = expand_home(self.config[self.config.subcommand])
