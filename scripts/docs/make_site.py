@@ -62,9 +62,9 @@ def fetched(site: Path) -> Iterator[str]:
 
 
 def complaints(output: str) -> list[str]:
-    """Return the lines of the builder's output that are complaints.
+    r"""Return the lines of the builder's output that are complaints.
 
-    >>> complaints("Build started\\ngriffe: a.py:3: no such parameter\\n")
+    >>> complaints("Build started\ngriffe: a.py:3: no such parameter\n")
     ['griffe: a.py:3: no such parameter']
     """
     return [line for line in COLOURS.sub("", output).splitlines() if line.startswith(COMPLAINTS)]
