@@ -79,8 +79,8 @@ def shown(text: str) -> str:
 
 
 def without_code(text: str) -> str:
-    """Return a line without what stands in code font, with an X for each piece."""
-    return re.sub(r"(`+).+?\1", "X", text)
+    """Return a line without what stands in code font, with a word for each piece."""
+    return re.sub(r"(`+).+?\1", "Code", text)
 
 
 def links(page: Path) -> list[str]:
