@@ -16,6 +16,10 @@ LAB = DOCS / "extending.md"  # its blocks make up one file, and `test_pages.py` 
 
 FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^ *\2`* *$", re.MULTILINE | re.DOTALL)
 DOCUMENTED = re.compile(r"^::: (\S+)$", re.MULTILINE)  # names whose docstring mkdocstrings puts there
+FOREIGN = re.compile(  # words that readers stumbled over
+    r"\b(amid|anew|beside|but for|told|whatever|in place of|leave it alone|lays out|in vain|at hand|full disk is one sentence)\b",
+    re.IGNORECASE,
+)
 
 
 class Block(NamedTuple):

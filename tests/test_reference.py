@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 from docstring_parser import parse
-from pages import DOCS, LAB, ROOT, blocks
+from pages import DOCS, FOREIGN, LAB, ROOT, blocks, without_code
 from torchmetrics import Metric
 
 import ffrecur
@@ -41,6 +41,12 @@ def documented(page):
 def arguments(owner):
     """Return the names of the arguments that a docstring explains."""
     return {entry.arg_name for entry in parse(inspect.getdoc(owner)).params}
+
+
+@pytest.mark.parametrize("path", sorted({*documented(SETTINGS), *documented(API)}))
+def test_docstrings_on_the_pages_have_plain_words(path):
+    text = re.sub(r'"\w+"', "", without_code(inspect.getdoc(found(path)) or ""))  # "beside" is a value of a setting
+    assert FOREIGN.findall(text) == []
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
