@@ -56,7 +56,8 @@ def blocks(page: Path) -> list[Block]:
     for match in FENCE.finditer(text):
         above = text[: match.start()].rstrip()
         line = text.count("\n", 0, match.start()) + 1
-        found.append(Block(page, match[3].strip(), match[4], above.rpartition("\n")[2], line))
+        info = re.sub(r"[{}.]", "", match[3]).strip()  # `{.notest}` is the site's own way of writing it
+        found.append(Block(page, info, match[4], above.rpartition("\n")[2], line))
     return found
 
 

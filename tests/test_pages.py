@@ -49,7 +49,7 @@ def lab(tmp_path, monkeypatch):
 
 def test_what_the_page_does_in_python_runs(lab):
     names = dict(vars(lab))
-    for block in blocks(r"python \{\.loop\}"):
+    for block in blocks("python loop"):
         exec(block, names)  # one after another, as a reader would
     assert all(parameter.grad is not None for parameter in names["net"].parameters())
 
