@@ -29,6 +29,7 @@ class Block(NamedTuple):
     info: str  # such as "python notest"
     text: str
     before: str  # the line of text before it, empty lines left out
+    section: str  # what stands between the last heading and the block
     line: int
 
     @property
@@ -57,7 +58,11 @@ def blocks(page: Path) -> list[Block]:
         above = text[: match.start()].rstrip()
         line = text.count("\n", 0, match.start()) + 1
         info = re.sub(r"[{}.]", "", match[3]).strip()  # `{.notest}` is the site's own way of writing it
-        found.append(Block(page, info, match[4], above.rpartition("\n")[2], line))
+        found.append(
+            Block(
+                page, info, match[4], above.rpartition("\n")[2], re.split(r"^#+ ", above, flags=re.MULTILINE)[-1], line
+            )
+        )
     return found
 
 
