@@ -58,11 +58,8 @@ def blocks(page: Path) -> list[Block]:
         above = text[: match.start()].rstrip()
         line = text.count("\n", 0, match.start()) + 1
         info = re.sub(r"[{}.]", "", match[3]).strip()  # `{.notest}` is the site's own way of writing it
-        found.append(
-            Block(
-                page, info, match[4], above.rpartition("\n")[2], re.split(r"^#+ ", above, flags=re.MULTILINE)[-1], line
-            )
-        )
+        before, section = above.rpartition("\n")[2], re.split(r"^#+ ", above, flags=re.MULTILINE)[-1]
+        found.append(Block(page, info, match[4], before, section, line))
     return found
 
 
