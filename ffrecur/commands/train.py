@@ -34,6 +34,7 @@ from ffrecur.lit.run.folders import (
     run_of,
     same_source,
 )
+from ffrecur.lit.run.help import arrange
 from ffrecur.lit.run.messages import tell
 from ffrecur.lit.run.own_classes import imports_of
 from ffrecur.lit.run.parser import Mistake, Parser
@@ -93,8 +94,9 @@ class CommandLine(LightningCLI):
             if name in ("validate", "test"):
                 made.set_defaults(verbose=False)
             # The file of a run has it, which the other commands take too.
-            help = "Seconds after which `fit` writes last.ckpt anew amid an epoch, more than 0."
+            help = "Seconds after which `fit` writes last.ckpt again, within an epoch too; more than 0."
             made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+            arrange(made, name)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
