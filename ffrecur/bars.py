@@ -5,8 +5,9 @@ A bar stands on standard error, and goes when it is done. Nothing is shown by th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 DELAY = 1.0  # seconds before a bar appears
@@ -44,11 +45,22 @@ def bar(
 def _shown(
     items: Iterable[Item], what: str, unit: str, total: int | None, size: Callable[[Item], int] | None
 ) -> Iterator[Item]:
-    from tqdm import tqdm  # as Lightning's bar of a training; here, since most commands need none
-
-    with tqdm(
-        desc=what, total=total, unit=f" {unit}", unit_scale=True, delay=DELAY, leave=False, dynamic_ncols=True
-    ) as progress:
+    begun, done, progress = time.monotonic(), 0, None
+    try:
         for item in items:
             yield item
-            progress.update(1 if size is None else size(item))
+            count = 1 if size is None else size(item)
+            done += count
+            if progress is not None:
+                progress.update(count)
+            elif time.monotonic() >= begun + DELAY:
+                progress = _new_bar(what, unit, total, done)
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+def _new_bar(what: str, unit: str, total: int | None, done: int) -> Any:
+    from tqdm import tqdm  # as Lightning's bar of a training; here, since most commands need none
+
+    return tqdm(desc=what, unit=f" {unit}", total=total, initial=done, unit_scale=True, leave=False, dynamic_ncols=True)
