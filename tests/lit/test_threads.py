@@ -57,7 +57,7 @@ def test_a_system_that_tells_no_load_is_idle(monkeypatch):
         ),
         (
             (2, 2, -5.0),
-            "2 threads on 2 cores, of which about 0 are idle: other programs are running, and "
+            "2 threads on 2 cores, of which none is idle: other programs are running, and "
             "OMP_NUM_THREADS=1 may be faster",
         ),
         ((1, 2, 0.0), "1 thread on 2 cores"),  # it cannot be fewer

@@ -47,7 +47,7 @@ def line(threads: int, cores: int, idle: float, processes: int = 1) -> str:
     >>> line(2, 2, idle=1.9)
     '2 threads on 2 cores'
     >>> line(2, 2, idle=0.3)
-    '2 threads on 2 cores, of which about 0 are idle: other programs are running, and OMP_NUM_THREADS=1 may be faster'
+    '2 threads on 2 cores, of which none is idle: other programs are running, and OMP_NUM_THREADS=1 may be faster'
     >>> line(1, 8, idle=8.0, processes=4)
     '4 processes with 1 thread each on 8 cores'
     """
@@ -58,6 +58,6 @@ def line(threads: int, cores: int, idle: float, processes: int = 1) -> str:
     if threads == 1 or threads * processes <= left:
         return said
     fewer = max(1, left // processes)
-    are = "is" if left == 1 else "are"
+    idle_ones = ("none is", "about 1 is")[left] if left < 2 else f"about {left} are"
     cure = f"OMP_NUM_THREADS={fewer} may be faster"
-    return f"{said}, of which about {left} {are} idle: other programs are running, and {cure}"
+    return f"{said}, of which {idle_ones} idle: other programs are running, and {cure}"
