@@ -4,6 +4,7 @@ import contextlib
 import io
 import time
 
+import numpy
 import pytest
 import torch
 from PIL import Image
@@ -98,15 +99,26 @@ def pictures(workplace):
 
 def test_reading_and_drawing_of_images_have_bars(pictures, at_once):
     options = [*TINY, f"--data.source={pictures}", "--trainer.max_epochs=1"]
-    assert "decoding the train images" in on_a_terminal("fit", *options)
+    text = on_a_terminal("fit", *options)
+    for what in ("listing pictures", "looking for the files of pictures", "decoding the train images"):
+        assert f"{what}: " in text
     text = on_a_terminal("test")
     assert "drawing: " in text
     assert "writing test_confusion.csv: " in text
     assert "writing predictions.csv: " in on_a_terminal("predict")
-    assert not bars.are_on() or on_a_terminal("fit", *options, "--trainer.enable_progress_bar=false") == ""
+    assert bars.are_on()
+    assert on_a_terminal("fit", *options, "--trainer.enable_progress_bar=false") == ""
     assert not bars.are_on()
     assert run("fit", *options).err == ""  # no terminal
     assert not bars.are_on()
+
+
+def test_reading_of_arrays_has_bars(workplace, at_once):
+    assert "reading train-images-idx3-ubyte" in on_a_terminal("fit", *TINY, "--trainer.max_epochs=1")
+    numpy.savez(
+        workplace / "set.npz", images=numpy.arange(600, dtype=numpy.uint8).reshape(20, 5, 6), labels=[0, 1] * 10
+    )
+    assert "reading images: " in on_a_terminal("fit", *TINY, "--data.source=set.npz", "--trainer.max_epochs=1")
 
 
 def test_dreams_and_the_evaluation_of_text_have_bars(tales, at_once):

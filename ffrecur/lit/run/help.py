@@ -10,7 +10,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 GROUPS = {"Configuration": (), "Model": ("model",), "Data": ("data",), "Runs": (), "Trainer": ("trainer",)}
 TEXTS = {
     "config": "A task that comes with ffrecur, such as mnist/small, or a YAML file. Several are read in order; the last wins.",
-    "print_config": "Print all settings as YAML, and do nothing else.",
+    "print_config": "Print all settings as YAML, and do nothing else. =comments adds what each means (it needs ruamel.yaml), "
+    "=skip_default leaves out those that have their defaults.",
     "model": "The model: RecurrentModule, FeedForwardModule, BackpropModule for images, CharModule, CharBackpropModule for text, "
     "or the class path of your own. --model.NAME sets a setting of it.",
     "data": "The data: ImageDataModule, CorpusDataModule for text, DriftDataModule, or the class path of your own. --data.NAME "
@@ -31,15 +32,13 @@ def arrange(parser: LightningArgumentParser, command: str) -> None:
     """
     parser.usage, parser.description = argparse.SUPPRESS, None
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
-    for group in groups.values():
-        parser._action_groups.remove(group)
     for action in parser._actions:
         groups[_group_of(action)]._group_actions.append(action)
         text = TEXTS.get(action.dest)
         if action.dest == "ckpt_path":
             text = CHECKPOINT.get(command, CHECKPOINT["others"])
         action.help = text or action.help
-    parser._action_groups[:] = groups.values()
+    parser._action_groups = list(groups.values())
 
 
 def _group_of(action: argparse.Action) -> str:
