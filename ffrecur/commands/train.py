@@ -34,6 +34,7 @@ from ffrecur.lit.run.folders import (
     run_of,
     same_source,
 )
+from ffrecur.lit.run.help import arrange
 from ffrecur.lit.run.messages import tell
 from ffrecur.lit.run.own_classes import imports_of
 from ffrecur.lit.run.parser import Mistake, Parser
@@ -42,6 +43,7 @@ from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.run.tasks import with_tasks
+from ffrecur.lit.run.threads import tell_threads
 from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import closed_pipe, output_closed
@@ -77,9 +79,7 @@ class CommandLine(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
-        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help. "
-        what += "For a net without its training: ffrecur export --help."
-        kwargs.setdefault("description", what)
+        kwargs.setdefault("description", "Train networks with the Forward-Forward algorithm, test them, and predict.")
         return super().init_parser(allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
@@ -93,8 +93,9 @@ class CommandLine(LightningCLI):
             if name in ("validate", "test"):
                 made.set_defaults(verbose=False)
             # The file of a run has it, which the other commands take too.
-            help = "Seconds after which `fit` writes last.ckpt anew amid an epoch, more than 0."
+            help = "Seconds after which `fit` writes last.ckpt again, within an epoch too; more than 0."
             made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+            arrange(made, name)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
@@ -232,6 +233,7 @@ class CommandLine(LightningCLI):
             check_written(self._parser("fit"), self.config.fit)
         if stage in self._about_model.refused:
             raise UserError(f"subcommand is {stage!r}, {self._about_model.refused[stage]}")
+        tell_threads(self.trainer)
         if self.stored_net is not None and hasattr(self.datamodule, "know_net"):
             self.datamodule.know_net(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):

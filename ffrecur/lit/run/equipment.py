@@ -11,7 +11,9 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities import rank_zero_only
 
+from ffrecur import bars
 from ffrecur.errors import check_setting
 from ffrecur.lit.report.callbacks import EpochLines
 
@@ -38,12 +40,15 @@ def listed(given: Any) -> list[Any]:
 def progress(given: list[Callback], enabled: bool | None) -> tuple[list[Callback], bool]:
     """Return our callback that shows progress, if any, and whether Lightning may have a bar.
 
-    A bar that the user gives is the only one. A file gets a line an epoch instead of a bar that would be written anew at each
-    step.
+    A bar that the user gives is the only one of a training. A file gets a line an epoch instead of a bar that would be written
+    again at each step. The bars of other work (`ffrecur.bars`) are switched on where a bar of the same kind is shown.
     """
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    alike = all(isinstance(each, TQDMProgressBar) for each in given if isinstance(each, ProgressBar))
+    bars.switch(terminal and alike and enabled is not False and rank_zero_only.rank == 0)  # type: ignore[attr-defined]
     if enabled is False or any(isinstance(callback, ProgressBar) for callback in given):
         return [], enabled is not False
-    if sys.stderr is not None and sys.stderr.isatty():
+    if terminal:
         return [TQDMProgressBar(refresh_rate=10, leave=False)], True
     return [EpochLines()], False
 
