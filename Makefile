@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint docs bench
+.PHONY: run test test-all lint docs bench release
 
 run: .venv/installed  ## train on the bundled digits, test, and draw the pictures
 	$(BIN)/ffrecur fit --config tasks/mnist/bundled.yaml
@@ -24,6 +24,11 @@ docs: .venv/installed  ## the documentation site in site/; a warning or a dead l
 
 bench: .venv/installed  ## how fast it trains and evaluates
 	$(BIN)/python scripts/bench/bench.py
+
+release: lint docs test  ## wheel and sdist in dist/, tried in a fresh environment; all but the upload
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/python scripts/release.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

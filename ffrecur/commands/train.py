@@ -12,7 +12,6 @@ import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -24,7 +23,7 @@ from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
 from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value, without_training
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
-from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
+from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, loggers_of, progress
 from ffrecur.lit.run.folders import (
     LAST,
     SameCheckpoint,
@@ -184,13 +183,9 @@ class CommandLine(LightningCLI):
         plugins = listed(trainer.plugins)
         whole = [] if any(isinstance(plugin, CheckpointIO) for plugin in plugins) else [WholeCheckpointIO()]
         kwargs["plugins"] = [*plugins, *whole]
-        loggers = own_loggers(trainer.logger)
-        if trainer.logger in (None, True):
-            # Of a run that is continued, what was logged after the checkpoint comes once more.
-            purged: dict[str, Any] = {}
-            if self.subcommand == "fit" and not from_another:
-                purged["purge_step"] = self.stored_step
-            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
+        # Of a run that is continued, what was logged after the checkpoint comes once more.
+        purge_step = self.stored_step if self.subcommand == "fit" and not from_another else None
+        loggers = loggers_of(trainer.logger, run, purge_step)
         callbacks = listed(trainer.callbacks)
         shown, kwargs["enable_progress_bar"] = progress(callbacks, trainer.enable_progress_bar)
         callbacks += [SameCheckpoint(self.checkpoint), *shown] if self.checkpoint else shown

@@ -103,6 +103,15 @@ def test_validate_reports_on_the_validation_images(trained):
     assert {name: after[name] for name in before} == before  # nothing that was there has changed
 
 
+def test_runs_are_trained_without_tensorboard_too(workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
+    assert run("fit", *TINY, "--trainer.max_epochs=1").code == 0
+    assert run("test").code == 0
+    names = {file.name.partition(".")[0] for file in only_run().iterdir()}
+    assert {"best", "last", "metrics", "test_results"} <= names
+    assert "events" not in names
+
+
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_what_is_typed_wins_over_a_file_wherever_it_stands(place, workplace):
     Path("mine.yaml").write_text("seed_everything: 3\nmodel:\n  threshold: 0.25\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -53,9 +53,16 @@ def progress(given: list[Callback], enabled: bool | None) -> tuple[list[Callback
     return [EpochLines()], False
 
 
-def own_loggers(given: Any) -> list[Logger]:
-    """Return the loggers that the user gives: true, false and null are none."""
-    return [logger for logger in listed(given) if isinstance(logger, Logger)]
+def loggers_of(given: Any, run: Path, purge_step: int | None) -> list[Logger]:
+    """Return the loggers that the user gives; without any, one for TensorBoard, if it is installed.
+
+    `pip install 'ffrecur[tensorboard]'` does that. With `purge_step` it leaves out what an earlier part of the run logged
+    from that step on.
+    """
+    own = [logger for logger in listed(given) if isinstance(logger, Logger)]
+    if given not in (None, True) or find_spec("tensorboard") is None:
+        return own
+    return [TensorBoardLogger(str(run.parent), name=run.name, version="", purge_step=purge_step)]
 
 
 def check_settings(settings: Any) -> None:
