@@ -20,6 +20,7 @@ FLOORS: list[dict[str, str]] = [
         "seeding": "random numbers",
         "processes": "several processes",
         "functional": "the equations",
+        "bars": "progress",
     },
     {"core": "sources, visits to layers, objectives, goodness, the exact local gradients"},
     {"text": "symbols, places in a text, drawing text"},
