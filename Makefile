@@ -28,7 +28,7 @@ bench: .venv/installed  ## how fast it trains and evaluates
 release: lint docs test  ## wheel and sdist in dist/, tried in a fresh environment; all but the upload
 	rm -rf build dist
 	$(BIN)/python -m build
-	$(BIN)/python scripts/release.py
+	$(BIN)/python scripts/release/try_release.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,6 @@
 """Try the wheel and the source distribution in dist/ as a user would: installed into a fresh environment, in another folder.
 
-python scripts/release.py    (`make release` builds both first; the upload is all that is left then)
+python scripts/release/try_release.py    (`make release` builds both first; the upload is all that is left then)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMIT = 1_000_000  # bytes of a wheel
 LITTLE = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=5", "--trainer.limit_val_batches=2"]
 TRIALS = (  # in this order, in one empty folder
