@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint bench
+.PHONY: run test test-all lint docs bench release
 
 run: .venv/installed  ## train on the bundled digits, test, and draw the pictures
 	$(BIN)/ffrecur fit --config tasks/mnist/bundled.yaml
@@ -19,10 +19,18 @@ lint: .venv/installed  ## style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/installed  ## the documentation site in site/; a warning or a dead link is an error
+	$(BIN)/python scripts/docs/make_site.py
+
 bench: .venv/installed  ## how fast it trains and evaluates
 	$(BIN)/python scripts/bench/bench.py
 
+release: lint docs test  ## wheel and sdist in dist/, tried in a fresh environment; all but the upload
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(BIN)/python scripts/release/try_release.py
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,docs]'
 	touch $@

@@ -20,7 +20,7 @@ NOISES = get_args(Noise)
 def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
     """Layer normalisation without mean subtraction: `a / sqrt(mean(a**2) + eps)` over the last dimension (section 2.1).
 
-    What a layer passes on has length `sqrt(H)` whatever its goodness was, so the next layer cannot read the goodness off
+    What a layer passes on has length `sqrt(H)` for any goodness, so the next layer cannot read the goodness off
     the length. A row of zeros stays zero. Shape `(..., H)` in and out.
 
     >>> rms_normalize(torch.tensor([3.0, 4.0, 0.0, 0.0]))
@@ -199,7 +199,7 @@ def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight
 
     Goodness that tells true symbols from drawn ones as well as can be (paired objective, temperature T) differs between
     two symbols by T times the difference of `log p - log n`; p are the true probabilities. With `weight = 1 / T` the
-    result is then log p but for a constant, however poor the head is. It is noise-contrastive estimation (Gutmann and
+    result is then log p up to a constant, however poor the head is. It is noise-contrastive estimation (Gutmann and
     Hyvärinen 2010); not in the paper.
 
     >>> head, goodness = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0])

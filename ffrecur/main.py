@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ffrecur import __version__
+from ffrecur.commands.first_screen import asks_for_help, first_screen
 from ffrecur.storage.output import refused, replace_unwritable, written_out
 
 COMMANDS = {
@@ -28,10 +30,24 @@ HELP = "\n".join(
         "To begin: ffrecur fit, which trains on digits that come with the package, then ffrecur test.",
     ]
 )
+# How long a thread of libgomp, which PyTorch brings, spins where it waits for the others. On a busy machine it so keeps a core
+# from the one that it waits for: `scripts/bench/bench_threads.py` measures it. What is computed does not depend on it.
+WAITING = {"GOMP_SPINCOUNT": "1000"}
+WAITING_CHOSEN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # by the user, who then decides
+
+
+def wait_briefly() -> None:
+    """Set `WAITING` in the environment, for this process and those that it starts, unless the user has chosen.
+
+    PyTorch reads it when it is imported.
+    """
+    if not any(name in os.environ for name in WAITING_CHOSEN):
+        os.environ.update(WAITING)
 
 
 def entry_point() -> None:
     """Run the command that was typed, and exit with its code."""
+    wait_briefly()
     replace_unwritable()
     # The current folder, where classes of the user's own may lie; nothing that is installed gives way to them.
     sys.path.append("")
@@ -64,6 +80,8 @@ def run(arguments: list[str]) -> int:
         from ffrecur.commands.runs import main as runs
 
         return runs(arguments[1:])
+    if asks_for_help(arguments):
+        print(first_screen(arguments[0]), flush=True)  # the groups of options follow, some seconds later
     from ffrecur.commands.train import main  # imports Lightning, which takes seconds
 
     return main()

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from unittest.mock import ANY
 
+import pages
 import pytest
 import torch
+from pages import DOCS, OF_SITE, PAGES, ROOT, anchors, lines, links, name_of
 
 import ffrecur
 from ffrecur.commands.export import main as export
@@ -20,14 +22,10 @@ from ffrecur.core import reference
 from ffrecur.core.learning import Learning, local_learning
 from ffrecur.data import ImageDataModule
 
-ROOT = next(folder for folder in Path(__file__).parents if (folder / "docs").is_dir())
-PAGE = (ROOT / "docs" / "extending.md").read_text()
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
-
 
 def blocks(kind):
-    """Return the page's blocks of a kind, such as "python"."""
-    return re.findall(rf"```{kind}\n(.*?)```", PAGE, flags=re.DOTALL)
+    """Return the blocks of `extending.md` of a kind, such as "python"."""
+    return [block.text for block in pages.blocks(pages.LAB) if block.info == kind]
 
 
 def named(block):
@@ -132,19 +130,36 @@ def test_a_class_of_ones_own_must_be_named_again(lab):
 # --- the pages --------------------------------------------------------------------------------------------------------
 
 
-def anchors(file):
-    """Return the targets that the headings of a page make."""
-    headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text()):
+    for target in links(page):
+        if re.match(r"https?://", target):
+            continue
         file, _, anchor = target.partition("#")
-        path = page if not file else page.parent / file
+        path = page if not file else (page.parent / file).resolve()
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+@pytest.mark.parametrize("page", OF_SITE, ids=name_of)
+def test_pages_of_the_site_link_to_the_site_or_to_the_public(page):
+    for target in links(page):
+        if re.match(r"https://", target):
+            continue
+        path = (page.parent / target.partition("#")[0]).resolve()
+        assert path.is_relative_to(DOCS), f"{target}: a file of the repository is named without a link"
+        assert path.suffix in (".md", ".png", ".svg") or path == page.parent, target
+
+
+def test_the_map_has_every_page_once():
+    named = re.findall(r"^ +- (?:[^:\n]+: )?([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in OF_SITE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_has_one_title_and_it_comes_first(page):
+    headings = [line for _, line in lines(page) if re.match(r"#+ ", line)]
+    assert [line for line in headings if line.startswith("# ")] == headings[:1]
 
 
 def test_what_the_architecture_names_is_where_it_says():

@@ -12,7 +12,7 @@ from running import ROOT, TESTS
 PACKAGE = ROOT / "ffrecur"
 # From the ground up; rooms of one line share a floor. Whatever is not named, such as `main` and `hub`, stands on top.
 FLOORS = [
-    "errors seeding processes functional",
+    "errors seeding processes functional bars",
     "core",
     "text",
     "nets",

@@ -12,19 +12,18 @@ import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
-from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
+from ffrecur.lit.run.arguments import after_subcommand, expand_home, files_first, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
 from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value, without_training
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
-from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, own_loggers, progress
+from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, loggers_of, progress
 from ffrecur.lit.run.folders import (
     LAST,
     SameCheckpoint,
@@ -34,6 +33,7 @@ from ffrecur.lit.run.folders import (
     run_of,
     same_source,
 )
+from ffrecur.lit.run.help import arrange
 from ffrecur.lit.run.messages import tell
 from ffrecur.lit.run.own_classes import imports_of
 from ffrecur.lit.run.parser import Mistake, Parser
@@ -42,6 +42,7 @@ from ffrecur.lit.run.quiet import silence_noise
 from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.run.tasks import with_tasks
+from ffrecur.lit.run.threads import tell_threads
 from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import closed_pipe, output_closed
@@ -77,9 +78,7 @@ class CommandLine(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes option names in full only: a shortened one is more often a mistake."""
-        what = "Train networks with the Forward-Forward algorithm, test them, and predict. For text: ffrecur generate --help. "
-        what += "For a net without its training: ffrecur export --help."
-        kwargs.setdefault("description", what)
+        kwargs.setdefault("description", "Train networks with the Forward-Forward algorithm, test them, and predict.")
         return super().init_parser(allow_abbrev=False, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
@@ -93,8 +92,9 @@ class CommandLine(LightningCLI):
             if name in ("validate", "test"):
                 made.set_defaults(verbose=False)
             # The file of a run has it, which the other commands take too.
-            help = "Seconds after which `fit` writes last.ckpt anew amid an epoch, more than 0."
+            help = "Seconds after which `fit` writes last.ckpt again, within an epoch too; more than 0."
             made.add_argument("--checkpoint_seconds", type=float, default=600.0, help=help)
+            arrange(made, name)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed, which the model and the data get too."""
@@ -110,6 +110,8 @@ class CommandLine(LightningCLI):
         """Parse; where a checkpoint is read, its settings come first, so that what the user typed wins."""
         typed = typed_with_home(after_subcommand(with_tasks(self.typed), self.subcommands()))
         subcommand = next((arg for arg in typed if arg in self.subcommands()), None)
+        at = typed.index(subcommand) + 1 if subcommand else 0
+        typed = [*typed[:at], *files_first(typed[at:])]
         self.checkpoint = None
         stored: dict[str, Any] = {}
         if subcommand is not None and not {"-h", "--help"} & set(typed):
@@ -132,7 +134,6 @@ class CommandLine(LightningCLI):
             file.write_text(yaml.safe_dump(stored), encoding="utf-8")
             if subcommand is not None:
                 self._subcommand_parsers[subcommand].set_defaults(default_classes(stored, typed))
-            at = typed.index(subcommand) + 1 if subcommand else 0
             first = ["--config", str(file)] if stored else []
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = expand_home(self.config[self.config.subcommand])
@@ -182,13 +183,9 @@ class CommandLine(LightningCLI):
         plugins = listed(trainer.plugins)
         whole = [] if any(isinstance(plugin, CheckpointIO) for plugin in plugins) else [WholeCheckpointIO()]
         kwargs["plugins"] = [*plugins, *whole]
-        loggers = own_loggers(trainer.logger)
-        if trainer.logger in (None, True):
-            # Of a run that is continued, what was logged after the checkpoint comes once more.
-            purged: dict[str, Any] = {}
-            if self.subcommand == "fit" and not from_another:
-                purged["purge_step"] = self.stored_step
-            loggers.insert(0, TensorBoardLogger(str(run.parent), name=run.name, version="", **purged))
+        # Of a run that is continued, what was logged after the checkpoint comes once more.
+        purge_step = self.stored_step if self.subcommand == "fit" and not from_another else None
+        loggers = loggers_of(trainer.logger, run, purge_step)
         callbacks = listed(trainer.callbacks)
         shown, kwargs["enable_progress_bar"] = progress(callbacks, trainer.enable_progress_bar)
         callbacks += [SameCheckpoint(self.checkpoint), *shown] if self.checkpoint else shown
@@ -231,6 +228,7 @@ class CommandLine(LightningCLI):
             check_written(self._parser("fit"), self.config.fit)
         if stage in self._about_model.refused:
             raise UserError(f"subcommand is {stage!r}, {self._about_model.refused[stage]}")
+        tell_threads(self.trainer)
         if self.stored_net is not None and hasattr(self.datamodule, "know_net"):
             self.datamodule.know_net(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):

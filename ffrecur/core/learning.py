@@ -41,7 +41,7 @@ class Learning:
         label_smoothing: share of the head's target that is spread over all answers, in [0, 1): the delta rule goes to
             `(1 - share) * one-hot + share / C`.
         memory: "full" keeps the rows of all iterations, for the fewest matrix products; "constant" those of one, so that
-            memory does not grow with the iterations. The gradients are the same but for rounding.
+            memory does not grow with the iterations. The gradients are the same up to rounding.
 
     Raises:
         UserError: a setting outside its range.

@@ -39,7 +39,7 @@ class LocalLinear(nn.Module):
 
     Raises:
         UserError (a ValueError): a setting outside its range, such as a field larger than the map. Inputs that no field
-        reads are only warned of.
+            reads are only warned of.
     """
 
     weight: nn.Parameter  # (P, K, N), N = kernel * kernel * C: row, column, channel

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from ffrecur.bars import bar
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
 from ffrecur.data.splits import WORDS, roles_of, words_of
@@ -139,7 +140,8 @@ class Images:
                 return
             read_header(file)
             step = max(1, CHUNK // size)
-            for start in range(0, self.full[0], step):
+            starts = range(0, self.full[0], step)
+            for start in bar(starts, f"reading {self.name}", "images", self.full[0], lambda _: step):
                 count = min(step, self.full[0] - start)
                 raw = file.read(count * size)
                 if len(raw) < count * size:

@@ -25,7 +25,7 @@ ShapeOfImage = Sequence[int]  # (H, W), or (H, W, 3) for colour
 class Augmentation(ABC):
     """Base of the changes of training images that the command line takes by class path, in `data.augment`.
 
-    Whatever is random comes from the numbers that an image is given. They are a function of the seed, the epoch, the place of
+    All that is random comes from the numbers that an image is given. They are a function of the seed, the epoch, the place of
     the image in the epoch and the place of the change in the list: batches, processes and stops change nothing.
     """
 

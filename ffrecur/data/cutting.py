@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from ffrecur.bars import bar
 from ffrecur.errors import UserError, check_setting
 
 PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
@@ -39,20 +41,36 @@ def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
     >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
     ['one line', 'two']
     """
-    documents, start = [], 0
-    for match in () if separator is None else separator.finditer(text):
-        documents.append(with_single_spaces(text, start, match.start()))
-        start = match.end()
-    documents.append(with_single_spaces(text, start, len(text)))
+    parts = bar(spans(text, separator), "cutting the text", "characters", len(text), length)
+    documents = [with_single_spaces(text, *part) for part in parts]
     return [document for document in documents if document]
+
+
+def spans(text: str, separator: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
+    """Yield where the parts between the matches begin and end."""
+    start = 0
+    for match in () if separator is None else separator.finditer(text):
+        yield start, match.start()
+        start = match.end()
+    yield start, len(text)
+
+
+def length(span: tuple[int, int]) -> int:
+    """Return the number of characters of a span."""
+    return span[1] - span[0]
 
 
 def with_single_spaces(text: str, start: int, stop: int) -> str:
     """Return a part of a text, white space of any kind and length as a space, without any at either end."""
-    pieces = []
+    parts = bar(pieces(text, start, stop), "cutting the text", "characters", stop - start, length)
+    words = (" ".join(text[begin:end].split()) for begin, end in parts)
+    return " ".join(piece for piece in words if piece)
+
+
+def pieces(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield where pieces of about `PIECE` characters of a part of a text begin and end, none within a word."""
     while start < stop:
-        space = WHITE_SPACE.search(text, start + PIECE, stop)  # not amid a word
+        space = WHITE_SPACE.search(text, start + PIECE, stop)
         end = space.start() if space else stop
-        pieces.append(" ".join(text[start:end].split()))
+        yield start, end
         start = end
-    return " ".join(piece for piece in pieces if piece)

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from ffrecur.bars import bar
 from ffrecur.data.huggingface import first_line
 from ffrecur.data.mapped import write_array
 from ffrecur.data.pixels import Seen, decode, to_array
@@ -64,7 +65,8 @@ def decode_each(
     # Decoded here rather than by `datasets`, so that an error can say which image it was.
     rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
     size = None
-    for index, row in enumerate(rows):
+    numbered = bar(enumerate(rows), f"decoding the {split_name} images", "images", len(split))
+    for index, row in numbered:
         value = row[column] or {}
         name = name_of(value.get("path"), folder)
         if name is not None:

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from ffrecur.bars import bar
 from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
 from ffrecur.data.textfolder import Listing, is_data_set, list_folder, plural, shortened, told
@@ -78,9 +79,10 @@ def read_files(
     """Read the text files of each split; those that are empty are left out, if not all of them are."""
     unify = not sees_line_ends(separator)
     names = ((split, file, file.relative_to(folder).as_posix()) for split, files in files_of.items() for file in files)
-    texts = ((split, name, read_text(source, file, name, encoding, unify)) for split, file, name in names)
-    documents, empty, separated = cut_all(files_of, texts, separator)
     count = sum(map(len, files_of.values()))
+    shown = bar(names, "reading text files", "files", count)
+    texts = ((split, name, read_text(source, file, name, encoding, unify)) for split, file, name in shown)
+    documents, empty, separated = cut_all(files_of, texts, separator)
     if len(empty) == count:
         which = f"file {empty[0]} is empty" if count == 1 else f"{count} text files are all empty"
         raise UserError(f"data.source is {source!r}, whose {which}")

@@ -9,6 +9,7 @@ from typing import overload
 import numpy as np
 import torch
 
+from ffrecur.bars import bar
 from ffrecur.text.alphabet import Alphabet, characters, code_points
 from ffrecur.text.places import Text, symbol_type
 
@@ -44,7 +45,9 @@ def encode_documents(
     kind = symbol_type(len(alphabet))
     symbols, begins, unknown = bytearray(), [np.zeros(1, np.int64)], Counter[str]()  # a bytearray grows in place
     kept = 0
-    for part in chunks(alphabet.lower(document) for document in documents):
+    total = sum(map(len, documents)) if isinstance(documents, Sequence) else None
+    parts = chunks(alphabet.lower(document) for document in documents)
+    for part in bar(parts, "encoding the text", "characters", total, len):
         codes = code_points(part)
         breaks = np.flatnonzero(codes == ord("\n"))
         numbers = alphabet.look_up(codes)

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 from huggingface_hub.utils import get_session
 
+from ffrecur import bars
 from ffrecur.data.splits import is_saved
 from ffrecur.errors import UserError
 
@@ -88,14 +89,28 @@ def told(what: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep `datasets` from logging an error that is told in a sentence."""
+    """Keep `datasets` from logging an error that is told in a sentence, and from bars; see `without_bars`."""
     logger = logging.getLogger("datasets")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with without_bars():
+            yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep `datasets` from bars in the block, where those of `ffrecur.bars` are off: it shows its own in files too."""
+    switched_off = not bars.are_on() and not datasets.are_progress_bars_disabled()
+    if switched_off:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if switched_off:
+            datasets.enable_progress_bars()
 
 
 def load_hub(source: str) -> tuple[str, Splits]:
@@ -108,7 +123,8 @@ def load_hub(source: str) -> tuple[str, Splits]:
     try:
         # `datasets` alone would try for half a minute before it looks into its cache.
         datasets.config.HF_HUB_OFFLINE = offline_before or not online
-        return f"hub data set {source}", as_splits(datasets.load_dataset(source))
+        with without_bars():
+            return f"hub data set {source}", as_splits(datasets.load_dataset(source))
     except Exception as error:
         what = f"data.source is {source!r}, which is neither a file nor a folder here"
         if not online:

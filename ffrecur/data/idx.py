@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ffrecur.bars import bar
 from ffrecur.data.imagefolder import UNPACKED, has_images
 from ffrecur.data.imageset import PLAIN, ImageSource, Reading, build_source
 from ffrecur.data.mapped import as_images, write_array
@@ -85,7 +86,8 @@ def read_idx(path: Path, dimensions: int, limit: float = math.inf) -> np.ndarray
             shape = struct.unpack(f">{dimensions}I", start[4:]) if len(start) == header else (0,)
             promised = math.prod(shape)
             # Never more than the header promises and the file has: a few bytes of gzip can unpack to any size.
-            parts = iter(lambda: file.read(min(CHUNK, header + promised + 1 - file.tell())), b"")
+            blocks = iter(lambda: file.read(min(CHUNK, header + promised + 1 - file.tell())), b"")
+            parts = bar(blocks, f"reading {path.name}", "bytes", promised, len)
             known = start[:4] == bytes([0, 0, UINT8, dimensions])
             data: np.ndarray = np.empty(0, np.uint8)
             held = 0 if gzipped else path.stat().st_size - header

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ffrecur.bars import bar
 from ffrecur.data.classes import check_known, composed
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, exact_role, role_within
@@ -51,7 +52,8 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
     def refuse(error: OSError) -> None:
         raise UserError(f"data.source is {source!r}, whose folder {error.filename} cannot be read: {error.strerror}")
 
-    for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
+    walk = os.walk(folder, onerror=refuse, followlinks=True)
+    for place, inner, names in bar(walk, f"listing {folder.name}", "files", size=lambda step: len(step[2])):
         real, through = os.path.realpath(place), above.get(str(Path(place).parent), set())
         if real in through:  # a link to a folder above: a circle
             inner.clear()
@@ -61,7 +63,7 @@ def list_files(source: str, folder: Path) -> tuple[list[Path], list[Path]]:
         here = Path(place).relative_to(folder)
         folders += [here / name for name in inner]
         files += [here / n for n in names if not n.startswith(".") and n.lower() not in BY_PRODUCTS]
-    for file in files:
+    for file in bar(files, f"looking for the files of {folder.name}", "files", len(files)):
         if not (folder / file).exists() and file.suffix.lower() in extensions():
             raise UserError(f"data.source is {source!r}, whose file {file.as_posix()} is a link to nothing")
         if not is_unicode(file):

@@ -40,9 +40,9 @@ class ImageDataModule(BatchedDataModule):
         memory_limit: MiB that the images of a split may take in memory; those that take more stay on the disk and are
             read batch by batch, with the same batches and weights.
         seed: seed of the order of the training images; the command line sets it to `seed_everything`.
-        augment: changes of the training images, anew each epoch, such as [{class_path: Shift, init_args: {pixels: 2}}]; class
-            paths of an `ffrecur.data.Augmentation`. Validation, test and prediction have the images as they are, and so has
-            `trainer.overfit_batches`.
+        augment: changes of the training images, drawn again each epoch, such as
+            [{class_path: Shift, init_args: {pixels: 2}}]; class paths of an `ffrecur.data.Augmentation`. Validation, test and
+            prediction have the images as they are, and so has `trainer.overfit_batches`.
 
     Raises:
         UserError: a setting outside its range; in `setup`, everything wrong with the source.

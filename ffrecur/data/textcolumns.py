@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from ffrecur.bars import bar
 from ffrecur.data.huggingface import Splits
 from ffrecur.data.splits import WORDS
 from ffrecur.errors import UserError
@@ -50,7 +51,8 @@ def rows_of(source: str, splits: Splits, text_column: str | None) -> Rows:
                 f"data.source is {source!r}, whose {kind} split has no column {column!r} of text; its columns are {columns}"
             )
     numbered: dict[str, Iterator[tuple[int, str | None]]] = {
-        kind: enumerate(split[column], start=1) for kind, split in used.items()
+        kind: iter(bar(enumerate(split[column], start=1), f"reading {kind} rows", "rows", len(split)))
+        for kind, split in used.items()
     }
     return Rows(numbered, column, [name for name in splits if name not in name_of.values()])
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from ffrecur.bars import bar
 from ffrecur.errors import UserError, one_line
 
 CHUNK = 1 << 20  # bytes that are decoded at a time
@@ -64,7 +65,8 @@ def read_text(source: str, file: Path, name: str, encoding: str = "utf-8", unify
 def decoded(what: str, file: Path, encoding: str, unify: bool) -> list[str]:
     """Return the text of a file in parts."""
     parts: list[str] = []
-    chunks = blocks(file)
+    size = file.stat().st_size if file.suffix != ".gz" else None
+    chunks = iter(bar(blocks(file), f"reading {file.name}", "bytes", size, len))
     head = next(chunks, b"")
     for mark, kind in NO_TEXT:
         if head.startswith(mark):

@@ -30,7 +30,7 @@ class BackpropModule(ClassifierModule):
         channels: channels of each convolution below the hidden layers, such as [32, 64]; each has a ReLU, and a pooling that
             keeps the largest value of 2x2 places. None by default.
         kernel: height and width of the field that a unit of a convolution reads.
-        layers: in place of `hidden_features`, layers of local receptive fields without weight sharing: for each
+        layers: instead of `hidden_features`, layers of local receptive fields without weight sharing: for each
             `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
         image_shape: height and width of an image, and 3 for colour, where the layers read such maps; learned from the data.
         shared: see `ClassifierModule` and `NetModule`. Dropout acts on the image and on the hidden layers.

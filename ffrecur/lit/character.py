@@ -44,13 +44,13 @@ class CharModule(TextModule):
         hidden_features: units of each hidden layer, any number of layers.
         sign: 1 if real text shall have high goodness, -1 if low.
         head_layers: layers that the head reads, counted from 1; all by default.
-        goodness_weight: weight of goodness beside the head's logits in predictions and samples, see `CharNet.score`.
+        goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `CharNet.score`.
         negatives: "teacher_forcing" (the last character a wrong one, as the model predicts it), "uniform" (any wrong
             one), "self_generated" (the paper's: what the model writes on from the beginning of a document), "dream"
             (what it writes on from anywhere), or "none" (hidden layers keep their random weights, a control).
         dream_depth: least and most dreamt characters of a dream, see `ffrecur.negatives.windows.dream_begins`.
         dream_temperature: temperature of the softmax that dreams are drawn from.
-        dream_every: epochs after which the model dreams anew.
+        dream_every: epochs after which the model dreams again.
         dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the

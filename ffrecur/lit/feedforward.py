@@ -43,10 +43,10 @@ class FeedForwardModule(GoodnessModule):
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
         num_classes: number of classes; learned from the data.
-        layers: in place of `hidden_features`, layers of local receptive fields without weight sharing: for each
+        layers: instead of `hidden_features`, layers of local receptive fields without weight sharing: for each
             `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
         image_shape: rows and columns of an image, and 3 for colour, which such layers read; learned from the data.
-        label: where the label is: "pixels" (in place of the first inputs, one for each class), "beside" (after the image), or
+        label: where the label is: "pixels" (instead of the first inputs, one for each class), "beside" (after the image), or
             null (nowhere: unsupervised).
         label_scale: what stands in the label's input.
         head_layers: layers that the head reads, counted from 1; all but the first where not given.

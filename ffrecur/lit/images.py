@@ -145,8 +145,14 @@ class ClassifierModule(NetModule):
 
     def configure_model(self) -> None:
         """Build the net once, as soon as all sizes that it needs are known."""
-        if not self.reads_shape or self.hparams["image_shape"] is not None:
-            super().configure_model()
+        if self.reads_shape and self.hparams["image_shape"] is None:
+            return
+        first = self.net is None
+        super().configure_model()
+        widths, own = self.hparams["hidden_features"], inspect.signature(type(self)).parameters.get("hidden_features")
+        if first and self.hparams.get("layers") and own is not None and widths != own.default:
+            unused = f"hidden_features is {widths}, but has no effect where layers is given"
+            warnings.warn(unused, SettingWarning, stacklevel=2)
 
     def check_layers(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """Raise `UserError` for local layers that are not those of a checkpoint's net."""
@@ -156,11 +162,6 @@ class ClassifierModule(NetModule):
 
     def match_shape(self, data: Any) -> None:
         """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
-        widths, own = self.hparams["hidden_features"], inspect.signature(type(self)).parameters.get("hidden_features")
-        if self.hparams.get("layers") and own is not None and widths != own.default:
-            warnings.warn(
-                f"hidden_features is {widths}, but has no effect where layers is given", SettingWarning, stacklevel=2
-            )
         found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
         if known is None:
             check_setting(found is not None, "image_shape", None, "given where the data does not tell it")

@@ -40,7 +40,7 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")  # in which there 
 
 
 class NetModule(EpochFigures):
-    """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once the data has told its sizes.
+    """Base of the modules. A subclass builds its net, of hidden layers and a `head`, once its sizes are known from the data.
 
     The head has a learning rate and a weight decay of its own, and the net `settings()` that build another like it.
 

@@ -18,7 +18,7 @@ class Table(NamedTuple):
 class Evaluation(NamedTuple):
     """What was measured of a net on one split of the data, and the settings behind it.
 
-    Args:
+    Attributes:
         figures: by name, in order: numbers (errors are fractions), text, None, and lists and dictionaries of these.
         text: the main figures, for reading.
         tables: by name.

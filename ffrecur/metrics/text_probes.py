@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from ffrecur.bars import bar
 from ffrecur.metrics.text import Separation
 from ffrecur.negatives.windows import dreamt_windows, teacher_forced
 from ffrecur.nets.character import CharNet
@@ -24,7 +25,8 @@ DREAMS, DREAM = 64, 90  # dreams whose variety is measured, and the characters o
 def goodness_of_all(net: CharNet, windows_MW: Tensor) -> Tensor:
     """Return the goodness of many windows, `(L, M)`, on the CPU."""
     device = net.head.weight.device
-    return torch.cat([net.goodness(part.long().to(device)).cpu() for part in windows_MW.split(BATCH)], dim=1)
+    parts = bar(windows_MW.split(BATCH), "measuring goodness", "windows", len(windows_MW), len)
+    return torch.cat([net.goodness(part.long().to(device)).cpu() for part in parts], dim=1)
 
 
 @torch.no_grad()
@@ -32,7 +34,8 @@ def goodness_of_kinds(net: CharNet, text: Text, depth: tuple[int, int], seed: in
     """Return the goodness `(L, M)` of the real windows of a text, of teacher-forced ones, and of dreams of this depth."""
     here, device = places(text, net.window), net.head.weight.device
     contexts, real = windows_at(text, here - 1, net.window), windows_at(text, here, net.window)
-    logits_MV = torch.cat([net.logits(part.to(device)).cpu() for part in contexts.split(BATCH)])
+    parts = bar(contexts.split(BATCH), "predicting", "windows", len(contexts), len)
+    logits_MV = torch.cat([net.logits(part.to(device)).cpu() for part in parts])
     wrong = teacher_forced(contexts, real[:, -1], logits_MV, seeded_generator(seed, 0))
     dreams = dreamt_windows(net, text, here, depth, generator=seeded_generator(seed, 1))
     kinds = {"real": real, "teacher-forced": wrong, "dreamt": dreams}

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Generator, Tensor
 
+from ffrecur.bars import bar
 from ffrecur.functional import Noise
 from ffrecur.negatives.labels import hard_labels
 from ffrecur.nets.character import LastSymbols
@@ -108,7 +109,8 @@ def dreamt_windows(
     windows_MW = torch.zeros(len(places_M), net.window, dtype=text.symbols_N.dtype)
     noise_SN = torch.rand(len(begins_S), int(steps_M.max()), generator=generator)
     ours = rank_slice(len(begins_S), rank, num_replicas)
-    for first in range(ours.start, ours.stop, ROWS):
+    starts = range(ours.start, ours.stop, ROWS)
+    for first in bar(starts, "dreaming", "dreams", ours.stop - ours.start, lambda first: min(ROWS, ours.stop - first)):
         last = min(first + ROWS, ours.stop)
         mine = (dream_M >= first) & (dream_M < last)
         real = windows_at(text, begins_S[first:last] - 1, net.window)

@@ -35,7 +35,7 @@ class BackpropNet(nn.Module):
         channels: channels of each convolution; none by default.
         kernel: height and width of the field that a unit of a convolution reads.
         image_shape: (H, W), or (H, W, 3) for colour; of a net with convolutions.
-        layers: in place of `hidden_features`, modules that each map rows `(B, N)` of the layer below to drives `(B, H)`, or
+        layers: instead of `hidden_features`, modules that each map rows `(B, N)` of the layer below to drives `(B, H)`, or
             settings of a `LocalLinear`.
 
     Raises:

@@ -43,7 +43,7 @@ class FeedForwardNet(FeedForwardStates):
         in_features: features of an image, D.
         hidden_features: units of each hidden layer, at least one layer.
         num_classes: number of labels C, at least 2; without a label it may be None: such a net has no head.
-        label: where the label is: "pixels" (in place of the first C inputs), "beside" (C more inputs after the image), or
+        label: where the label is: "pixels" (instead of the first C inputs), "beside" (C more inputs after the image), or
             None (nowhere: unsupervised, from negative images).
         sign: 1 if positive data shall have high goodness, -1 if low (section 3.5).
         center_images: whether the mean is taken off before the row is normalised: of image and label in "pixels", of the
@@ -52,7 +52,7 @@ class FeedForwardNet(FeedForwardStates):
         head_layers: layers whose normalised states the head reads, counted from 1; all but the first, or the only one.
         score_layers: layers whose goodness scores a label, counted from 1; by default as `head_layers`.
         goodness: what the layers are judged by.
-        layers: in place of `hidden_features`, modules each of which maps rows `(B, N)` of the layer below to drives
+        layers: instead of `hidden_features`, modules each of which maps rows `(B, N)` of the layer below to drives
             `(B, H)`, each row on its own; or settings of a `LocalLinear`.
 
     Raises:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ffrecur.bars import bar
+
 WORD = re.compile(r"[^\W\d_]+")  # letters of any script
 
 
@@ -38,7 +40,8 @@ def known_word_share(samples: Sequence[str], training_texts: Sequence[str]) -> f
     >>> known_word_share(["the cat zat. "], ["the cat sat. "])
     0.6666666666666666
     """
-    known = {word for text in training_texts for word in words(text)}
+    shown = bar(training_texts, "collecting the known words", "documents", len(training_texts))
+    known = {word for text in shown for word in words(text)}
     drawn = [word for sample in samples for word in words(sample)]
     return sum(word in known for word in drawn) / len(drawn) if drawn else float("nan")
 
@@ -71,7 +74,7 @@ def longest_copied(samples: Sequence[str], training_texts: Sequence[str]) -> str
         runs = dict.fromkeys(grams(samples, length))  # in order; samples are few, the training text may be large
         found = {
             text[start : start + length]
-            for text in training_texts
+            for text in bar(training_texts, "comparing with the training text", "documents", len(training_texts))
             for start in range(len(text) - length + 1)
             if text[start : start + length] in runs
         }

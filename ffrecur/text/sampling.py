@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from ffrecur.bars import bar
 from ffrecur.errors import UserError, check_setting
 from ffrecur.text.alphabet import Alphabet
 
@@ -90,7 +91,8 @@ def roll_out(
     rate: Callable[[Any, Tensor], Tensor] = net.prepared_score if by == "score" else net.prepared_logits
     text = torch.cat([windows_BW, windows_BW.new_zeros(noise_BN.shape)], dim=1)
     with torch.autocast(windows_BW.device.type, enabled=False):
-        for step, noise_B in enumerate(noise_BN.t()):
+        steps = bar(enumerate(noise_BN.t()), f"writing {len(text):,} texts at once", "characters", noise_BN.shape[1])
+        for step, noise_B in steps:
             logits_BV = rate(prepared, text[:, step : step + net.window])
             text[:, step + net.window] = draw(logits_BV, noise_B, temperature, top_k)
     return text

@@ -1,7 +1,7 @@
 """Which parts of Lightning work with the program: each is tried on a small image and a small text task.
 
 It prints the page docs/compatibility.md, a table in Markdown: for each callback, logger, profiler, precision, strategy of one
-machine and flag of the trainer what was checked, or the sentence that refuses it. A traceback ends it with exit code 1.
+machine and flag of the trainer what was checked, or the message that refuses it. A traceback ends it with exit code 1.
 
     python scripts/study/compatibility.py > docs/compatibility.md
     python scripts/study/compatibility.py callbacks EarlyStopping
@@ -29,18 +29,19 @@ from ffrecur.lit.run.quiet import silence_all
 HEAD = """# What works with Lightning
 
 Each part of Lightning was tried on a small image task and a small text task, on a machine without a GPU.
-This page is what `python scripts/study/compatibility.py` prints (lightning {lightning}, torch {torch}).
+`python scripts/study/compatibility.py` prints this page (lightning {lightning}, torch {torch}).
 
-A row says what was checked, or the sentence that refuses the part.
+A row says what was checked, or has the message that refuses the part; a long message is cut.
 *Trained, tested, continued* means: two epochs of `fit`, `test`, and `fit --ckpt_path last` to a ninth epoch.
-Callbacks are given as `--trainer.callbacks+=Name`, their settings as `--trainer.callbacks.setting=value`.
+Give a callback as `--trainer.callbacks+=Name`, and its settings as `--trainer.callbacks.setting=value`.
 
 """
+LONGEST = 160  # characters of a cell
 LONGER = ["--trainer.max_epochs=9", "--trainer.max_steps=-1"]
 
 
 def outcome(part: Part, task: list[str]) -> str:
-    """Train, go on and test in the current folder; return what was checked, or the sentence that refused."""
+    """Train, go on and test in the current folder; return what was checked, or the message that refused."""
     root = ["--trainer.default_root_dir=elsewhere"] if "elsewhere" in str(part.options) else []
     code, out, err = program(["fit", *task, *BOTH, *part.options], part.processes)
     told = [line.removeprefix("error: ") for line in err.splitlines() if line.startswith("error: ")]
@@ -109,9 +110,15 @@ def table(parts: list[Part]) -> str:
 
 
 def shown(text: str) -> str:
-    """Return text for a cell of a table, cut where it is long, without what is a function of the machine or the time."""
+    """Return text for a cell of a table, without what is a function of the machine or the time.
+
+    Long text ends with its last whole sentence, or with "..." where its first sentence is long.
+    """
     text = re.sub(r"0x[0-9a-f]+", "0x...", text.replace("|", "\\|"))
-    return text if len(text) <= 200 else text[:197] + "..."
+    if len(text) <= LONGEST:
+        return text
+    sentences, _, _ = text[: LONGEST + 1].rpartition(". ")
+    return f"{sentences}." if sentences else f"{text[: LONGEST - 3]}..."
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The two tasks on which `compatibility.py` tries the parts of Lightning, and what it checks beside that they train."""
+"""The two tasks on which `compatibility.py` tries the parts of Lightning, and what it checks apart from that they train."""
 
 from __future__ import annotations
 
@@ -109,4 +109,4 @@ def changes_the_weights(run: Path, out: str) -> str:
     (plain,) = Path("plain").glob("*/last.ckpt")
     found, other = (torch.load(path, weights_only=True)["state_dict"] for path in (run / "last.ckpt", plain))
     assert any(not torch.equal(weight, other[name]) for name, weight in found.items())
-    return "the weights are others than without it"
+    return "the weights differ from those without it"

@@ -8,7 +8,7 @@ from compatibility_checks import Check, changes_the_weights, finds_a_rate, has_f
 
 
 class Part(NamedTuple):
-    """A part of Lightning: how it is asked for, and what is checked beside that it trains, is tested and goes on."""
+    """A part of Lightning: how it is asked for, and what is checked apart from that it trains, is tested and goes on."""
 
     group: str
     name: str

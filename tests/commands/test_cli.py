@@ -103,6 +103,25 @@ def test_validate_reports_on_the_validation_images(trained):
     assert {name: after[name] for name in before} == before  # nothing that was there has changed
 
 
+def test_runs_are_trained_without_tensorboard_too(workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not installed
+    assert run("fit", *TINY, "--trainer.max_epochs=1").code == 0
+    assert run("test").code == 0
+    names = {file.name.partition(".")[0] for file in only_run().iterdir()}
+    assert {"best", "last", "metrics", "test_results"} <= names
+    assert "events" not in names
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_what_is_typed_wins_over_a_file_wherever_it_stands(place, workplace):
+    Path("mine.yaml").write_text("seed_everything: 3\nmodel:\n  threshold: 0.25\n")
+    typed, file = ["--seed_everything=7", "--model.threshold=0.5"], ["--config", "mine.yaml"]
+    order = [*typed, *file] if place == "before" else [*file, *typed]
+    assert run("fit", *TINY, *order, "--trainer.max_epochs=1").code == 0
+    settings = yaml.safe_load((only_run() / "config.yaml").read_text())
+    assert (settings["seed_everything"], settings["model"]["init_args"]["threshold"]) == (7, 0.5)
+
+
 def test_settings_are_remembered_by_the_checkpoint_and_what_is_typed_wins(workplace):
     assert run("fit", *TINY, "--model.window=[2,3]", "--model.evaluation_iterations=4").code == 0
     path = only_run() / "test_results.json"

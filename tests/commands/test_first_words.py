@@ -1,6 +1,9 @@
 """`ffrecur` without a command, its help and version, and `ffrecur runs`: at once, without PyTorch."""
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ from running import TINY, only_run, run
 import ffrecur
 from ffrecur import main
 from ffrecur.commands import runs
+from ffrecur.commands.first_screen import SCREENS
 from ffrecur.lit.run.messages import SUBCOMMANDS
 
 
@@ -45,6 +49,70 @@ def test_help_names_every_command_in_a_line(capsys):
     for name, what in main.COMMANDS.items():
         assert f"  {name:<10}{what}\n" in out
     assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", SCREENS)
+def test_the_help_of_a_command_begins_with_what_matters(command, workplace, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ffrecur", command, "--help"])
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit, match="^0$"):
+        main.run([command, "--help"])
+    lines = out.getvalue().splitlines()
+    first = lines[: lines.index("All options, in groups:")]
+    assert first[0].startswith(f"usage: ffrecur {command} [")
+    assert lines.index("") <= 2  # lines of usage
+    assert len(first) <= 24  # a terminal has as many
+    assert max(map(len, first)) <= 100
+    for option in ("--ckpt_path", "--data.source", "--trainer.default_root_dir", "--model.help", "--print_config"):
+        assert any(line.strip().startswith(option) for line in first), option
+    assert sum(line.startswith(f"  ffrecur {command}") for line in first) == 3
+    titles = [line for line in lines[len(first) + 1 :] if line and not line.startswith(" ")]
+    assert titles == ["Configuration:", "Model:", "Data:", "Runs:", "Trainer:"]
+    assert sum(line.startswith("usage:") for line in lines) == 1
+
+
+def test_the_first_screen_of_fit_has_its_options():
+    screen = SCREENS["fit"]
+    names = [option.split()[0] for option in screen.options]
+    assert names[:4] == ["--config", "--data.source", "--model.hidden_features", "--trainer.max_epochs"]
+    assert set(SCREENS) == set(main.COMMANDS) - {"generate", "export", "runs"}
+
+
+def test_the_first_screen_comes_before_anything_heavy():
+    code = "import sys; from ffrecur.commands.first_screen import first_screen; print(first_screen('fit')); "
+    code += "print({'torch', 'lightning', 'jsonargparse'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: ffrecur fit ")
+    assert done.stdout.endswith("set()\n")
+
+
+CHILD = "import os; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "5"}, "5 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_threads_wait_briefly_in_this_process_and_in_those_it_starts(given, seen):
+    code = f"""
+import os, subprocess, sys
+from ffrecur import main
+def run(arguments):
+    print(os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY"), flush=True)
+    assert "torch" not in sys.modules  # which reads it when it is imported
+    return subprocess.call([sys.executable, "-c", {CHILD!r}])
+main.run = run
+main.entry_point()
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in main.WAITING_CHOSEN}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, **given}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [seen, seen]
 
 
 def test_no_command_is_a_mistake(capsys):

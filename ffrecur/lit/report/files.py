@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from ffrecur.bars import bar
 from ffrecur.metrics.evaluation import Evaluation, Table
 from ffrecur.storage.files import replacing
 
@@ -31,7 +32,7 @@ def write_evaluation(
         write_text(folder / name, text)
     plots, results = f"{stage}_plots", f"{stage}_results.json"
     pictures = found.pictures()
-    for name, figure in pictures.items():
+    for name, figure in bar(pictures.items(), "drawing", "pictures", len(pictures)):
         (folder / plots).mkdir(exist_ok=True)
         with replacing(folder / plots / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=120, format="png")
@@ -46,7 +47,7 @@ def write_table(path: Path, table: Table) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.header)
-        writer.writerows(table.rows)
+        writer.writerows(bar(table.rows, f"writing {path.name}", "rows"))
 
 
 def write_text(path: Path, text: str) -> None:

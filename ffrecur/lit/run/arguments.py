@@ -7,6 +7,7 @@ from typing import Any
 
 from ffrecur.lit.run.config import config_files, settings_in
 from ffrecur.lit.run.parser import changed
+from ffrecur.lit.run.tasks import OPTIONS
 from ffrecur.storage.files import with_home
 
 TEXT = ("alphabet", "document_separator")  # settings whose ~ is a character
@@ -26,6 +27,20 @@ def after_subcommand(typed: Sequence[str], subcommands: Container[str]) -> list[
     if any(section in subcommands for file in config_files(typed[:at]) for section in settings_in(file)):
         return list(typed)
     return [typed[at], *typed[:at], *typed[at + 1 :]]
+
+
+def files_first(typed: Sequence[str]) -> list[str]:
+    """Return the arguments after a subcommand with the configuration files before the rest: what is typed wins over them.
+
+    >>> files_first(["--seed_everything=1", "--config", "a.yaml", "--model.sign", "-1", "--config=b.yaml"])
+    ['--config', 'a.yaml', '--config=b.yaml', '--seed_everything=1', '--model.sign', '-1']
+    """
+    files: list[str] = []
+    others: list[str] = []
+    for place, argument in enumerate(typed):
+        of_file = argument.partition("=")[0] in OPTIONS or (place > 0 and typed[place - 1] in OPTIONS)
+        (files if of_file else others).append(argument)
+    return [*files, *others]
 
 
 def typed_with_home(typed: Sequence[str]) -> list[str]:

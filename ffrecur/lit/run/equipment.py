@@ -9,9 +9,11 @@ from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar, TQDMProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities import rank_zero_only
 
+from ffrecur import bars
 from ffrecur.errors import check_setting
 from ffrecur.lit.report.callbacks import EpochLines
 
@@ -38,19 +40,29 @@ def listed(given: Any) -> list[Any]:
 def progress(given: list[Callback], enabled: bool | None) -> tuple[list[Callback], bool]:
     """Return our callback that shows progress, if any, and whether Lightning may have a bar.
 
-    A bar that the user gives is the only one. A file gets a line an epoch instead of a bar that would be written anew at each
-    step.
+    A bar that the user gives is the only one of a training. A file gets a line an epoch instead of a bar that would be written
+    again at each step. The bars of other work (`ffrecur.bars`) are switched on where a bar of the same kind is shown.
     """
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    alike = all(isinstance(each, TQDMProgressBar) for each in given if isinstance(each, ProgressBar))
+    bars.switch(terminal and alike and enabled is not False and rank_zero_only.rank == 0)  # type: ignore[attr-defined]
     if enabled is False or any(isinstance(callback, ProgressBar) for callback in given):
         return [], enabled is not False
-    if sys.stderr is not None and sys.stderr.isatty():
+    if terminal:
         return [TQDMProgressBar(refresh_rate=10, leave=False)], True
     return [EpochLines()], False
 
 
-def own_loggers(given: Any) -> list[Logger]:
-    """Return the loggers that the user gives: true, false and null are none."""
-    return [logger for logger in listed(given) if isinstance(logger, Logger)]
+def loggers_of(given: Any, run: Path, purge_step: int | None) -> list[Logger]:
+    """Return the loggers that the user gives; without any, one for TensorBoard, if it is installed.
+
+    `pip install 'ffrecur[tensorboard]'` does that. With `purge_step` it leaves out what an earlier part of the run logged
+    from that step on.
+    """
+    own = [logger for logger in listed(given) if isinstance(logger, Logger)]
+    if given not in (None, True) or find_spec("tensorboard") is None:
+        return own
+    return [TensorBoardLogger(str(run.parent), name=run.name, version="", purge_step=purge_step)]
 
 
 def check_settings(settings: Any) -> None:
