@@ -20,7 +20,7 @@ def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
 
     Raises `UserError` for anything else, and for a tensor on another device.
     """
-    if isinstance(value, np.ndarray | np.generic | list | tuple):
+    if isinstance(value, (np.ndarray, np.generic, list, tuple)):
         try:
             value = torch.as_tensor(np.ascontiguousarray(value)).to(device)
         except (TypeError, ValueError) as error:
