@@ -75,6 +75,7 @@ def test_each_command_says_it_once_before_it_reads_the_data(workplace, monkeypat
     for command in (("fit", *TINY), ("validate",), ("test",), ("predict",)):
         outcome = run(*command)
         assert (outcome.code, outcome.err) == (0, "")
-        lines = [line for line in outcome.out.splitlines() if not line.startswith("INFO")]  # those are of other handlers
+        # Lines that begin with INFO are those of other handlers.
+        lines = [line for line in outcome.out.splitlines() if not line.startswith("INFO")]
         assert lines.count(said) == 1
         assert "digits" in lines[lines.index(said) + 1]
