@@ -68,10 +68,11 @@ def test_the_plain_loop_learns_its_images():
 
 
 @pytest.mark.parametrize("page", [page for page in TYPED if python(page)], ids=name_of)
-def test_the_python_of_a_page_runs(page, workplace):
+def test_the_python_of_a_page_runs(page, workplace, capfd):
     """From its first block to its last, as a reader would type it, with one epoch of each loop."""
     code = re.sub(r"(for epoch in range\()\d+", r"\g<1>1", python(page))
     exec(compile(code, name_of(page), "exec"), {"__name__": "__main__"})
+    assert capfd.readouterr().err == "", "it warns of nothing"
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

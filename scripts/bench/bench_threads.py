@@ -62,11 +62,11 @@ def measure(arguments: Sequence[str], threads: int, setting: str) -> float:
 
 
 @contextmanager
-def load(processes: int) -> Iterator[None]:
-    """Keep so many processes busy in the block."""
+def load(processes: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Keep so many processes busy in the block, which gets them."""
     busy = [subprocess.Popen([sys.executable, "-c", COUNT]) for _ in range(processes)]
     try:
-        yield
+        yield busy
     finally:
         for process in busy:
             process.kill()

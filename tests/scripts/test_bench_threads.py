@@ -15,8 +15,9 @@ def test_a_case_has_its_setting_alone(monkeypatch):
 
 
 def test_the_load_ends_with_the_block():
-    with load(1):
-        pass
+    with load(2) as busy:
+        assert [process.poll() for process in busy] == [None, None], "they run"
+    assert all(process.poll() is not None for process in busy)
 
 
 def test_the_table_has_medians():
