@@ -180,3 +180,23 @@ class TopDownDynamics(LocalNet):
             row = rms_normalize(torch.relu(self.top_down[layer](row) + self.bottom_up[layer].bias))
         images_CD = self.sign * self.top_down[0](row) @ self.bottom_up[0].weight
         return images_CD - images_CD.mean(dim=0)
+
+    @torch.no_grad()
+    def expectation(self, images: Tensor, labels_B: Tensor, iterations: int = 8) -> Tensor:
+        """What each image's label expects to see at that image, `(B, D)`, after so many iterations with the label clamped.
+
+        As `imagine`, but with the states that image and label bring about together:
+        `sign * (rms(state of layer 2) @ top_down[0].T) @ bottom_up[0].weight`, minus its mean over all labels at this image.
+        In a net of one layer the label's row stands in the place of layer 2, and every image gives what `imagine` gives.
+
+        Raises `UserError` for images or labels that do not fit the net, and for a video with fewer frames than iterations.
+        """
+        images = self.check_images(images)
+        labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device)
+        row_C1 = self.label_row(torch.arange(self.num_classes, device=images.device))[:, None]
+        *_, states = self.rollout(images, self.top_down[-1](row_C1), iterations)
+        above = self.read(states[1], 1) if len(states) > 1 else row_C1
+        drive_CBH = self.top_down[0](above).expand(-1, images.shape[-2], -1)
+        drive_CBH = drive_CBH - drive_CBH.mean(dim=0)
+        drive_BH = drive_CBH[labels_B, torch.arange(images.shape[-2], device=images.device)]
+        return self.sign * drive_BH @ self.bottom_up[0].weight

@@ -209,6 +209,37 @@ def test_imagination_follows_the_top_down_weights_by_hand(sign):
     np.testing.assert_allclose(net.imagine(), np.array(images) - np.mean(images, axis=0), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("widths", [(4, 3), (4, 3, 2)])
+def test_expectation_follows_states_and_top_down_weights_by_hand(sign, widths):
+    net = recurrent_net(widths, sign=sign)
+    images, labels, arrays = torch.randn(2, 4, dtype=torch.float64), torch.tensor([2, 0]), oracle.arrays_of(net)
+    for image, label, expected in zip(images, labels, net.expectation(images, labels, iterations=3), strict=True):
+        of_labels = []
+        for clamped in range(3):
+            states = oracle.trajectory(arrays, [image.tolist()] * 3, clamped, 3)[-1]
+            drive = np.array([oracle.dot(w, oracle.rms(states[1])) for w in arrays["top_down"][0]])
+            of_labels.append(sign * drive @ arrays["bottom_up"][0])
+        np.testing.assert_allclose(expected, of_labels[label] - np.mean(of_labels, axis=0), rtol=1e-10, atol=1e-12)
+
+
+def test_expectation_of_one_layer_is_imagination_whatever_the_image():
+    net = recurrent_net((5,))
+    labels = torch.tensor([0, 1, 2, 1])
+    found = net.expectation(torch.randn(4, 4, dtype=torch.float64), labels)
+    np.testing.assert_allclose(found, net.imagine()[labels], rtol=1e-12, atol=1e-14)
+
+
+def test_expectation_of_a_video_reads_its_frames():
+    net = recurrent_net((5, 4))
+    video, labels = torch.randn(3, 2, 4, dtype=torch.float64), torch.tensor([1, 0])
+    assert not torch.allclose(net.expectation(video, labels, 3), net.expectation(video.flip(0), labels, 3))
+    still = video[:1].expand(3, -1, -1)
+    torch.testing.assert_close(net.expectation(still, labels, 3), net.expectation(video[0], labels, 3))
+    with pytest.raises(UserError, match=r"iterations is 4, but must be at most the video's 3 frames"):
+        net.expectation(video, labels, 4)
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
