@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,12 +47,47 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory):
+    """A folder for `staged`, which makes current folders as `here` in it."""
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "here").mkdir()
+    return folder
+
+
 @pytest.fixture
-def trained(workplace):
+def staged(stage, monkeypatch):
+    """A function that makes a current folder: by `make` at first, afterwards as a copy of what that has left.
+
+    The copy has the same path, which checkpoints hold, so that a test cannot tell the two apart.
+    """
+
+    def current(name: str, make: Callable[[Path], None]) -> Path:
+        kept, here = stage / name, stage / "here"
+        shutil.rmtree(here)
+        if not kept.exists():
+            here.mkdir()
+            monkeypatch.chdir(here)
+            make(here)
+            shutil.copytree(here, kept, symlinks=True)
+        else:
+            shutil.copytree(kept, here, symlinks=True)
+            monkeypatch.chdir(here)
+        return here
+
+    return current
+
+
+@pytest.fixture
+def trained(staged):
     """The same after a short training."""
+    return staged("trained", train_a_little)
+
+
+def train_a_little(folder):
+    make_digits(folder / "digits")
     outcome = run("fit", *TINY)
     assert outcome.code == 0, outcome.err
-    return workplace
 
 
 @pytest.fixture

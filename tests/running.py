@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.utils.tensorboard import writer
 
 from ffrecur.commands.train import main
 
@@ -64,10 +68,16 @@ class Outcome(NamedTuple):
     err: str
 
 
-def run(*args: str | Path) -> Outcome:
-    """Run `ffrecur` with these arguments in the current folder."""
+def run(*args: str | Path, render: bool = False) -> Outcome:
+    """Run `ffrecur` with these arguments in the current folder.
+
+    Its pictures are made in any case, but put on pixels, which takes longer than all the rest, only with `render`.
+    """
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        if not render:
+            patch.setattr(Figure, "savefig", lambda self, file, **_: Image.new("L", (1, 1)).save(file, "png"))
+            patch.setattr(writer, "figure_to_image", lambda *_: np.zeros((3, 1, 1), np.uint8))
         code = main([str(arg) for arg in args])
     return Outcome(code, out.getvalue(), err.getvalue())
 

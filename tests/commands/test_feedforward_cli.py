@@ -44,7 +44,7 @@ def fit(*options):
 def test_from_fit_to_predict_and_export(mode, workplace):
     assert fit(*MODES[mode]).code == 0
     for command in ("validate", "test", "predict"):
-        outcome = run(command)
+        outcome = run(command, render=mode in ("local", "unsupervised"))
         assert outcome.code == 0, outcome.err
     results = json.loads((only_run() / "test_results.json").read_text())
     names = {"error", "error_by_layer", "calibration_error", "num_examples"}
