@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import TASKS, TINY_TEXT, only_run, run
+from running import TASKS, TINY_TEXT, only_run, run, slow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
@@ -82,7 +82,7 @@ def test_without_negatives_the_hidden_layers_stay_as_they_are(tales):
         assert torch.equal(states[0][f"net.{name}"], weight) == name.startswith("hidden")
 
 
-@pytest.mark.parametrize("negatives", ["dream", "self_generated", "teacher_forcing", "uniform"])
+@pytest.mark.parametrize("negatives", ["dream", slow("self_generated"), "teacher_forcing", slow("uniform")])
 def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, negatives):
     own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=11"]
     own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=eleven"]
@@ -120,9 +120,9 @@ def test_dreams_are_watched(tales):
     ("options", "expected"),
     [
         (["--model.dream_every=1"], [0, 6, 12]),
-        (["--model.dream_every=2"], [0, 12]),
+        slow(["--model.dream_every=2"], [0, 12]),
         (["--model.dream_every=3", "--model.dream_every_steps=4"], [0, 4, 8, 12, 16]),
-        (["--model.dream_every=1", "--model.dream_every_steps=4"], [0, 4, 6, 8, 12, 16]),
+        slow(["--model.dream_every=1", "--model.dream_every_steps=4"], [0, 4, 6, 8, 12, 16]),
         (["--model.dream_every=3", "--model.dream_every_steps=3", "--trainer.accumulate_grad_batches=2"], [0, 3, 6]),
     ],
     ids=str,
@@ -166,7 +166,7 @@ def test_samples_are_in_tensorboard(tales):
 
 @pytest.mark.parametrize(
     "options",
-    [["--model.negatives=teacher_forcing"], ["--model.negatives=none"], ["--model=CharBackpropModule"]],
+    [["--model.negatives=teacher_forcing"], slow(["--model.negatives=none"]), ["--model=CharBackpropModule"]],
     ids=lambda options: options[0],
 )
 def test_dropout_is_of_training_alone(tales, options, monkeypatch):

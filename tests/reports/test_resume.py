@@ -81,7 +81,7 @@ def test_signal(place, monkeypatch, options, batch):
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize(("options", "batch"), PLACES)
+@pytest.mark.parametrize(("options", "batch"), [*PLACES[:2], *(slow(*place) for place in PLACES[2:5]), PLACES[5]])
 def test_max_time(place, monkeypatch, options, batch):
     """The batch is finished and the command ends with 0; the next one has the time anew."""
     time = "--trainer.max_time=00:01:00:00"
@@ -96,11 +96,11 @@ def test_max_time(place, monkeypatch, options, batch):
     ("hook", "options", "call"),
     [
         ("on_train_batch_start", (), 2),
-        ("on_train_batch_start", (OFTEN, ACCUMULATED), 3),
-        ("on_train_batch_start", (OFTEN,), 5),
+        slow("on_train_batch_start", (OFTEN, ACCUMULATED), 3),
+        slow("on_train_batch_start", (OFTEN,), 5),
         ("on_before_optimizer_step", (OFTEN, ACCUMULATED), 3),
-        ("on_before_optimizer_step", (ACCUMULATED,), 1),
-        ("on_train_batch_end", (), 6),
+        slow("on_before_optimizer_step", (ACCUMULATED,), 1),
+        slow("on_train_batch_end", (), 6),
         ("on_train_batch_end", (ACCUMULATED,), 1),
         ("on_validation_end", (OFTEN,), 1),
         ("on_train_epoch_end", (), 1),
@@ -146,7 +146,7 @@ def test_max_epochs_reached_and_raised(place, options):
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4])
+@pytest.mark.parametrize("batch", [1, 3, slow(4)])
 def test_limit_train_batches(place, monkeypatch, batch):
     limit = "--trainer.limit_train_batches=3"
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, limit)
@@ -277,7 +277,7 @@ class Rows(Callback):
     ("first", "second", "sizes"),
     [
         (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
-        (20, 10, [10, 10, 10]),  # 20 done
+        slow(20, 10, [10, 10, 10]),  # 20 done
         (20, 15, [10, 15, 5]),
         slow(20, 50, [30]),
         (20, 1000, [30]),

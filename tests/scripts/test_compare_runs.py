@@ -34,7 +34,7 @@ def compared(monkeypatch, capsys, *args):
     return compare_runs.main(), capsys.readouterr().out
 
 
-@pytest.mark.slow  # test_stopping.py trains every task twice too
+@pytest.mark.slow  # test_stopping.py trains a task of each kind twice too
 @pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
 def test_every_task_trains_the_same_twice(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
