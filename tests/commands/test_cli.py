@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from running import TASKS, TINY, only_run, run, slow, snapshot, with_two_layers
+from running import TASKS, TINY, only_run, run, snapshot
 
 import ffrecur.lit
 from ffrecur.commands.train import main
@@ -261,13 +261,12 @@ def test_load_needs_no_lightning(trained):
 
 
 @pytest.mark.parametrize("task", sorted((TASKS / "mnist").glob("*.yaml")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("narrow", [True, slow(False)], ids=["narrow", "as wide as it is"])
-def test_every_task_runs_a_few_steps(task, narrow, tmp_path, monkeypatch):
-    """With fewer units unless slow tests run too: a step of the widest nets takes seconds."""
+@pytest.mark.slow
+def test_every_task_runs_a_few_steps_as_wide_as_it_is(task, tmp_path, monkeypatch):
+    """With fewer units, see `test_compare_runs.py`: a step of the widest nets takes seconds."""
     monkeypatch.chdir(tmp_path)
     steps = [f"--trainer.limit_{part}_batches=2" for part in ("val", "test")]
     options = ["--data.source=bundled", "--data.evaluation_batch_size=20", "--data.batch_size=10", *steps]
-    options += ["--model.hidden_features=[12,10]", *with_two_layers(task)] if narrow else []
     outcome = run("fit", "--config", task, *options, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2")
     assert outcome.code == 0, outcome.err
     assert only_run().name.startswith(task.stem)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import TASKS, TINY_TEXT, only_run, run, slow
+from running import TINY_TEXT, only_run, run, slow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
@@ -240,21 +240,6 @@ def test_any_script(tales):
     assert outcome.code == 0, outcome.err
     assert f"alphabet of {len(net.alphabet)}: " in outcome.out
     assert "documents ('е' 2, " in outcome.out  # noqa: RUF001
-
-
-@pytest.mark.parametrize("task", sorted((TASKS / "text").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    limits = [f"--trainer.limit_{part}_batches=2" for part in ("val", "test")]
-    options = ["--data.source=bundled", "--data.evaluation_batch_size=20", "--data.batch_size=10"]
-    options += ["--data.document_separator=null", "--data.validation_size=null", "--model.hidden_features=[9,8,7]"]
-    outcome = run(
-        "fit", "--config", task, *options, *limits, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"
-    )
-    assert outcome.code == 0, outcome.err
-    assert only_run().name.startswith(task.stem)
-    assert run("test", *limits).code == 0
-    assert json.loads((only_run() / "test_results.json").read_text())["num_characters"] == 40
 
 
 @pytest.mark.parametrize(
