@@ -139,7 +139,7 @@ def test_max_steps_of_accumulated_batches(place):
     check_same_run(place(ACCUMULATED))
 
 
-@pytest.mark.parametrize("options", [(), (ACCUMULATED,), (OFTEN,), ("--trainer.limit_train_batches=3",)])
+@pytest.mark.parametrize("options", [(), slow((ACCUMULATED,)), (OFTEN,), ("--trainer.limit_train_batches=3",)])
 def test_max_epochs_reached_and_raised(place, options):
     assert run("fit", *RUN, *options, "--trainer.max_epochs=1").code == 0
     assert run(*GO_ON, "--trainer.max_epochs=2").code == 0
@@ -224,7 +224,7 @@ def test_exception_in_a_callback(place, monkeypatch, hook, call, steps):
     ("hook", "call", "steps"),
     [
         ("on_train_batch_start", 4, 1),  # of batches 3 and 4, that make one step, the first is done
-        ("on_train_batch_end", 3, 1),
+        slow("on_train_batch_end", 3, 1),
         slow("on_after_backward", 4, 1),
         slow("on_train_batch_end", 4, 2),
         ("on_train_batch_end", 5, 3),
@@ -238,7 +238,7 @@ def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, step
 
 
 @pytest.mark.parametrize(
-    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), ("on_validation_start", 2)]
+    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), slow("on_validation_start", 2)]
 )
 def test_exception_by_a_validation_amid_an_epoch(place, monkeypatch, hook, call):
     fit_with(monkeypatch, At(hook, call, boom), *RUN, OFTEN)
@@ -280,7 +280,7 @@ class Rows(Callback):
         slow(20, 10, [10, 10, 10]),  # 20 done
         (20, 15, [10, 15, 5]),
         slow(20, 50, [30]),
-        (20, 1000, [30]),
+        slow(20, 1000, [30]),
         (20, 7, [1, 7, 7, 7, 7, 1]),
     ],
 )
