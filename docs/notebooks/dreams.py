@@ -12,6 +12,8 @@
 # A window has ten characters; the model predicts the one after it.
 
 # %%
+import math
+
 import matplotlib.pyplot as plt
 import torch
 
@@ -29,7 +31,9 @@ new_net = ffrecur.CharNet(window=10, hidden_features=(300, 300))
 def cut(documents, length):
     """Return every run of so many characters of each document, as numbers, (M, length)."""
     encoded = map(new_net.encode, documents)
-    return torch.cat([numbers.unfold(0, length, 1) for numbers in encoded if len(numbers) >= length])
+    return torch.cat(
+        [numbers.unfold(0, length, 1) for numbers in encoded if len(numbers) >= length]
+    )
 
 
 train, test = cut(data.train_documents, 15), cut(data.test_documents, 15)
@@ -48,7 +52,9 @@ def dream(net, windows, steps, temperature=1.0):
     """Let the net write on from each window; return the text with what was there before, (B, W + steps)."""
     text = windows
     for _ in range(steps):
-        probabilities = torch.softmax(net.logits(text[:, -net.window :]) / temperature, dim=1)
+        probabilities = torch.softmax(
+            net.logits(text[:, -net.window :]) / temperature, dim=1
+        )
         text = torch.cat([text, torch.multinomial(probabilities, 1)], dim=1)
     return text
 
@@ -62,7 +68,7 @@ def end_with(contexts, last):
 # ## Two ways to learn
 #
 # Positive data is real: ten characters as they follow one another in a fable.
-# The first model's negative data is **teacher-forced**: the same window with a wrong last character, drawn from its own prediction.
+# The first model's negative data is the same window with a wrong last character, drawn from its own prediction.
 # The second model's negative data is **dreamt**: it has written the last one to five characters itself.
 
 # %%
@@ -91,27 +97,46 @@ def train_net(with_dreams):
     return net
 
 
-nets = {"teacher-forced": train_net(False), "dreams": train_net(True)}
+nets = {"wrong characters": train_net(False), "dreams": train_net(True)}
+
+# %% [markdown]
+# The softmax predicts the next character, and goodness predicts it too: real text has more of it.
+# `score` puts both together, with a weight for goodness.
+# 5 is what theory says for two layers and a temperature of 0.1, and `noise` says what the negative characters were drawn from.
+
+# %%
+nets["wrong characters"].noise, nets["dreams"].noise = "masked_head", "head"
 for name, net in nets.items():
-    with torch.no_grad():
-        bits = torch.nn.functional.cross_entropy(net.logits(test[:, 4:14]), test[:, 14]) / torch.log(torch.tensor(2.0))
-    print(f"{name}: {bits:.2f} bits per character on other fables, by the softmax alone")
+    for weight in (0, 5):
+        net.goodness_weight = weight
+        nats = torch.nn.functional.cross_entropy(
+            net.score(test[:, 4:14]), test[:, 14]
+        ).item()
+        bits = nats / math.log(2)
+        print(f"{name}, weight of goodness {weight}: {bits:.2f} bits per character")
 
 # %% [markdown]
 # ## What comes next?
 #
 # The probabilities of the next character after three beginnings, by the model that learned from wrong last characters.
-# The place after `q` is certain; the place after a space is open.
+# With goodness they are sharper.
 
-# %% alt="Bars of the probabilities of the next character after three beginnings: after a q nearly all is on u"
-net = nets["teacher-forced"]
-figure, axes = plt.subplots(3, 1, figsize=(7, 5), layout="constrained")
-for axis, beginning in zip(axes, ("the fox and the q", "once upon a th", "the old man said to the "), strict=True):
+# %% alt="Bars of the probabilities of the next character after three beginnings, by the softmax alone and with goodness"
+net = nets["wrong characters"]
+places = torch.arange(30)
+symbols = ["␣" if symbol == " " else symbol for symbol in net.decode(places)]
+beginnings = ("the fox and the q", "once upon a th", "the old man said to the ")
+figure, axes = plt.subplots(3, 1, figsize=(7, 5.4), layout="constrained", sharey=True)
+for axis, beginning in zip(axes, beginnings, strict=True):
     window = net.encode(beginning)[-10:][None]
-    probabilities = torch.softmax(net.logits(window)[0], dim=0).detach()
-    axis.bar(range(30), probabilities)
-    axis.set(xticks=range(30), title=f"after '{net.decode(window[0])}'", ylim=(0, 1))
-    axis.set_xticklabels(["␣" if symbol == " " else symbol for symbol in net.decode(range(30))])
+    alone = torch.softmax(net.logits(window)[0].detach(), dim=0)
+    together = torch.softmax(net.score(window)[0], dim=0)
+    axis.bar(places, alone, width=0.4, label="softmax alone")
+    axis.bar(places + 0.4, together, width=0.4, label="with goodness")
+    axis.set(
+        xticks=places + 0.2, xticklabels=symbols, title=f"after '{net.decode(window[0])}'"
+    )
+axes[0].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -121,14 +146,11 @@ plt.show()
 # At 0.2 the model repeats the likeliest words; at 2 it spells at random.
 
 # %%
-beginning = net.encode("the fox ran ")[-10:][None]
 for temperature in (0.2, 0.6, 1.0, 2.0):
-    torch.manual_seed(1)
-    written = net.decode(dream(net, beginning, 60, temperature)[0])
-    print(f"{temperature}: {written}")
-
-# %% [markdown]
-# `net.generate` does the same for one text; `ffrecur generate` types it into the terminal.
+    written = net.generate(
+        "the fox ran ", 60, temperature, generator=torch.Generator().manual_seed(1)
+    )
+    print(f"{temperature}: the fox ran {written}")
 
 # %% [markdown]
 # ## Does it know its dreams?
@@ -136,7 +158,7 @@ for temperature in (0.2, 0.6, 1.0, 2.0):
 # Four kinds of windows from fables that the nets have not seen: real ones, those with one wrong character, those
 # that are dreamt from the first character to the last, and noise.
 
-# %% alt="Goodness of the net with teacher forcing, a histogram for each layer: real windows highest, noise lowest"
+# %% alt="Goodness of four kinds of windows, a histogram for each layer, of the net that learned from wrong characters"
 torch.manual_seed(2)
 some = test[torch.randperm(len(test))[:2000]]
 
@@ -155,23 +177,26 @@ def kinds_for(net):
 windows = {name: kinds_for(net) for name, net in nets.items()}
 with torch.no_grad():
     goodness = {
-        name: {kind: net.goodness(of_kind) for kind, of_kind in windows[name].items()} for name, net in nets.items()
+        name: {kind: net.goodness(of_kind) for kind, of_kind in windows[name].items()}
+        for name, net in nets.items()
     }
 
 
 def show_goodness(name):
     """Draw the goodness of the four kinds of windows by layer."""
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
     for layer, axis in enumerate(axes):
-        highest = max(float(of_kind[layer].quantile(0.995)) for of_kind in goodness[name].values())
+        highest = max(of_kind[layer].quantile(0.995) for of_kind in goodness[name].values())
+        bins = torch.linspace(0, highest.item(), 50)
         for kind, of_kind in goodness[name].items():
-            axis.hist(of_kind[layer], torch.linspace(0, highest, 50), histtype="step", lw=1.5, label=kind)
-        axis.set(title=f"layer {layer + 1}, learned from {name}", xlabel="goodness", yticks=[])
+            axis.hist(of_kind[layer], bins, histtype="step", lw=1.5, label=kind)
+        axis.set(title=f"layer {layer + 1}, learned from {name}", xlabel="goodness")
+        axis.set_yticks([])
     axes[1].legend(frameon=False)
     plt.show()
 
 
-show_goodness("teacher-forced")
+show_goodness("wrong characters")
 
 # %% alt="The same of the net that learned from dreams"
 show_goodness("dreams")
@@ -190,11 +215,17 @@ def auroc(real, other):
     return ((difference > 0).float().mean() + 0.5 * (difference == 0).float().mean()).item()
 
 
-print(f"{'':24}{'one wrong':>10}{'dreamt':>10}{'noise':>10}")
+others = ("one wrong", "dreamt", "noise")
+print(f"{'':28}" + "".join(f"{kind:>10}" for kind in others))
 for name, of_kinds in goodness.items():
     for layer in range(2):
-        values = [auroc(of_kinds["real"][layer], of_kinds[kind][layer]) for kind in ("one wrong", "dreamt", "noise")]
-        print(f"{name + f', layer {layer + 1}':24}" + "".join(f"{value:10.3f}" for value in values))
+        values = [auroc(of_kinds["real"][layer], of_kinds[kind][layer]) for kind in others]
+        row = "".join(f"{value:10.3f}" for value in values)
+        print(f"{name + f', layer {layer + 1}':28}{row}")
+
+# %% [markdown]
+# Each net is better at what it learned from: the first at single wrong characters, the second at dreams.
+# Dreams are harder to tell from real text than noise, since each of their characters is a likely one.
 
 # %% [markdown]
 # ## Where a dream begins
@@ -205,21 +236,23 @@ for name, of_kinds in goodness.items():
 # %% alt="Goodness of both layers together along a text, for two nets: it falls within some characters after the dream begins"
 long_enough = cut(data.test_documents, 50)
 real = long_enough[torch.randperm(len(long_enough))[:300]]
-figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained", sharey=True)
 for axis, (name, net) in zip(axes, nets.items(), strict=True):
     torch.manual_seed(3)
-    start = real[:, :20]
+    begun, window = real[:, :10], real[:, 10:20]
     texts = {
         "real": real,
-        "dream, temperature 0.6": torch.cat([start, dream(net, start[:, -10:], 30, 0.6)[:, 10:]], dim=1),
-        "dream, temperature 1": torch.cat([start, dream(net, start[:, -10:], 30)[:, 10:]], dim=1),
-        "noise": torch.cat([start, torch.randint(30, (300, 30))], dim=1),
+        "dream, temperature 0.6": torch.cat([begun, dream(net, window, 30, 0.6)], dim=1),
+        "dream, temperature 1": torch.cat([begun, dream(net, window, 30)], dim=1),
+        "noise": torch.cat([begun, window, torch.randint(30, (300, 30))], dim=1),
     }
     for kind, text in texts.items():
-        of_windows = text.unfold(1, 10, 1)  # (300, 41, 10): the windows that end with character 10, 11, ...
+        windows_along = text.unfold(
+            1, 10, 1
+        )  # (300, 41, 10), ending at character 10, 11, ...
         with torch.no_grad():
-            along = net.goodness(of_windows.flatten(0, 1)).sum(dim=0).view(300, -1).mean(dim=0)
-        axis.plot(range(10, 51), along, label=kind)
+            along = net.goodness(windows_along.flatten(0, 1)).sum(dim=0)  # of both layers
+        axis.plot(range(10, 51), along.view(300, 41).mean(dim=0), label=kind)
     axis.axvline(20, color="0.5", ls=":")
     axis.set(xlabel="character", title=f"learned from {name}")
 axes[0].set_ylabel("goodness, mean of 300 texts")
@@ -230,7 +263,7 @@ plt.show()
 # ## Try next
 #
 # * Let the second model dream at temperature 1.5 while it learns: its negative data is easier then.
-# * Set `net.goodness_weight = 2.5` and `net.noise = "masked_head"` of the first model, and compare what `net.generate` writes.
+# * Set `net.goodness_weight = 0`, so that the softmax alone decides, and compare what `net.generate` writes.
 # * Dream ten characters deep in the training, which takes longer windows.
 #
 # [Characters of text](../systems/characters.md) has the same comparison in full: longer trainings, more kinds of negative data, several seeds.

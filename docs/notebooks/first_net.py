@@ -54,7 +54,7 @@ plt.show()
 # With `sign=-1` the layers shall have low goodness on positive data, and high goodness on negative data.
 
 # %%
-net = ffrecur.FeedForwardNet(in_features=784, hidden_features=(200, 200), num_classes=10, sign=-1)
+net = ffrecur.FeedForwardNet(784, hidden_features=(200, 200), num_classes=10, sign=-1)
 print(net)
 
 # %% [markdown]
@@ -67,8 +67,9 @@ wrong = (labels[test] + torch.randint(1, 10, (500,))) % 10
 def show_goodness(title):
     """Draw the goodness of the test digits by layer: with the true labels, and with wrong ones."""
     with torch.no_grad():
-        positive, negative = net.goodness(images[test], labels[test]), net.goodness(images[test], wrong)  # (L, B)
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+        positive = net.goodness(images[test], labels[test])  # (2, 500): of each layer
+        negative = net.goodness(images[test], wrong)
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
     for layer, axis in enumerate(axes):
         bins = torch.linspace(0, 2.5, 50)
         axis.hist(positive[layer], bins, alpha=0.6, label="positive: true label")
@@ -101,7 +102,8 @@ print(f"before: error {error():.1f} %")
 for epoch in range(10):
     for batch in train[torch.randperm(len(train))].split(50):
         optimizer.zero_grad()
-        net.local_loss(images[batch], labels[batch], hard_labels, temperature=0.05).backward()
+        loss = net.local_loss(images[batch], labels[batch], hard_labels, temperature=0.05)
+        loss.backward()
         optimizer.step()
     print(f"epoch {epoch + 1}: error {error():.1f} %")
 
@@ -119,11 +121,13 @@ show_goodness("after training")
 
 # %% alt="Bars of the goodness of one seven under each of the ten labels: that of label 7 is the lowest"
 with torch.no_grad():
-    goodness = net.label_goodness(images[seven])[:, 0]  # (L, C): of each layer under each label
+    goodness = net.label_goodness(images[seven])[:, 0]  # (2, 10): layers, labels
 answer = net.classify(images[seven]).item()
 figure, axis = plt.subplots(figsize=(6, 2.6), layout="constrained")
-axis.bar(range(10), goodness[1], color=["C0" if label == answer else "0.75" for label in range(10)])
-axis.set(xlabel="label", ylabel="goodness of layer 2", xticks=range(10), title=f"a seven; the net answers {answer}")
+colours = ["C0" if label == answer else "0.75" for label in range(10)]
+axis.bar(range(10), goodness[1], color=colours)
+axis.set(xlabel="label", ylabel="goodness of layer 2", xticks=range(10))
+axis.set_title(f"a seven; the net answers {answer}")
 plt.show()
 
 # %% [markdown]

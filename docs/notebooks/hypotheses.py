@@ -25,13 +25,14 @@ data.setup("fit")
 images, labels = data.train_set.images / 255, data.train_set.labels
 test_images, test_labels = data.test_set.images / 255, data.test_set.labels
 
-net = ffrecur.RecurrentNet(in_features=784, hidden_features=(200, 200), num_classes=10, sign=-1)
+net = ffrecur.RecurrentNet(784, hidden_features=(200, 200), num_classes=10, sign=-1)
 optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
 for epoch in range(10):
     for batch in torch.randperm(len(labels)).split(50):
         optimizer.zero_grad()
         masks = net.dropout_masks(len(batch), image_dropout=0.2, state_dropout=0.0)
-        net.local_loss(images[batch], labels[batch], hard_labels, iterations=8, masks=masks).backward()
+        loss = net.local_loss(images[batch], labels[batch], hard_labels, masks=masks)
+        loss.backward()
         optimizer.step()
 error = 100 * (net.classify(test_images) != test_labels).float().mean().item()
 print(f"error on {len(test_labels)} digits that it has not seen: {error:.1f} %")
@@ -49,31 +50,35 @@ ITERATIONS = 12
 
 def scores_of(image):
     """Return the scores of the ten labels at each iteration, (T, 10)."""
-    return net.sign * net.label_goodness(image[None], iterations=ITERATIONS).sum(dim=1)[:, 0]
+    goodness = net.label_goodness(image[None], iterations=ITERATIONS)  # (T, L, 1, 10)
+    return net.sign * goodness.sum(dim=1)[:, 0]
 
 
 def show_scores(axis, scores, named, title):
     """Draw the scores over the iterations; the labels in `named` have colours."""
-    for label in range(10):
-        colour = f"C{named.index(label)}" if label in named else "0.8"
-        axis.plot(range(1, len(scores) + 1), scores[:, label], color=colour, lw=2 if label in named else 1, zorder=2)
-        if label in named:
-            axis.plot([], [], color=colour, lw=2, label=f"label {label}")
+    iterations = range(1, len(scores) + 1)
+    axis.plot(iterations, scores, color="0.8", lw=1)
+    for label in named:
+        axis.plot(iterations, scores[:, label], lw=2, label=str(label))
     axis.axvspan(3, 5, color="0.5", alpha=0.15, lw=0)
-    low, high = scores.min(), scores.max()
+    low, high = scores.min(), scores.max()  # with some room below for the legend
     axis.set(
         xlabel="iteration",
         title=title,
         xticks=range(2, len(scores) + 1, 2),
         ylim=(high - 1.35 * (high - low), high + 0.1),
     )
-    axis.legend(frameon=False, loc="lower center", fontsize="small", ncols=3, handlelength=1, columnspacing=1)
+    axis.legend(frameon=False, loc="lower center", ncols=3, handlelength=1, columnspacing=1)
 
 
 def show(panels):
     """Draw images with the scores of their labels: (image, named labels, title) each."""
     figure, axes = plt.subplots(
-        2, len(panels), figsize=(2.7 * len(panels), 4.4), layout="constrained", height_ratios=(1, 1.5)
+        2,
+        len(panels),
+        figsize=(2.4 * len(panels), 4.2),
+        layout="constrained",
+        height_ratios=(1, 1.5),
     )
     for (picture, axis), (image, named, title) in zip(axes.T, panels, strict=True):
         picture.imshow(image.view(28, 28), cmap="gray")
@@ -84,24 +89,25 @@ def show(panels):
 
 
 # %% [markdown]
-# The three test digits whose answer is the most certain: their best label leads by the most.
+# The three test digits whose answer is the most certain: their best label, in colour, leads by the most.
 
 # %% alt="Three clear digits with their scores: after two iterations the true label is far above all others"
 scores = net.score(test_images)  # (500, 10)
 best_two = scores.topk(2, dim=1)
 lead = best_two.values[:, 0] - best_two.values[:, 1]
 clear = lead.argsort(descending=True)[:3]
-show([(test_images[i], best_two.indices[i][:1].tolist(), f"a {test_labels[i]}") for i in clear])
+named = best_two.indices.tolist()
+show([(test_images[i], named[i][:1], f"a {test_labels[i]}") for i in clear])
 
 # %% [markdown]
 # ## A doubtful digit
 #
 # The three digits with the smallest lead.
-# Here the two best labels go on together for long, and one may overtake the other.
+# Here the two best labels, in colour, stay close together, and one may overtake the other.
 
-# %% alt="Three doubtful digits with their scores: the two best labels stay close together, and above the others"
+# %% alt="Three doubtful digits with their scores: the two best labels lie close together in the shaded iterations"
 doubtful = lead.argsort()[:3]
-show([(test_images[i], best_two.indices[i].tolist(), f"labelled {test_labels[i]}") for i in doubtful])
+show([(test_images[i], named[i], f"labelled {test_labels[i]}") for i in doubtful])
 
 # %% [markdown]
 # ## Two digits in one image
@@ -109,7 +115,7 @@ show([(test_images[i], best_two.indices[i].tolist(), f"labelled {test_labels[i]}
 # An image that is partly a three and partly a five: both hypotheses have something to say for themselves.
 # The share of the five grows from left to right.
 
-# %% alt="A three that turns into a five in four steps: the score of label 3 falls and that of label 5 rises"
+# %% alt="A three that turns into a five in three steps: the score of label 3 falls and that of label 5 rises"
 clearest = lead.argsort(descending=True)
 three = next(test_images[i] for i in clearest if test_labels[i] == 3)
 five = next(test_images[i] for i in clearest if test_labels[i] == 5)
@@ -120,7 +126,7 @@ def blend(share):
     return (1 - share) * three + share * five
 
 
-show([(blend(share), [3, 5], f"{share:.0%} five") for share in (0.4, 0.6, 0.75, 0.9)])
+show([(blend(share), [3, 5], f"{share:.0%} five") for share in (0.5, 0.75, 0.9)])
 
 # %% [markdown]
 # The scores at all shares show where the answer changes.
@@ -149,8 +155,9 @@ print("answers from left to right:", leader.unique_consecutive().tolist())
 
 # %% alt="A blend of a three and a five; label 3 expects ink at the upper right, label 5 less there"
 half = blend(0.5)
-expected = net.expectation(half.expand(2, -1), torch.tensor([3, 5])) * images.std(dim=0)  # (2, 784)
-figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.4), layout="constrained")
+expected = net.expectation(half.expand(2, -1), torch.tensor([3, 5]))  # (2, 784)
+expected = expected * images.std(dim=0)
+figure, axes = plt.subplots(1, 3, figsize=(7, 2.5), layout="constrained")
 axes[0].imshow(half.view(28, 28), cmap="gray")
 axes[0].set_title("the image")
 limit = expected.abs().quantile(0.99)
@@ -181,7 +188,8 @@ for name, given in (("whole", test_images), ("upper half", upper), ("lower half"
 # %% alt="A clear digit whole, its upper half and its lower half, with scores: of the lower half another label leads"
 chosen = next(i for i in clearest if net.classify(lower[i][None]) != test_labels[i])
 true = test_labels[chosen].item()
-rivals = [label for label in net.score(lower[chosen][None])[0].topk(3).indices.tolist() if label != true]
+best = net.score(lower[chosen][None])[0].topk(3).indices.tolist()
+rivals = [label for label in best if label != true]
 parts = (("whole", test_images), ("upper half", upper), ("lower half", lower))
 show([(given[chosen], [true, *rivals[:2]], f"a {true}: {title}") for title, given in parts])
 
@@ -194,20 +202,21 @@ show([(given[chosen], [true, *rivals[:2]], f"a {true}: {title}") for title, give
 # %% alt="Scores of one doubtful digit with four dampings: more damping makes the curves smoother and later"
 i = doubtful[0]
 usual = net.damping
-figure, axes = plt.subplots(1, 4, figsize=(10.5, 2.8), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(7, 5), layout="constrained")
 errors = {}
-for axis, damping in zip(axes, (0.0, 0.3, 0.6, 0.9), strict=True):
+for axis, damping in zip(axes.flat, (0.0, 0.3, 0.6, 0.9), strict=True):
     net.damping = damping
-    show_scores(axis, scores_of(test_images[i]), best_two.indices[i].tolist(), f"damping {damping}")
-    of_iterations = net.sign * net.label_goodness(test_images, iterations=ITERATIONS).sum(dim=1)  # (T, 500, 10)
-    errors[damping] = (of_iterations.argmax(dim=-1) != test_labels).float().mean(dim=1)
-axes[0].set_ylabel("score")
+    show_scores(axis, scores_of(test_images[i]), named[i], f"damping {damping}")
+    goodness = net.label_goodness(test_images, iterations=ITERATIONS)  # (T, L, 500, 10)
+    answers = (net.sign * goodness.sum(dim=1)).argmax(dim=-1)  # (T, 500)
+    errors[damping] = (answers != test_labels).float().mean(dim=1)
+axes[0, 0].set_ylabel("score")
 plt.show()
 net.damping = usual
 
 # %% [markdown]
 # The error at single iterations, on all 500 test digits, with the same four dampings.
-# Iterations after the eighth, which no training has seen, do harm with little damping.
+# With little damping the error grows again after some iterations; with more it does not.
 
 # %% alt="Error against the iteration for four dampings: with damping 0 and 0.3 it grows again, with more it does not"
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")

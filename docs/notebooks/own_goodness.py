@@ -80,10 +80,13 @@ wrong = (labels + 1) % 4
 net.local_loss(images, labels, wrong, objective="paired", temperature=0.1).backward()
 
 layer = net.hidden[0]
-of_kinds = [goodness.value(torch.relu(layer(net.input_row(images, kind)))) for kind in (labels, wrong)]
-loss = torch.nn.functional.softplus((of_kinds[0] - of_kinds[1]) / 0.1).mean()  # the positive's shall be lower
+positive = goodness.value(torch.relu(layer(net.input_row(images, labels))))
+negative = goodness.value(torch.relu(layer(net.input_row(images, wrong))))
+# With sign -1 the positive data's shall be the lower one.
+loss = torch.nn.functional.softplus((positive - negative) / 0.1).mean()
 (by_hand,) = torch.autograd.grad(loss, layer.weight)
-print("layer 1 learns what it should:", torch.allclose(layer.weight.grad, by_hand, rtol=1e-10, atol=1e-12))
+equal = torch.allclose(layer.weight.grad, by_hand, rtol=1e-10, atol=1e-12)
+print("layer 1 learns what it should:", equal)
 
 # %% [markdown]
 # ## Side by side
@@ -110,8 +113,8 @@ def errors_of(goodness, temperature, seed):
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(labels)).split(50):
             optimizer.zero_grad()
-            negatives = {"objective": "paired", "temperature": temperature}
-            net.local_loss(images[batch], labels[batch], hard_labels, **negatives).backward()
+            given = images[batch], labels[batch], hard_labels
+            net.local_loss(*given, objective="paired", temperature=temperature).backward()
             optimizer.step()
         errors.append(100 * (net.classify(held_out) != answers).float().mean().item())
     return errors
@@ -119,7 +122,9 @@ def errors_of(goodness, temperature, seed):
 
 # %%
 COMPARED = {"MeanSquare": (ffrecur.MeanSquare(), 0.1), "Compressed": (Compressed(), 0.03)}
-errors = {name: torch.tensor([errors_of(*chosen, seed) for seed in SEEDS]) for name, chosen in COMPARED.items()}
+errors = {}
+for name, chosen in COMPARED.items():
+    errors[name] = torch.tensor([errors_of(*chosen, seed) for seed in SEEDS])
 for name, of_seeds in errors.items():
     last = of_seeds[:, -1]
     each = ", ".join(f"{error:.1f}" for error in last)
@@ -128,8 +133,9 @@ for name, of_seeds in errors.items():
 # %% alt="Error by epoch of three seeds for each goodness: the mean of the mean square is lower at every epoch"
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for colour, (name, of_seeds) in zip(("C0", "C1"), errors.items(), strict=True):
-    axis.plot(range(1, EPOCHS + 1), of_seeds.T, color=colour, lw=1, alpha=0.6)
-    axis.plot(range(1, EPOCHS + 1), of_seeds.mean(dim=0), color=colour, lw=2.5, label=f"{name}, mean")
+    epochs, mean = range(1, EPOCHS + 1), of_seeds.mean(dim=0)
+    axis.plot(epochs, of_seeds.T, color=colour, lw=1, alpha=0.6)
+    axis.plot(epochs, mean, color=colour, lw=2.5, label=f"{name}, mean")
 axis.set(xlabel="epoch", ylabel="error, %", ylim=(0, None))
 axis.legend(frameon=False, loc="lower left")
 plt.show()
@@ -144,7 +150,9 @@ plt.show()
 
 # %%
 gap = (errors["Compressed"][:, -1] - errors["MeanSquare"][:, -1]).double()  # of equal seeds
-print(f"Compressed minus MeanSquare: {gap.mean():+.1f} points, standard error over seeds {gap.std() / 3**0.5:.1f}")
+standard_error = gap.std() / len(SEEDS) ** 0.5
+print(f"Compressed minus MeanSquare: {gap.mean():+.1f} points")
+print(f"standard error, from the scatter over seeds: {standard_error:.1f} points")
 
 # %% [markdown]
 # ## Try next

@@ -33,7 +33,8 @@ os.chdir(place.name)
 
 def command(line):
     """Type a command, and return what it prints; an error shows what it says."""
-    done = subprocess.run([sys.executable, "-m", *line.split()], capture_output=True, text=True)
+    words = [sys.executable, "-m", *line.split()]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -58,11 +59,12 @@ for line in table:
 # ## The files of a run
 #
 # `config.yaml` has every setting, `metrics.csv` the figures of each epoch, `best.ckpt` the weights with the lowest validation error.
-# What begins with `test_` was left by `ffrecur test`.
+# What begins with `test_` was left by `ffrecur test`, and `hparams.yaml` is for TensorBoard, where that is installed.
 
 # %%
-for file in sorted(file for file in first.rglob("*") if file.is_file() and "events" not in file.name):
-    print(file.relative_to(first))
+for file in sorted(first.rglob("*.*")):
+    if "events" not in file.name:  # those of TensorBoard, with the time in their names
+        print(file.relative_to(first))
 
 # %% [markdown]
 # ## The figures of each epoch
@@ -86,13 +88,14 @@ with (first / "metrics.csv").open(newline="") as file:
 # On the right goodness in the training: the positive data's goes down with sign -1, and up with sign 1.
 
 # %% alt="Validation error by epoch of both runs, and the goodness of layer 1: with sign -1 that of positive data is the lower one"
-figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
 for colour, run, sign in (("C0", first, -1), ("C1", second, 1)):
     errors = [100 * error for error in column(run, "val/error")]
     axes[0].plot(range(1, len(errors) + 1), errors, color=colour, label=f"sign {sign}")
     for kind, style in (("positive", "-"), ("negative", "--")):
         of_kind = column(run, f"train/goodness_{kind}_layer_1")
-        axes[1].plot(range(1, len(of_kind) + 1), of_kind, style, color=colour, label=f"sign {sign}, {kind}")
+        epochs, name = range(1, len(of_kind) + 1), f"sign {sign}, {kind}"
+        axes[1].plot(epochs, of_kind, style, color=colour, label=name)
 axes[0].set(xlabel="epoch", ylabel="validation error, %", ylim=(0, None))
 axes[1].set(xlabel="epoch", ylabel="goodness of layer 1")
 for axis in axes:
@@ -106,15 +109,14 @@ plt.show()
 # Goodness at a single iteration, or of a single layer, has an error too.
 
 # %%
-results = {run: json.loads((run / "test_results.json").read_text()) for run in (first, second)}
-for name in ("error", "one_pass_error", "calibration_error", "num_examples", "window"):
-    print(
-        name, *(round(found[name], 3) if isinstance(found[name], float) else found[name] for found in results.values())
-    )
+runs = (first, second)
+results = {run: json.loads((run / "test_results.json").read_text()) for run in runs}
+print(f"{'sign':20}{-1:>10}{1:>10}")
+for name in ("error", "one_pass_error", "calibration_error", "num_examples"):
+    print(f"{name:20}" + "".join(f"{found[name]:10.4g}" for found in results.values()))
 for name in ("error_by_iteration", "error_by_layer"):
-    print(name)
-    for found in results.values():
-        print("   ", " ".join(f"{error:.3f}" for error in found[name]))
+    for sign, found in zip((-1, 1), results.values(), strict=True):
+        print(f"{name}, sign {sign:2}:", " ".join(f"{error:.3f}" for error in found[name]))
 
 # %% [markdown]
 # `test_confusion.csv` has the true class in a row and the predicted one in a column: these are the most frequent mistakes.
@@ -122,9 +124,10 @@ for name in ("error_by_iteration", "error_by_layer"):
 # %%
 with (first / "test_confusion.csv").open(newline="") as file:
     rows = [[int(count) for count in row[1:]] for row in list(csv.reader(file))[1:]]
-mistakes = [(rows[true][found], true, found) for true in range(10) for found in range(10) if true != found]
-for count, true, found in sorted(mistakes, key=lambda mistake: (-mistake[0], mistake[1:]))[:4]:
-    print(f"a {true} is taken for a {found}: {count} of {sum(rows[true])}")
+pairs = [(true, found) for true in range(10) for found in range(10) if true != found]
+for true, found in sorted(pairs, key=lambda pair: -rows[pair[0]][pair[1]])[:4]:
+    count, all_of_them = rows[true][found], sum(rows[true])
+    print(f"a {true} is taken for a {found}: {count} of {all_of_them}")
 
 # %% [markdown]
 # ## The pictures
@@ -148,9 +151,9 @@ Image(filename=str(first / "test_plots" / "labels.png"))
 data = ImageDataModule("bundled")
 data.setup("test")
 images, labels = data.test_set.images / 255, data.test_set.labels
-nets = [ffrecur.load(run) for run in (first, second)]
+nets = [ffrecur.load(run) for run in runs]
 wrong = [net.classify(images) != labels for net in nets]
-for run, of_net in zip((first, second), wrong, strict=True):
+for run, of_net in zip(runs, wrong, strict=True):
     print(f"here {of_net.float().mean():.3f}, in the file {results[run]['error']:.3f}")
 
 # %% [markdown]
@@ -163,10 +166,13 @@ for run, of_net in zip((first, second), wrong, strict=True):
 def flat(settings, name=""):
     """Yield the name and the value of each setting."""
     for key, value in settings.items():
-        yield from flat(value, f"{name}{key}.") if isinstance(value, dict) else [(name + key, value)]
+        if isinstance(value, dict):
+            yield from flat(value, f"{name}{key}.")
+        else:
+            yield name + key, value
 
 
-configs = [dict(flat(yaml.safe_load((run / "config.yaml").read_text()))) for run in (first, second)]
+configs = [dict(flat(yaml.safe_load((run / "config.yaml").read_text()))) for run in runs]
 for name in sorted(configs[0].keys() | configs[1].keys()):
     values = [config.get(name) for config in configs]
     if values[0] != values[1]:
@@ -179,11 +185,13 @@ for name in sorted(configs[0].keys() | configs[1].keys()):
 # If both were equally good, such a digit would be a fair coin, and the difference of the two counts has their sum as its variance.
 
 # %%
-only_first, only_second = (wrong[0] & ~wrong[1]).sum().item(), (wrong[1] & ~wrong[0]).sum().item()
+only_first = (wrong[0] & ~wrong[1]).sum().item()
+only_second = (wrong[1] & ~wrong[0]).sum().item()
 difference = 100 * (only_second - only_first) / len(labels)
 standard_error = 100 * (only_first + only_second) ** 0.5 / len(labels)
 print(f"wrong with sign -1 only: {only_first}, with sign 1 only: {only_second}")
-print(f"sign 1 minus sign -1: {difference:+.1f} points, standard error {standard_error:.1f}")
+print(f"sign 1 minus sign -1: {difference:+.1f} points")
+print(f"standard error: {standard_error:.1f} points")
 
 # %% [markdown]
 # That is the chance of the test digits alone.

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 BUILD = ROOT / "build" / "notebooks"
 SECONDS_A_CELL = 900  # on a busy machine; a whole notebook computes for less than two minutes
+WIDEST = 1000  # pixels of a picture: the site shows no more
 COLOURS = 256  # of a picture: plots have few, and their files become half as large
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -48,21 +49,12 @@ def execute(source: Path, build: Path) -> tuple[dict[str, Any], float]:
     """Return the executed notebook and how many seconds a core computed; raises `NotebookError` where a cell fails."""
     build.mkdir(parents=True, exist_ok=True)
     made = build / f"{source.stem}.ipynb"
-    python, quiet = sys.executable, {"stdout": subprocess.DEVNULL}
-    subprocess.run([python, "-m", "jupytext", "--to", "ipynb", "--output", made, source], check=True, **quiet)
-    words = [
-        "--nbmake",
-        "--overwrite",
-        "--nbmake-kernel=python3",
-        f"--nbmake-timeout={SECONDS_A_CELL}",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=",
-    ]
+    convert = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--output", made, source]
+    subprocess.run(convert, check=True)
+    words = f"--nbmake --overwrite --nbmake-kernel=python3 --nbmake-timeout={SECONDS_A_CELL} -q -p no:cacheprovider"
     begun = computed()
-    done = subprocess.run([python, "-m", "pytest", *words, made], env={**os.environ, **ONE_THREAD}, check=False)
+    run = [sys.executable, "-m", "pytest", *words.split(), "-o", "addopts=", made]
+    done = subprocess.run(run, env={**os.environ, **ONE_THREAD}, check=False)
     if done.returncode:
         raise NotebookError(f"{source.name} fails")
     return json.loads(made.read_text()), computed() - begun
@@ -122,8 +114,10 @@ def outputs(cell: dict[str, Any]) -> Iterator[str | bytes]:
 
 
 def small(picture: bytes) -> bytes:
-    """Return a PNG with few colours and without what its program wrote into it."""
+    """Return a PNG that is not too wide, with few colours and without what its program wrote into it."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
     reduced = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     kept = io.BytesIO()
     reduced.save(kept, "PNG", optimize=True)
