@@ -118,8 +118,8 @@ for name, net in nets.items():
 # %% [markdown]
 # ## What comes next?
 #
-# The probabilities of the next character after three beginnings, by the model that learned from wrong last characters.
-# With goodness they are sharper.
+# The probabilities of the next character after three beginnings, by the model that learned from wrong characters.
+# The softmax has not learned yet that a `u` follows a `q`; goodness knows it.
 
 # %% alt="Bars of the probabilities of the next character after three beginnings, by the softmax alone and with goodness"
 net = nets["wrong characters"]
@@ -192,7 +192,7 @@ def show_goodness(name):
             axis.hist(of_kind[layer], bins, histtype="step", lw=1.5, label=kind)
         axis.set(title=f"layer {layer + 1}, learned from {name}", xlabel="goodness")
         axis.set_yticks([])
-    axes[1].legend(frameon=False)
+    axes[0].legend(frameon=False, loc="upper left")
     plt.show()
 
 
@@ -224,7 +224,7 @@ for name, of_kinds in goodness.items():
         print(f"{name + f', layer {layer + 1}':28}{row}")
 
 # %% [markdown]
-# Each net is better at what it learned from: the first at single wrong characters, the second at dreams.
+# In layer 2 each net is better at what it learned from: the first at single wrong characters, the second at dreams.
 # Dreams are harder to tell from real text than noise, since each of their characters is a likely one.
 
 # %% [markdown]
