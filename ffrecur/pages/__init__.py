@@ -1,0 +1,1 @@
+"""Pages of HTML: reports of runs, and nets to play with."""
