@@ -264,7 +264,7 @@ plt.show()
 #
 # * Let the second model dream at temperature 1.5 while it learns: its negative data is easier then.
 # * Set `net.goodness_weight = 0`, so that the softmax alone decides, and compare what `net.generate` writes.
-# * Dream ten characters deep in the training, which takes longer windows.
+# * Ask `ffrecur.load("museum/fables")`, a larger model that comes with the package, whether it knows its dreams.
 #
 # [Characters of text](../systems/characters.md) has the same comparison in full: longer trainings, more kinds of negative data, several seeds.
 # [Text](../text.md) has the commands, and your own text.

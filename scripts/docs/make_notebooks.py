@@ -27,8 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 BUILD = ROOT / "build" / "notebooks"
 SECONDS_A_CELL = 900  # on a busy machine; a whole notebook computes for less than two minutes
-WIDEST = 1000  # pixels of a picture: the site shows no more
-COLOURS = 256  # of a picture: plots have few, and their files become half as large
+COLOURS = 128  # of a picture: plots have few, and their files become half as large
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -114,10 +113,8 @@ def outputs(cell: dict[str, Any]) -> Iterator[str | bytes]:
 
 
 def small(picture: bytes) -> bytes:
-    """Return a PNG that is not too wide, with few colours and without what its program wrote into it."""
+    """Return a PNG with few colours and without what its program wrote into it."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    if image.width > WIDEST:
-        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
     reduced = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     kept = io.BytesIO()
     reduced.save(kept, "PNG", optimize=True)
