@@ -121,7 +121,7 @@ def blend(share):
     return (1 - share) * three + share * five
 
 
-show([(blend(share), [3, 5], f"{share:.0%} five") for share in (0.5, 0.75, 0.9)])
+show([(blend(share), [3, 5], f"{share:.0%} five") for share in (0.25, 0.5, 0.75)])
 
 # %% [markdown]
 # The scores at all shares show where the answer changes.
@@ -180,7 +180,7 @@ for name, given in (("whole", test_images), ("upper half", upper), ("lower half"
 # %% [markdown]
 # The clearest of the digits whose lower half alone is taken for another digit.
 
-# %% alt="A clear digit whole, its upper half and its lower half, with scores: of the lower half another label leads"
+# %% alt="A clear digit whole, its upper half and its lower half, with scores: for the lower half another label leads at first"
 chosen = next(i for i in clearest if net.classify(lower[i][None]) != test_labels[i])
 true = test_labels[chosen].item()
 best = net.score(lower[chosen][None])[0].topk(3).indices.tolist()
