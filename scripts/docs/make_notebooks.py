@@ -138,7 +138,7 @@ def page_of(notebook: dict[str, Any], name: str, seconds: float) -> tuple[str, d
         parts.append(fenced(source, "python"))
         for output in outputs(cell):
             if isinstance(output, str):
-                parts.append(fenced(output, "text"))
+                parts.append(fenced(output, "text {.output}"))
                 continue
             if "alt" not in cell["metadata"]:
                 raise NotebookError(f"a picture needs a text for those who cannot see it: # %% alt=... above\n{source}")

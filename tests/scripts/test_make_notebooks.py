@@ -106,9 +106,9 @@ def test_outputs_stand_below_their_cell_in_order():
     assert page.startswith(
         "# Title\n\n*`make notebooks` made this page from `docs/notebooks/red.py`, with less than 2 minutes"
     )
-    assert page.endswith(
-        "```python\nf()\n```\n\n```text\none\ntwo\n```\n\n![A red field](images/red_1.png)\n\n```text\n3\n4\n```\n"
-    )
+    printed_first, shown_last = "```text {.output}\none\ntwo\n```", "```text {.output}\n3\n4\n```"
+    picture = "![A red field](images/red_1.png)"
+    assert page.endswith("\n\n".join(["```python\nf()\n```", printed_first, picture, shown_last]) + "\n")
     assert list(pictures) == ["red_1.png"]
 
 
@@ -128,7 +128,7 @@ def test_what_a_page_must_not_have_is_refused(cell):
 
 def test_what_a_program_logs_is_shown():
     page, _ = page_of(notebook(code("log()", printed("4,000 images\n", name="stderr"))), "logs", seconds=1)
-    assert page.endswith("```text\n4,000 images\n```\n")
+    assert page.endswith("```text {.output}\n4,000 images\n```\n")
 
 
 def test_a_picture_keeps_its_looks_and_nothing_else():
@@ -162,7 +162,7 @@ def test_a_notebook_is_executed_and_an_error_stops(tmp_path, capfd):
     source = tmp_path / "sum.py"
     source.write_text("# %% [markdown]\n# # A sum\n\n# %%\nprint(1 + 1)\n")
     assert "sum.md" in make(source, tmp_path / "build")
-    assert (tmp_path / "sum.md").read_text().endswith("```python\nprint(1 + 1)\n```\n\n```text\n2\n```\n")
+    assert (tmp_path / "sum.md").read_text().endswith("```python\nprint(1 + 1)\n```\n\n```text {.output}\n2\n```\n")
     source.write_text("# %% [markdown]\n# # A sum\n\n# %%\n1 / 0\n")
     with pytest.raises(NotebookError, match=r"sum\.py fails"):
         make(source, tmp_path / "build")

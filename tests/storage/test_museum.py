@@ -78,7 +78,9 @@ def test_the_page_has_what_the_cards_say():
     assert sorted(rows) == NAMES
     for name, card in CARDS.items():
         texts = [
-            f"{found['error']:.1%}".replace("%", " %") if "error" in found else f"{found['bits_per_character']:.3f} bits"
+            f"{found['error']:.1%}".replace("%", " %")
+            if "error" in found
+            else f"{found['bits_per_character']:.3f} bits"
             for found in (card["test"]["as_stored"], card["test"]["before_rounding"])
         ]
         size = (museum.place_of(name) / "model.safetensors").stat().st_size
@@ -109,7 +111,8 @@ def test_a_name_that_there_is_not(empty):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("{", "cannot be read"), ("[]", "has no settings of a run"), ('{"run": 3}', "has no settings")]
+    ("content", "told"),
+    [("{", "cannot be read"), ("[]", "has no settings of a run"), ('{"run": 3}', "has no settings")],
 )
 def test_a_damaged_card(empty, content, told):
     shutil.copytree(museum.MUSEUM / "digits", "copy")
