@@ -8,7 +8,7 @@
 # %% [markdown]
 # ## A trained net
 #
-# Trained nets come with the package.
+# [Trained nets](../museum.md) come with the package.
 # This one has two layers of 500 units, and learned from 4,000 of the digits by `ffrecur fit --config mnist/bundled`.
 
 # %%
