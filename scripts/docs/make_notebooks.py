@@ -48,11 +48,11 @@ def execute(source: Path, build: Path) -> tuple[dict[str, Any], float]:
     """Return the executed notebook and how many seconds a core computed; raises `NotebookError` where a cell fails."""
     build.mkdir(parents=True, exist_ok=True)
     made = build / f"{source.stem}.ipynb"
-    convert = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--output", made, source]
+    convert = [sys.executable, "-m", "jupytext", "--quiet", "--to", "ipynb", "--output", str(made), str(source)]
     subprocess.run(convert, check=True)
     words = f"--nbmake --overwrite --nbmake-kernel=python3 --nbmake-timeout={SECONDS_A_CELL} -q -p no:cacheprovider"
     begun = computed()
-    run = [sys.executable, "-m", "pytest", *words.split(), "-o", "addopts=", made]
+    run = [sys.executable, "-m", "pytest", *words.split(), "-o", "addopts=", str(made)]
     done = subprocess.run(run, env={**os.environ, **ONE_THREAD}, check=False)
     if done.returncode:
         raise NotebookError(f"{source.name} fails")
