@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all lint docs bench release
+.PHONY: run test test-all lint docs notebooks bench release
 
 run: .venv/installed  ## train on the bundled digits, test, and draw the pictures
 	$(BIN)/ffrecur fit --config tasks/mnist/bundled.yaml
@@ -22,6 +22,9 @@ lint: .venv/installed  ## style, formatting and types
 docs: .venv/installed  ## the documentation site in site/; a warning or a dead link is an error
 	$(BIN)/python scripts/docs/make_site.py
 
+notebooks: .venv/notebooks  ## execute the notebooks of docs/notebooks, and write their pages
+	$(BIN)/python scripts/docs/make_notebooks.py
+
 bench: .venv/installed  ## how fast it trains and evaluates
 	$(BIN)/python scripts/bench/bench.py
 
@@ -33,4 +36,8 @@ release: lint docs test  ## wheel and sdist in dist/, tried in a fresh environme
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+.venv/notebooks: .venv/installed
+	$(BIN)/pip install -q -c constraints.txt -e '.[notebooks]'
 	touch $@
