@@ -148,7 +148,7 @@ def test_pages_of_the_site_link_to_the_site_or_to_the_public(page):
             continue
         path = (page.parent / target.partition("#")[0]).resolve()
         assert path.is_relative_to(DOCS), f"{target}: a file of the repository is named without a link"
-        assert path.suffix in (".md", ".png", ".svg") or path == page.parent, target
+        assert path.suffix in (".md", ".png", ".svg", ".gif") or path == page.parent, target
 
 
 def test_the_map_has_every_page_once():
