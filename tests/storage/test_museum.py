@@ -194,3 +194,9 @@ def test_a_test_finds_what_the_card_says(empty, name):
     for figure, value in CARDS[name]["test"]["as_stored"].items():
         assert found[figure] == pytest.approx(value, abs=1e-4)
     assert found["checkpoint"] == name.removeprefix("museum/")
+
+
+def test_the_script_does_not_replace_the_nets_of_a_version(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["make_museum.py"])
+    with pytest.raises(SystemExit, match=f"^version {ffrecur.__version__} has its nets: raise ffrecur.__version__"):
+        make_museum.main()
