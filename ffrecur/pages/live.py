@@ -132,15 +132,15 @@ def page_of_images(net: RecurrentNet, shared: dict[str, Any], images: Stored | N
     )
     less = "high" if net.sign == 1 else "low"
     about = [
-        "Every label is tried on its own: clamped on top, with the image clamped below, it drives the layers between.",
-        f"A curve is the sum over layers of a label's goodness, mean(state²), times the sign {net.sign:+d}: "
-        f"the net learned {less} goodness for the right label.",
-        f"A label's score is the mean of its curve over the shaded window, iterations {first} to {last}{head}.",
-        f"The share is softmax(score / {scoring.temperature:g}), which is no measured probability.",
-        "The expectation is what the label sends down to layer 1, less the mean over all labels, back through the image's "
+        "Every label is tried: clamped on top, with the image clamped below, it drives the layers between, again and again.",
+        f"A curve is the sum over layers of goodness, mean(state²), times the sign {net.sign:+d}: "
+        f"this net learned {less} goodness for the right label.",
+        f"A label's score is the mean of its curve over the shaded window, iterations {first} to {last}{head}; "
+        f"its share is softmax(score / {scoring.temperature:g}), which is no measured probability.",
+        "The expectation is what a label sends down to layer 1, less the mean over all labels, back through the image's "
         "weights: red where it expects ink, blue where none, smoothed over 3 by 3 pixels for the eye.",
         "Damping is the share of the previous state in the new one; noise adds Gaussian numbers of this standard deviation to "
-        "the pixels, from 0 to 1, always the same ones.",
+        "the pixels, which are from 0 to 1.",
         f"Window, head's weight and temperature are {scoring.origin}.",
     ]
     layers = widths_in_words(net.hidden_features)

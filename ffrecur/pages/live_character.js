@@ -46,7 +46,7 @@ function addSymbols(net, out, symbols, position = 0) {
 function climb(net, drive) {
   const states = [relu(drive)];
   for (let layer = 1; layer < net.layers; layer++) {
-    const bias = Float32Array.from(net.tensors[`hidden.${layer}.bias`]);
+    const bias = net.tensors[`hidden.${layer}.bias`].slice();
     states.push(relu(addProduct(bias, rmsNormalize(states[layer - 1]), net.tensors[`hidden.${layer}.weight`])));
   }
   return states;
@@ -54,16 +54,16 @@ function climb(net, drive) {
 
 /** The head's logits of the character after a window. */
 function headLogits(net, window) {
-  const states = climb(net, addSymbols(net, Float32Array.from(net.tensors["hidden.0.bias"]), window));
+  const states = climb(net, addSymbols(net, net.tensors["hidden.0.bias"].slice(), window));
   const rows = net.headLayers.map((layer) => rmsNormalize(states[layer - 1]));
-  return addProduct(Float32Array.from(net.tensors["head.bias"]), joined(rows), net.tensors["head.weight"]);
+  return addProduct(net.tensors["head.bias"].slice(), joined(rows), net.tensors["head.weight"]);
 }
 
 /** Goodness, summed over layers, of the window one place on, as it ends with each symbol. */
 function candidateGoodness(net, window) {
-  const shared = addSymbols(net, Float32Array.from(net.tensors["hidden.0.bias"]), window.slice(1));
+  const shared = addSymbols(net, net.tensors["hidden.0.bias"].slice(), window.slice(1));
   return net.symbols.map((_, symbol) => {
-    const states = climb(net, addSymbols(net, Float32Array.from(shared), [symbol], net.window - 1));
+    const states = climb(net, addSymbols(net, shared.slice(), [symbol], net.window - 1));
     return states.reduce((sum, state) => sum + goodnessOf(state, net.blocks), 0);
   });
 }

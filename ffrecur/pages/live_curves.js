@@ -41,7 +41,7 @@ function spread(heights, gap, low, high) {
  */
 function drawCurves(svg, curves, net, order, shown) {
   const [width, height] = [svg.clientWidth || 560, 320];
-  const [left, right, top, bottom] = [52, width - 76, 14, height - 42];
+  const [left, right, top, bottom] = [44, width - 76, 24, height - 42];
   const flat = curves.flat();
   const [low, high] = [Math.min(...flat), Math.max(...flat)];
   const margin = (high - low) * 0.05 || 1;
@@ -51,7 +51,8 @@ function drawCurves(svg, curves, net, order, shown) {
   const [first, last] = net.window;
   const begin = x(first - 0.5);
   parts.push(svgElement("rect", { class: "window", x: begin, y: top, width: x(last + 0.5) - begin, height: bottom - top }));
-  parts.push(svgElement("text", { class: "tick", x: (begin + x(last + 0.5)) / 2, y: top + 14, "text-anchor": "middle" }, "window"));
+  parts.push(svgElement("text", { class: "tick", x: (begin + x(last + 0.5)) / 2, y: top - 8, "text-anchor": "middle" }, "window"));
+  parts.push(svgElement("text", { class: "tick", x: left, y: top - 8, "text-anchor": "middle" }, "score"));
   for (const tick of roundTicks(low - margin, high + margin)) {
     parts.push(svgElement("line", { class: "grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
     parts.push(svgElement("text", { class: "tick", x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));

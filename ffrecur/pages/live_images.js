@@ -51,7 +51,7 @@ function playWithImages(net) {
     const { settled, order } = now;
     find("watch").disabled = settled === null;
     if (settled === null) {
-      find("answer").textContent = find("said").textContent = "Nothing is drawn yet.";
+      find("answer").textContent = find("said").textContent = "Draw something, or take an image.";
       return;
     }
     drawCurves(find("curves"), settled.curves, net, order, iteration);

@@ -10,7 +10,7 @@ function imageRow(net, pixels) {
 
 /** A layer's drive from below: its bias, and the row below through its weight. */
 function driveFromBelow(net, layer, row) {
-  return addProduct(Float32Array.from(net.tensors[`bottom_up.${layer}.bias`]), row, net.tensors[`bottom_up.${layer}.weight`]);
+  return addProduct(net.tensors[`bottom_up.${layer}.bias`].slice(), row, net.tensors[`bottom_up.${layer}.weight`]);
 }
 
 /** The states before the first iteration, one a layer: without any label. */
@@ -33,6 +33,12 @@ function addDriveFromAbove(net, out, layer, rows, label) {
   return layer === net.layers - 1 ? addRow(out, table, label, labelScale(net)) : addProduct(out, rows[layer + 1], table);
 }
 
+/** The new state: a share `damping` of the previous one, and the rest of what was computed, which is overwritten. */
+function damped(previous, computed, damping) {
+  for (let i = 0; i < computed.length; i++) computed[i] = damping * previous[i] + (1 - damping) * computed[i];
+  return computed;
+}
+
 /** One damped iteration of all layers under one label: states in, new states out. */
 function advance(net, states, imageDrive, label, damping) {
   const layers = states.map((_, layer) => layer);
@@ -42,9 +48,8 @@ function advance(net, states, imageDrive, label, damping) {
   for (const group of groups) {
     const rows = now.map(rmsNormalize);
     for (const layer of group) {
-      const drive = layer === 0 ? Float32Array.from(imageDrive) : driveFromBelow(net, layer, rows[layer - 1]);
-      const computed = relu(addDriveFromAbove(net, drive, layer, rows, label));
-      now[layer] = computed.map((value, unit) => damping * states[layer][unit] + (1 - damping) * value);
+      const drive = layer === 0 ? imageDrive.slice() : driveFromBelow(net, layer, rows[layer - 1]);
+      now[layer] = damped(states[layer], relu(addDriveFromAbove(net, drive, layer, rows, label)), damping);
     }
   }
   return now;
@@ -80,23 +85,25 @@ function scoresOf(net, curves, first) {
   const inside = curves.slice(begin - 1, end);
   const scores = net.classes.map((_, label) => inside.reduce((sum, scores) => sum + scores[label], 0) / inside.length);
   if (net.headWeight === 0) return scores;
-  const logits = Float32Array.from(net.tensors["head.bias"]);
+  const logits = net.tensors["head.bias"].slice();
   const ofHead = logSoftmax(addProduct(logits, joined(first.map(rmsNormalize)), net.tensors["head.weight"]));
   return scores.map((score, label) => score + net.headWeight * ofHead[label]);
 }
 
 /**
  * What a label expects to see at the image, after an iteration that is counted from 1: sign times the drive of layer 1 from
- * above, minus its mean over all labels, back through the weights of the image.
+ * above, minus its mean over all labels, back through the weights of the image. The drive is linear in the row above, so
+ * that the mean is taken there.
  */
 function expectation(net, settled, label, iteration) {
-  const drives = settled.states[iteration - 1].map((ofLayers, clamped) => {
-    const rows = [null, ofLayers.length > 1 ? rmsNormalize(ofLayers[1]) : null];
-    return addDriveFromAbove(net, new Float32Array(ofLayers[0].length), 0, rows, clamped);
-  });
-  const drive = drives[label].map(
-    (value, unit) => net.sign * (value - drives.reduce((sum, other) => sum + other[unit], 0) / drives.length),
+  const oneHot = (clamped) => Float32Array.from(net.classes, (_, other) => (other === clamped ? labelScale(net) : 0));
+  const rows = settled.states[iteration - 1].map((ofLayers, clamped) =>
+    ofLayers.length > 1 ? rmsNormalize(ofLayers[1]) : oneHot(clamped),
   );
+  const row = rows[label].map(
+    (value, unit) => net.sign * (value - rows.reduce((sum, other) => sum + other[unit], 0) / rows.length),
+  );
+  const drive = addProduct(new Float32Array(settled.states[0][0][0].length), row, net.tensors["top_down.0.weight"]);
   const table = net.tensors["bottom_up.0.weight"];
   return Float32Array.from({ length: net.inFeatures }, (_, pixel) => {
     let sum = 0;

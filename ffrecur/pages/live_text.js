@@ -4,9 +4,11 @@ function playWithText(net) {
   const find = (id) => document.getElementById(id);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const area = find("text");
+  net.numberOf = new Map(net.symbols.map((symbol, number) => [symbol, number]));
   let [dreaming, next, telling] = [null, null, null];
 
   const nameOf = (symbol) => (symbol === " " ? "space" : symbol);
+  const spoken = (symbol) => ({ ",": "comma", ".": "full stop", ";": "semicolon" })[symbol] ?? nameOf(symbol);
 
   /** Scores of all symbols after a text; null where the alphabet refuses it. */
   function scoresAfter(text) {
@@ -41,12 +43,12 @@ function playWithText(net) {
       const number = order[rank];
       const [name, part] = [nameOf(net.symbols[number]), percent(shares[number])];
       button.dataset.symbol = net.symbols[number];
-      button.setAttribute("aria-label", `${name}, ${part}: add it`);
+      button.setAttribute("aria-label", `${spoken(net.symbols[number])}, ${part}: add it`);
       [symbol.textContent, share.textContent] = [name, part];
       bar.style.width = `${100 * shares[number]}%`;
     });
     if (dreaming !== null) return;
-    const [first, second] = order.map((number) => `${nameOf(net.symbols[number])}, ${percent(shares[number])}`);
+    const [first, second] = order.map((number) => `${spoken(net.symbols[number])}, ${percent(shares[number])}`);
     telling = setTimeout(() => (find("said").textContent = `Likeliest next: ${first}. Then: ${second}.`), 700);
   }
 
