@@ -18,7 +18,6 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from ffrecur import __version__
 from ffrecur.core.goodness import MeanSquare
 from ffrecur.errors import UserError, check_setting, one_line
 from ffrecur.nets.arguments import check_window
@@ -38,7 +37,7 @@ class Scoring(NamedTuple):
     window: tuple[int, int] = (3, 5)
     head_weight: float = 0.0
     temperature: float = 0.1
-    origin: str = "the defaults, which the net does not keep"
+    origin: str = "the defaults: an exported net does not keep its own"
 
 
 class LivePage(NamedTuple):
@@ -235,7 +234,7 @@ def filled(
 ) -> LivePage:
     """Return the page with everything put in."""
     scripts, start = (OF_IMAGES, "playWithImages") if body == "images" else (OF_TEXT, "playWithText")
-    made = f"Made by ffrecur {__version__}; {loss} ({measured_on})."
+    made = f"Made by ffrecur; {loss} ({measured_on})."
     html = (
         templates()
         .get_template("live.html.jinja")
