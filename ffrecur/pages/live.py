@@ -77,14 +77,11 @@ def live_page(net: Any, images: Stored | None = None, scoring: Scoring | None = 
     Raises:
         UserError: a net or images of which no page can be made.
     """
-    kind = type(net).__name__
-    check_setting(
-        isinstance(net, RecurrentNet | CharNet), "format", "page", f"folder: a page shows no {kind}, which the net is"
-    )
+    kind, known = type(net).__name__, isinstance(net, RecurrentNet | CharNet)
+    check_setting(known, "format", "page", f"folder for a {kind}; a page is made of a RecurrentNet or a CharNet")
     goodness = net.goodness_function
-    if type(goodness) is not MeanSquare:
-        name = type(goodness).__name__
-        raise UserError(f"format is 'page', but must be folder: a page computes no {name}, which the net's goodness is")
+    rule = f"folder for a net whose goodness is {type(goodness).__name__}; a page computes the mean square"
+    check_setting(type(goodness) is MeanSquare, "format", "page", rule)
     shared = {"layers": len(net.hidden_features), "sign": net.sign, "blocks": goodness.blocks}
     shapes, weights = packed(tables_of(net))
     shared |= {"shapes": shapes, "weights": weights}

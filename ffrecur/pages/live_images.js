@@ -70,7 +70,7 @@ function playWithImages(net) {
   function fillTable() {
     const { settled, order, shares } = now;
     const cell = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
-    const numbers = settled.curves.map((_, iteration) => `iteration ${iteration + 1}`);
+    const numbers = settled.curves.map((_, iteration) => iteration + 1);
     const head = document.createElement("tr");
     head.append(...["label", "score", "share", ...numbers].map((text) => Object.assign(cell("th", text), { scope: "col" })));
     const rows = order.map((label) => {
@@ -80,6 +80,7 @@ function playWithImages(net) {
       row.append(...[settled.scores[label].toFixed(3), percent(shares[label]), ...scores].map((text) => cell("td", text)));
       return row;
     });
+    find("table").caption.textContent = `Score and share of each label, then its curve at iterations 1 to ${numbers.length}`;
     find("table").tHead.replaceChildren(head);
     find("table").tBodies[0].replaceChildren(...rows);
   }

@@ -6,14 +6,18 @@ function playWithText(net) {
   const area = find("text");
   net.numberOf = new Map(net.symbols.map((symbol, number) => [symbol, number]));
   let [dreaming, next, telling] = [null, null, null];
+  let known = { text: null, scores: null };
 
   const nameOf = (symbol) => (symbol === " " ? "space" : symbol);
   const spoken = (symbol) => ({ ",": "comma", ".": "full stop", ";": "semicolon" })[symbol] ?? nameOf(symbol);
 
-  /** Scores of all symbols after a text; null where the alphabet refuses it. */
+  /** Scores of all symbols after a text; null where the alphabet refuses it. Those of the last text are kept. */
   function scoresAfter(text) {
-    const { numbers, refused } = encode(net, text);
-    return refused === null ? scoreOf(net, lastWindow(net, numbers)) : null;
+    if (known.text !== text) {
+      const { numbers, refused } = encode(net, text);
+      known = { text, scores: refused === null ? scoreOf(net, lastWindow(net, numbers)) : null };
+    }
+    return known.scores;
   }
 
   /** Says which characters the net does not know, as `ffrecur generate` does. */

@@ -39,10 +39,8 @@ def tables_of(net: LiveNet) -> dict[str, Tensor]:
     modules = {f"{name}.{number}": module for name, group in groups.items() for number, module in enumerate(group)}
     tables = {}
     for name, module in {**modules, "head": net.head}.items():
-        kind = type(module)
-        check_setting(
-            kind is nn.Linear, "format", "page", f"folder: the net's {name} is a {kind.__name__}, not a Linear"
-        )
+        rule = f"folder for a net whose {name} is a {type(module).__name__}; a page computes linear layers"
+        check_setting(type(module) is nn.Linear, "format", "page", rule)
         tables[f"{name}.weight"] = module.weight.detach().t()
         if module.bias is not None:
             tables[f"{name}.bias"] = module.bias.detach()
@@ -58,7 +56,9 @@ def packed(tables: dict[str, Tensor]) -> tuple[list[tuple[str, list[int]]], str]
     for name, table in tables.items():
         numbers = table.cpu().to(torch.float16).contiguous()
         if not torch.isfinite(numbers).all():
-            raise UserError(f"format is 'page', but {name} has numbers that are not finite in float16, or above 65504")
+            raise UserError(
+                f"format is 'page', whose weights must be finite and at most 65504, but those of {name} are not"
+            )
         parts.append(numbers.numpy().astype("<f2").tobytes())
     shapes = [(name, list(table.shape)) for name, table in tables.items()]
     return shapes, base64.b64encode(b"".join(parts)).decode("ascii")
