@@ -135,8 +135,8 @@ def page_of_images(net: RecurrentNet, shared: dict[str, Any], images: Stored | N
         f"its share is softmax(score / {scoring.temperature:g}), which is no measured probability.",
         "The expectation is what a label sends down to layer 1, less the mean over all labels, back through the image's "
         "weights: red where it expects ink, blue where none, smoothed over 3 by 3 pixels for the eye.",
-        "Damping is the share of the previous state in the new one; noise adds Gaussian numbers of this standard deviation to "
-        "the pixels, which are from 0 to 1.",
+        "Damping is the share of the previous state in the new one; noise is the standard deviation of Gaussian numbers that "
+        "are added to the pixels, which are from 0 to 1.",
         f"Window, head's weight and temperature are {scoring.origin}.",
     ]
     layers = widths_in_words(net.hidden_features)
