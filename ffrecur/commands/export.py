@@ -13,6 +13,7 @@ from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodn
 from ffrecur.errors import UserError, check_setting
 from ffrecur.storage.checkpoint import Net, load, read_checkpoint, save
 from ffrecur.storage.files import replacing, with_home
+from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 
 FORMATS = ("folder", "page")
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
@@ -30,7 +31,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--checkpoint",
         type=with_home,
-        help="checkpoint file, run folder or exported folder; the newest run by default",
+        help="checkpoint file, run folder, exported folder or a net that comes with ffrecur, such as museum/digits; the newest "
+        "run by default",
     )
     parser.add_argument(
         "--output",
@@ -90,9 +92,18 @@ def check_page(output: str, marker: str) -> None:
 
 
 def settings_of_run(checkpoint: Path) -> Mapping[str, Any]:
-    """Return the settings of the training that a checkpoint or run folder keeps; none of an exported folder."""
-    files = [checkpoint, checkpoint / "best.ckpt", checkpoint / "last.ckpt"]
-    found = next((read_checkpoint(file).get("hyper_parameters") for file in files if file.is_file()), None)
+    """Return the settings of the net's training that a checkpoint, a run folder or a card keeps; none of an exported folder.
+
+    Raises `UserError` for a card that is damaged.
+    """
+    checkpoint = place_of(checkpoint)
+    if has_card(checkpoint):
+        config = read_card(checkpoint)[RUN_KEY].get("ffrecur_config")
+        model = config.get("model") if isinstance(config, Mapping) else None
+        found = model.get("init_args") if isinstance(model, Mapping) else None
+    else:
+        files = [checkpoint, checkpoint / "best.ckpt", checkpoint / "last.ckpt"]
+        found = next((read_checkpoint(file).get("hyper_parameters") for file in files if file.is_file()), None)
     return found if isinstance(found, Mapping) else {}
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
+from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_or_museum
 from ffrecur.errors import UserError, check_setting
 from ffrecur.nets.character import CharNet
 from ffrecur.seeding import seeded_generator
@@ -14,6 +13,8 @@ from ffrecur.storage.checkpoint import load
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import replace_unwritable
 from ffrecur.text.sampling import stream
+
+WITHOUT_A_RUN = ("museum/fables", "ffrecur fit --config text/bundled")  # the net, and what trains one like it
 
 
 def make_parser() -> Parser:
@@ -26,7 +27,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--checkpoint",
         type=with_home,
-        help="checkpoint file, run folder or exported folder; the newest text run by default",
+        help="checkpoint file, run folder, exported folder or museum/fables; the newest text run by default, and without one "
+        "museum/fables, which comes with ffrecur",
     )
     where = "where the newest text run is looked for (default: %(default)s)"
     parser.add_argument("--goodness", help=GOODNESS_HELP)
@@ -47,17 +49,6 @@ def make_parser() -> Parser:
         "--goodness_temperature", type=float, default=0.1, help="goodness scale of --by goodness (default: %(default)s)"
     )
     return parser
-
-
-def newest_text_run(root: str) -> Path:
-    """Return the folder below `root` whose checkpoint of a character model was written last. Raises `UserError` if none is."""
-    newest = newest_run(root, "CharNet")
-    if newest is None:
-        raise UserError(
-            f"checkpoint is not given, and there is no text run in '{root}' yet; train one with "
-            "`ffrecur fit --config tasks/text/bundled.yaml`"
-        )
-    return newest
 
 
 def read_prompt(prompt: str) -> str:
@@ -91,7 +82,7 @@ def run(arguments: Sequence[str]) -> None:
     options = make_parser().parse_args(arguments)
     check_setting(options.num_samples >= 1, "num_samples", options.num_samples, "at least 1")
     check_setting(0 <= options.seed < 2**32, "seed", options.seed, "in 0..2**32-1")
-    checkpoint = options.checkpoint or newest_text_run(options.root)
+    checkpoint = options.checkpoint or newest_or_museum(options.root, "CharNet", *WITHOUT_A_RUN)
     net = load(checkpoint, goodness=given_goodness(options.goodness))
     if not isinstance(net, CharNet):
         raise UserError(

@@ -14,6 +14,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.errors import UserError
 from ffrecur.storage.checkpoint import kind_of
 from ffrecur.storage.classes import imported_goodness
+from ffrecur.storage.museum import said, standing_in
 from ffrecur.storage.output import DISK_ERRORS, closed_pipe, not_written, output_closed, refused, tell_own_warnings
 
 
@@ -56,6 +57,17 @@ def newest_run(root: str, kind: str | None = None) -> Path | None:
             print(f"Using {last.parent}, the newest {'text ' if kind == 'CharNet' else ''}run.", file=sys.stderr)
             return last.parent
     return None
+
+
+def newest_or_museum(root: str, kind: str, name: str, command: str) -> Path:
+    """Return the newest run's folder, see `newest_run`; where there is none, the path of a net that comes with ffrecur.
+
+    It says on standard error which one that is, and the `command` that trains one like it.
+    """
+    newest = newest_run(root, kind)
+    if newest is None:
+        print(said(name, command), file=sys.stderr)
+    return newest or standing_in(name)
 
 
 def exit_code(run: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, files_first, typed_with_home
 from ffrecur.lit.run.boundary import Named, failed, named_classes, to_tell
+from ffrecur.lit.run.checkpoint_io import WholeCheckpointIO
 from ffrecur.lit.run.config import RunConfig, check_written, stored_settings, typed_value, without_training
 from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
@@ -39,7 +40,7 @@ from ffrecur.lit.run.own_classes import imports_of
 from ffrecur.lit.run.parser import Mistake, Parser
 from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.lit.run.quiet import silence_noise
-from ffrecur.lit.run.saving import LastCheckpoint, WholeCheckpointIO
+from ffrecur.lit.run.saving import LastCheckpoint
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.run.tasks import with_tasks
 from ffrecur.lit.run.threads import tell_threads

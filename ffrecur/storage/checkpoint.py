@@ -19,6 +19,7 @@ from ffrecur.storage.archive import read_archive
 from ffrecur.storage.classes import built_goodness
 from ffrecur.storage.exported import is_exported, read_exported, write_exported
 from ffrecur.storage.files import with_home
+from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 
 # Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
 # some: "class_names": [...].
@@ -48,22 +49,13 @@ def stored_names(entry: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint file written by `ffrecur fit`, with `weights_only=True`.
+    """Read a checkpoint file written by `ffrecur fit`, with `weights_only=True`; or what a net of the museum has of it.
 
     Raises `UserError` if the file is missing, corrupt, not one of ours, or holds a kind of net that we do not have.
     """
     path = Path(with_home(str(path)))
-    try:
-        there = path.is_file()
-    except OSError as error:  # a name that no file can have, or a folder that may not be searched
-        raise UserError(f"checkpoint is '{path}', which cannot be read: {error.strerror}") from error
-    if not there:
-        raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
-    try:
-        checkpoint = read_archive(path)
-    except Exception as error:  # unpickling garbage can raise anything
-        reason = _first_line(error)
-        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
+    place = place_of(path)
+    checkpoint = _carded(place) if has_card(place) else _archived(path)
     if not isinstance(checkpoint, dict) or not {NET_KEY, "state_dict"} <= set(checkpoint):
         raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
     entry = checkpoint[NET_KEY]
@@ -76,6 +68,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # a description can hold anything
         raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({one_line(error)})") from error
     return checkpoint
+
+
+def _archived(path: Path) -> Any:
+    """Return what a file holds that `torch.save` wrote. Raises `UserError` for what is none."""
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name that no file can have, or a folder that may not be searched
+        raise UserError(f"checkpoint is '{path}', which cannot be read: {error.strerror}") from error
+    if not there:
+        raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
+    try:
+        return read_archive(path)
+    except Exception as error:  # unpickling garbage can raise anything
+        reason = _first_line(error)
+        raise UserError(f"checkpoint is '{path}', which cannot be read as a checkpoint ({reason})") from error
+
+
+def _carded(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds for evaluation, of an exported folder with a card. Raises `UserError` for a damaged one."""
+    entry, weights = _exported(folder)
+    return {
+        **read_card(folder)[RUN_KEY],
+        NET_KEY: entry,
+        "state_dict": {f"net.{name}": weights[name] for name in weights},
+    }
 
 
 def kind_of(path: str | Path) -> str | None:
@@ -94,16 +111,18 @@ def load(
 ) -> Net:
     """Return the net of a checkpoint, of a run folder (its best checkpoint, else its last) or of an exported folder.
 
-    The net is in evaluation mode on `map_location`. Where it was trained with a goodness of your own, give its class: nothing
-    that a file names is imported but classes of ffrecur. Raises `UserError` for anything that is none of these.
+    The nets that come with ffrecur have names, such as `museum/digits`; they come back in float32. The net is in evaluation
+    mode on `map_location`. Where it was trained with a goodness of your own, give its class: nothing that a file names is
+    imported but classes of ffrecur. Raises `UserError` for anything that is none of these.
     """
-    path = Path(with_home(str(path)))
+    path = place_of(with_home(str(path)))
     try:
         exported, folder = is_exported(path), path.is_dir()
     except OSError:
         exported = folder = False  # `read_checkpoint` tells why
     if exported:
-        return _load_exported(path, goodness).to(map_location)
+        net = _build(*_exported(path), path, "", goodness)
+        return (net.float() if has_card(path) else net).to(map_location)
     if folder:
         candidates = [path / name for name in ("best.ckpt", "last.ckpt") if (path / name).is_file()]
         if not candidates:
@@ -127,13 +146,13 @@ def save(net: Net, folder: str | Path) -> None:
         raise UserError(f"output is '{folder}', which cannot be written to: {error.strerror or error}") from error
 
 
-def _load_exported(folder: Path, goodness: Goodness | type[Goodness] | None) -> Net:
+def _exported(folder: Path) -> tuple[Any, Any]:
+    """Return the description and the weights of an exported folder. Raises `UserError` for one that is damaged."""
     try:
-        entry, weights = read_exported(folder)
+        return read_exported(folder)
     except Exception as error:  # as above
         reason = _first_line(error)
         raise UserError(f"checkpoint is '{folder}', which cannot be read as an exported net ({reason})") from error
-    return _build(entry, weights, folder, "", goodness)
 
 
 def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness | type[Goodness] | None) -> Net:

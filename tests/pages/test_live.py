@@ -301,6 +301,15 @@ def test_the_window_of_a_run_is_used(tmp_path):
     assert settings_in((tmp_path / "page.html").read_text())["window"] == list(Scoring().window)
 
 
+def test_the_window_of_a_net_with_a_card_is_that_of_its_run(tmp_path):
+    ffrecur.save(square_net(), tmp_path / "net")
+    model = {"init_args": {"window": [2, 6], "head_weight": 0.25, "temperature": 0.2}}
+    (tmp_path / "net" / "card.json").write_text(json.dumps({"run": {"ffrecur_config": {"model": model}}}))
+    assert export(str(tmp_path / "net"), tmp_path / "page.html") == 0
+    settings = settings_in((tmp_path / "page.html").read_text())
+    assert (settings["window"], settings["headWeight"]) == ([2, 6], 0.25)
+
+
 def test_it_does_without_lightning(checkpoint, tmp_path):
     code = "import sys; from ffrecur.commands.export import main; code = main(sys.argv[1:]); print('lightning' in sys.modules)"
     words = ["--format", "page", "--checkpoint", checkpoint, "--output", str(tmp_path / "page.html")]

@@ -14,8 +14,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur.errors import UserError
 from ffrecur.storage.files import existing
+from ffrecur.storage.museum import has_card, place_of, said, standing_in
 
 BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
+DIGITS = "museum/digits"  # predicts where there is no run
 
 
 @rank_zero_only
@@ -79,22 +81,33 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
     """Return the checkpoint that a command reads.
 
     `fit` reads none unless `given`; the others the best one of the newest run. `given` is a file, a run folder (its
-    best checkpoint), or "last" or "best" of the newest run. `fit --ckpt_path last` without a run starts a new one.
-    Raises `UserError` where there is nothing to read.
+    best checkpoint), a net that comes with ffrecur, or "last" or "best" of the newest run. Without a run
+    `fit --ckpt_path last` starts a new one, and `predict` uses a net that comes with ffrecur.
+    Raises `UserError` where there is nothing to read, or nothing from which a training could go on.
     """
     if given is None and subcommand == "fit":
         return None
     if given not in (None, "last", "best"):
+        if has_card(place_of(given)):
+            if subcommand == "fit":
+                raise UserError(
+                    f"ckpt_path is '{given}', an exported net without the state of its training, which `fit` cannot go on "
+                    "with; give a checkpoint or the folder of a run"
+                )
+            return Path(given)
         there = existing(given)
         return _best_or_last(there) if there is not None and there.is_dir() else Path(given)
     run = newest_run(root)
     if run is None and subcommand == "fit":
         notice(f"There is no run in '{root}' to continue: starting a new one.")
         return None
+    if run is None and subcommand == "predict" and given is None:
+        notice(said(DIGITS, "ffrecur fit"))
+        return standing_in(DIGITS)
     if run is None:
         raise UserError(
             f"ckpt_path is {given or 'not given'}, but there is no run in '{root}' yet; train one with `ffrecur fit`, "
-            "or give the path of a checkpoint"
+            f"or give the path of a checkpoint, or a net that comes with ffrecur, such as {DIGITS}"
         )
     checkpoint = run / LAST if given == "last" else _best_or_last(run)
     notice(f"Using {checkpoint}, of the newest run.")

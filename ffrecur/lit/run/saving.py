@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from ffrecur.data.loader import TensorLoader
@@ -35,30 +34,6 @@ from ffrecur.lit.run.places import (
     validation_due,
 )
 from ffrecur.lit.run.stopping import SIGNALS, Stopped, launched
-from ffrecur.storage.files import replacing
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there.
-
-    Lightning's own goes by way of the folder for temporary files: from another file system it would be copied, and be
-    there in part for a while.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save; raises `UserError` if the disk does not take it, and what was at `path` stays."""
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            # PyTorch raises a RuntimeError of its own while it handles the disk's error.
-            cause = error if isinstance(error, OSError) else error.__context__
-            if not isinstance(cause, OSError):
-                raise
-            kept = "the one before it is untouched" if path.is_file() else "there is none before it"
-            raise UserError(f"checkpoint '{path}' cannot be written ({cause.strerror}); {kept}") from error
 
 
 class LastCheckpoint(Checkpoint):
