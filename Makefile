@@ -9,10 +9,10 @@ run: .venv/installed  ## train on the bundled digits, test, and draw the picture
 	$(BIN)/ffrecur test
 
 test: .venv/installed  ## tests and doctests, but for the slow ones; two processes
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/installed  ## the slow tests too
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 
 lint: .venv/installed  ## style, formatting and types
 	$(BIN)/ruff check .

@@ -27,7 +27,8 @@ HELP = "\n".join(
         *(f"  {name:<10}{what}" for name, what in COMMANDS.items()),
         "",
         "ffrecur COMMAND --help shows the options of a command, ffrecur --version the version.",
-        "To begin: ffrecur fit, which trains on digits that come with the package, then ffrecur test.",
+        "To begin: ffrecur generate and ffrecur predict, with nets that come with ffrecur.",
+        "Then ffrecur fit, which trains on digits that come with the package, and ffrecur test.",
     ]
 )
 # How long a thread of libgomp, which PyTorch brings, spins where it waits for the others. On a busy machine it so keeps a core

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +27,31 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("hundreds" if config.option.markexpr == "not slow" else "thousands")
 
 
+# The files that take longest, those with tests of ten minutes by the clock before the others.
+LONGEST = (
+    "test_soak",
+    "test_processes",
+    "test_readme",
+    "test_resume",
+    "test_text_cli",
+    "test_stopping",
+    "test_cli",
+    "test_typed_values",
+    "test_pages",
+    "test_compare_runs",
+    "test_local_learning",
+    "test_feedforward_cli",
+    "test_bad_settings",
+    "test_augment_cli",
+    "test_bad_input",
+    "test_released_versions",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take ten minutes by the clock, so that no process is left with them alone at the end."""
-    items.sort(key=lambda item: item.path.name != "test_soak.py")
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +69,62 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory):
+    """A folder for `staged`, which makes current folders as `here` in it."""
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "here").mkdir()
+    return folder
+
+
 @pytest.fixture
-def trained(workplace):
+def staged(stage, monkeypatch):
+    """A function that makes a current folder: by `make` at first, afterwards as a copy of what that has left.
+
+    The copy has the same path, which checkpoints hold, so that a test cannot tell the two apart.
+    """
+
+    def current(name: str, make: Callable[[Path], None]) -> Path:
+        kept, here = stage / name, stage / "here"
+        shutil.rmtree(here)
+        if not kept.exists():
+            here.mkdir()
+            monkeypatch.chdir(here)
+            make(here)
+            shutil.copytree(here, kept, symlinks=True)
+        else:
+            shutil.copytree(kept, here, symlinks=True)
+            monkeypatch.chdir(here)
+        return here
+
+    return current
+
+
+@pytest.fixture
+def trained(staged):
     """The same after a short training."""
+    return staged("trained", train_a_little)
+
+
+@pytest.fixture
+def beside_whole(staged):
+    """A function that makes a folder as `workplace` with a training in `whole`, the same for all tests with its options."""
+
+    def current(*options: str) -> Path:
+        def train(folder):
+            make_digits(folder / "digits")
+            outcome = run("fit", *options, "--trainer.default_root_dir=whole")
+            assert outcome.code == 0, outcome.err
+
+        return staged(f"whole {hash(options)}", train)
+
+    return current
+
+
+def train_a_little(folder):
+    make_digits(folder / "digits")
     outcome = run("fit", *TINY)
     assert outcome.code == 0, outcome.err
-    return workplace
 
 
 @pytest.fixture

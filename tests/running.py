@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.utils.tensorboard import writer
 
 from ffrecur.commands.train import main
 
@@ -64,10 +68,21 @@ class Outcome(NamedTuple):
     err: str
 
 
-def run(*args: str | Path) -> Outcome:
-    """Run `ffrecur` with these arguments in the current folder."""
+@contextlib.contextmanager
+def drafts() -> Iterator[None]:
+    """Pictures are made, but not put on pixels, which takes longer than all the rest of a little evaluation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, file, **_: Image.new("L", (1, 1)).save(file, "png"))
+        patch.setattr(writer, "figure_to_image", lambda *_: np.zeros((3, 1, 1), np.uint8))
+        yield
+
+
+def run(*args: str | Path, render: bool = False) -> Outcome:
+    """Run `ffrecur` with these arguments in the current folder; without `render`, its pictures are drafts."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.ExitStack() as drawing:
+        if not render:
+            drawing.enter_context(drafts())
         code = main([str(arg) for arg in args])
     return Outcome(code, out.getvalue(), err.getvalue())
 

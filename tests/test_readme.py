@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import make_digits
 from pages import LAB, OF_SITE, PAGES, READMES, ROOT, blocks, name_of
 from PIL import Image
-from running import TASKS, TINY, only_run, run, with_two_layers
+from running import TASKS, only_run, run, with_two_layers
 
 from ffrecur.main import run as without_lightning
 
@@ -99,13 +100,24 @@ def make_sources(words):
         datasets.Dataset.from_dict(rows, features=features).save_to_disk("path/to/saved")
 
 
-def train_before(words):
-    """Train what a command needs: a character model, or a net on images."""
-    if words[0] in ("generate", "export"):
-        text_run = ["--model=CharModule", "--model.hidden_features=[6]", "--data=CorpusDataModule"]
-        assert run("fit", *text_run, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2").code == 0
-    elif words[0] != "fit" or "last" in words:
-        assert run("fit", *TINY).code == 0
+def train_on_text(folder):
+    """Train a character model for two steps, on the text that comes with the package, beside the little images."""
+    make_digits(folder / "digits")
+    text_run = ["--model=CharModule", "--model.hidden_features=[6]", "--data=CorpusDataModule"]
+    assert run("fit", *text_run, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2").code == 0
+
+
+@pytest.fixture
+def place_of(staged, request):
+    """A function that makes a current folder with what a command needs: a character model, a net on images, or data."""
+
+    def make(words):
+        if words[0] in ("generate", "export"):
+            staged("trained on the bundled text", train_on_text)
+        else:
+            request.getfixturevalue("workplace" if words[0] == "fit" and "last" not in words else "trained")
+
+    return make
 
 
 def task_of(words):
@@ -129,12 +141,12 @@ def limits(words):
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if not informs(line)])
-def test_every_command_runs(command, workplace):
+def test_every_command_runs(command, place_of):
     """On little data and for two steps, after a short training for those commands that need one."""
     words = shlex.split(command)[1:]
     words = [SOURCES.get(word, str(ROOT / word) if word.startswith("tasks/") else word) for word in words]
+    place_of(words)
     make_sources(words)
-    train_before(words)
     words = [str(only_run()) if word.startswith("runs/") else word for word in words]
     if words[0] in ("generate", "export", "runs"):
         assert without_lightning(words) == 0

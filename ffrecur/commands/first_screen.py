@@ -21,7 +21,7 @@ CONFIG = "a task that comes with ffrecur, such as mnist/small, or a YAML file"
 SOURCE = "bundled, a file or folder, or a hub id"
 ROOT = "folder of the runs (default: runs)"
 OF_TRAINED = ("[--ckpt_path PATH] [--data.source SOURCE] [--OPTION VALUE ...]",)
-TRAINED = "a run folder or a checkpoint file (default: the newest run)"
+TRAINED = "run folder, checkpoint file or museum/digits (default: newest run)"
 
 SCREENS = {
     "fit": Screen(
@@ -66,7 +66,7 @@ SCREENS = {
         OF_TRAINED,
         {"--ckpt_path PATH": TRAINED, "--data.source SOURCE": SOURCE, "--trainer.default_root_dir DIR": ROOT},
         {
-            "ffrecur predict": "the test images of the newest run",
+            "ffrecur predict": "the newest run's test images; or by museum/digits",
             "ffrecur predict --data.source FOLDER": "images without labels",
             "ffrecur predict --ckpt_path runs/NAME": "another run",
         },

@@ -197,7 +197,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["test", "--trainer.default_root_dir=elsewhere"],
-        "ckpt_path is not given, but there is no run in 'elsewhere' yet; train one with `ffrecur fit`, or give the path of a checkpoint",
+        "ckpt_path is not given, but there is no run in 'elsewhere' yet; train one with `ffrecur fit`, or give the path of a checkpoint, or a net that comes with ffrecur, such as museum/digits",
     ),
     (["test", "--ckpt_path=text"], "checkpoint is 'text', a folder with neither best.ckpt nor last.ckpt in it"),
     (
@@ -206,7 +206,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["predict", "--ckpt_path=best", "--trainer.default_root_dir=elsewhere"],
-        "ckpt_path is best, but there is no run in 'elsewhere' yet; train one with `ffrecur fit`, or give the path of a checkpoint",
+        "ckpt_path is best, but there is no run in 'elsewhere' yet; train one with `ffrecur fit`, or give the path of a checkpoint, or a net that comes with ffrecur, such as museum/digits",
     ),
     (["predict", "--model.windw=[2,3]"], "model.windw is not a setting (nearest: model.window)"),
     (["predict", "--data.batch_size=1.5"], "data.batch_size is 1.5, but must be a whole number"),
@@ -231,8 +231,16 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     ([*GENERATE, "--lenght=3"], "--lenght is not an option (nearest: --length)"),
     (
-        ["generate"],
-        "checkpoint is not given, and there is no text run in 'runs' yet; train one with `ffrecur fit --config tasks/text/bundled.yaml`",
+        ["generate", "--checkpoint=museum/tales"],
+        "checkpoint is 'museum/tales', which is not there; the nets that come with ffrecur are museum/digits, museum/digits_feedforward and museum/fables",
+    ),
+    (
+        ["generate", "--checkpoint=museum/digits"],
+        "checkpoint is 'museum/digits', which holds a RecurrentNet, but must hold a CharNet",
+    ),
+    (
+        ["fit", "--ckpt_path=museum/digits"],
+        "ckpt_path is 'museum/digits', an exported net without the state of its training, which `fit` cannot go on with; give a checkpoint or the folder of a run",
     ),
     (
         ["generate", "--checkpoint=images"],

@@ -60,7 +60,7 @@ def test_root_dir_moves_the_runs(workplace):
 
 
 def test_test_writes_results_that_agree_with_the_net(trained):
-    outcome = run("test")
+    outcome = run("test", render=True)
     folder = only_run()
     assert outcome.code == 0, outcome.err
     assert f"Using {folder / 'best.ckpt'}, of the newest run." in outcome.out
@@ -86,6 +86,9 @@ def test_test_writes_results_that_agree_with_the_net(trained):
         assert float(row["goodness_positive"]) == pytest.approx(expected, rel=1e-5)
     plots = {path.stem for path in (folder / "test_plots").iterdir()}
     assert plots == {"goodness", "error", "labels", "receptive_fields", "imagination"}
+    for plot in (folder / "test_plots").iterdir():
+        with Image.open(plot) as picture:
+            assert min(picture.size) > 100, plot
 
 
 def images_of_the_test():
@@ -258,7 +261,9 @@ def test_load_needs_no_lightning(trained):
 
 
 @pytest.mark.parametrize("task", sorted((TASKS / "mnist").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_task_runs_a_few_steps(task, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_every_task_runs_a_few_steps_as_wide_as_it_is(task, tmp_path, monkeypatch):
+    """With fewer units, see `test_compare_runs.py`: a step of the widest nets takes seconds."""
     monkeypatch.chdir(tmp_path)
     steps = [f"--trainer.limit_{part}_batches=2" for part in ("val", "test")]
     options = ["--data.source=bundled", "--data.evaluation_batch_size=20", "--data.batch_size=10", *steps]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from making import check_same_net
-from running import TINY, only_run, run
+from running import TINY, only_run, run, slow
 
 import ffrecur
 from ffrecur.commands.export import main as export
@@ -40,11 +40,11 @@ def fit(*options):
     return run("fit", "--model=FeedForwardModule", *TINY, *options)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*[*MODES][:4], *map(slow, [*MODES][4:])])
 def test_from_fit_to_predict_and_export(mode, workplace):
     assert fit(*MODES[mode]).code == 0
     for command in ("validate", "test", "predict"):
-        outcome = run(command)
+        outcome = run(command, render=mode in ("local", "unsupervised"))
         assert outcome.code == 0, outcome.err
     results = json.loads((only_run() / "test_results.json").read_text())
     names = {"error", "error_by_layer", "calibration_error", "num_examples"}
@@ -165,10 +165,10 @@ LOCAL = "--model.layers=[{kernel: 2, out_channels: 4}, {kernel: 2, out_channels:
     ("trained", "typed", "sentence"),
     [
         (["--model.label=null"], ["--model.label=pixels"], "label is pixels, but the net in"),
-        (["--model.label=beside"], ["--model.label=null"], "label is None, but the net in"),
+        slow(["--model.label=beside"], ["--model.label=null"], "label is None, but the net in"),
         (["--model.label=null"], ["--model.head_layers=[1]"], "head_layers is [1], but the net in"),
         ([LOCAL], ["--model.layers=[{kernel: 3, out_channels: 4}]"], "layers is [{'out_channels': 4, 'kernel': 3,"),
-        ([LOCAL], ["--model.layers=null"], "layers is None, but the net in"),
+        slow([LOCAL], ["--model.layers=null"], "layers is None, but the net in"),
         ([], [LOCAL], "layers is [{'out_channels': 4, 'kernel': 2,"),
     ],
 )

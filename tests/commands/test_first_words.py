@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import TINY, only_run, run
+from running import only_run, run
 
 import ffrecur
 from ffrecur import main
@@ -126,8 +126,7 @@ def test_version_and_module():
     assert done.stdout == f"ffrecur {ffrecur.__version__}\n"
 
 
-def test_runs_are_listed(workplace, capsys):
-    assert run("fit", *TINY).code == 0
+def test_runs_are_listed(trained, capsys):
     assert run("test").code == 0
     first = only_run()
     other = Path("runs") / "tales-20200102-030405"

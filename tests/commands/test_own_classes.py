@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from making import make_digits
 from running import TINY, only_run, run
 
 import ffrecur
@@ -46,12 +47,20 @@ def lab(workplace, monkeypatch):
 
 
 @pytest.fixture
-def trained_lab(lab):
-    """A run with a goodness of the user's."""
+def trained_lab(staged, stage, monkeypatch):
+    """A run with a goodness of the user's, in such a folder."""
+    monkeypatch.syspath_prepend(stage / "here")
+    monkeypatch.delitem(sys.modules, "lab_of_mine", raising=False)
+    staged("trained lab", train)
+    sys.modules.pop("lab_of_mine", None)
+    return only_run()
+
+
+def train(folder):
+    make_digits(folder / "digits")
+    (folder / "lab_of_mine.py").write_text(LAB)
     outcome = run("fit", *TINY, *GOODNESS)
     assert outcome.code == 0, outcome.err
-    sys.modules.pop("lab_of_mine")
-    return only_run()
 
 
 def test_a_goodness_is_kept_with_the_run(trained_lab):

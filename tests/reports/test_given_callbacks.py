@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import TINY, only_run, run
+from running import TINY, only_run, run, slow
 
 FIT = ["fit", *TINY]
 CALLBACK = "--trainer.callbacks+="
@@ -52,9 +52,8 @@ def test_two_checkpoints_of_the_users(workplace):
     assert len(list(Path("best").iterdir())) == 1
 
 
-def test_the_best_figure_of_a_run_of_an_earlier_version_is_kept(workplace):
+def test_the_best_figure_of_a_run_of_an_earlier_version_is_kept(trained):
     """Its state lies under the name of Lightning's class: without it the next epoch would always be the best."""
-    assert run(*FIT).code == 0
     last = only_run() / "last.ckpt"
     checkpoint = torch.load(last, weights_only=True)
     own = next(name for name in checkpoint["callbacks"] if name.startswith("BestCheckpoint"))
@@ -71,11 +70,11 @@ def test_the_best_figure_of_a_run_of_an_earlier_version_is_kept(workplace):
     "given",
     [
         ["LearningRateMonitor"],
-        ["ModelSummary", "--trainer.callbacks.max_depth=3"],
+        slow(["ModelSummary", "--trainer.callbacks.max_depth=3"]),
         ["EarlyStopping", "--trainer.callbacks.monitor=val/error"],
-        ["LambdaCallback"],
+        slow(["LambdaCallback"]),
         ["GradientAccumulationScheduler", "--trainer.callbacks.scheduling={1: 2}"],
-        ["Timer", "--trainer.callbacks.duration=00:01:00:00"],
+        slow(["Timer", "--trainer.callbacks.duration=00:01:00:00"]),  # of the others, see test_typed_values.py
     ],
     ids=lambda given: given[0],
 )

@@ -156,7 +156,7 @@ def test_names_are_in_checkpoints_exported_folders_and_every_file_of_results(tra
     assert json.loads(Path("exported/config.json").read_text())["class_names"] == list(PETS)
     assert ffrecur.load("exported").class_names == PETS
 
-    assert run("test", "--data.source=pets").code == 0
+    assert run("test", "--data.source=pets", render=True).code == 0
     results = json.loads((only_run() / "test_results.json").read_text())
     assert results["class_names"] == list(PETS)
     table = rows(only_run() / "test_confusion.csv")

@@ -24,9 +24,13 @@ def without_test_split(folder):
 
 
 @pytest.fixture
-def trained_on_digits(workplace):
+def trained_on_digits(staged):
+    return staged("trained on digits", train)
+
+
+def train(folder):
+    make_digits(folder / "digits")
     assert run("fit", *TINY, "--data.validation_size=40", "--trainer.max_epochs=1").code == 0
-    return workplace
 
 
 @pytest.mark.parametrize(

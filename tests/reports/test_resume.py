@@ -81,7 +81,7 @@ def test_signal(place, monkeypatch, options, batch):
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize(("options", "batch"), PLACES)
+@pytest.mark.parametrize(("options", "batch"), [*PLACES[:2], *(slow(*place) for place in PLACES[2:5]), PLACES[5]])
 def test_max_time(place, monkeypatch, options, batch):
     """The batch is finished and the command ends with 0; the next one has the time anew."""
     time = "--trainer.max_time=00:01:00:00"
@@ -96,11 +96,11 @@ def test_max_time(place, monkeypatch, options, batch):
     ("hook", "options", "call"),
     [
         ("on_train_batch_start", (), 2),
-        ("on_train_batch_start", (OFTEN, ACCUMULATED), 3),
-        ("on_train_batch_start", (OFTEN,), 5),
+        slow("on_train_batch_start", (OFTEN, ACCUMULATED), 3),
+        slow("on_train_batch_start", (OFTEN,), 5),
         ("on_before_optimizer_step", (OFTEN, ACCUMULATED), 3),
-        ("on_before_optimizer_step", (ACCUMULATED,), 1),
-        ("on_train_batch_end", (), 6),
+        slow("on_before_optimizer_step", (ACCUMULATED,), 1),
+        slow("on_train_batch_end", (), 6),
         ("on_train_batch_end", (ACCUMULATED,), 1),
         ("on_validation_end", (OFTEN,), 1),
         ("on_train_epoch_end", (), 1),
@@ -139,14 +139,14 @@ def test_max_steps_of_accumulated_batches(place):
     check_same_run(place(ACCUMULATED))
 
 
-@pytest.mark.parametrize("options", [(), (ACCUMULATED,), (OFTEN,), ("--trainer.limit_train_batches=3",)])
+@pytest.mark.parametrize("options", [(), slow((ACCUMULATED,)), (OFTEN,), ("--trainer.limit_train_batches=3",)])
 def test_max_epochs_reached_and_raised(place, options):
     assert run("fit", *RUN, *options, "--trainer.max_epochs=1").code == 0
     assert run(*GO_ON, "--trainer.max_epochs=2").code == 0
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4])
+@pytest.mark.parametrize("batch", [1, 3, slow(4)])
 def test_limit_train_batches(place, monkeypatch, batch):
     limit = "--trainer.limit_train_batches=3"
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, limit)
@@ -224,7 +224,7 @@ def test_exception_in_a_callback(place, monkeypatch, hook, call, steps):
     ("hook", "call", "steps"),
     [
         ("on_train_batch_start", 4, 1),  # of batches 3 and 4, that make one step, the first is done
-        ("on_train_batch_end", 3, 1),
+        slow("on_train_batch_end", 3, 1),
         slow("on_after_backward", 4, 1),
         slow("on_train_batch_end", 4, 2),
         ("on_train_batch_end", 5, 3),
@@ -238,7 +238,7 @@ def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, step
 
 
 @pytest.mark.parametrize(
-    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), ("on_validation_start", 2)]
+    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), slow("on_validation_start", 2)]
 )
 def test_exception_by_a_validation_amid_an_epoch(place, monkeypatch, hook, call):
     fit_with(monkeypatch, At(hook, call, boom), *RUN, OFTEN)
@@ -277,10 +277,10 @@ class Rows(Callback):
     ("first", "second", "sizes"),
     [
         (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
-        (20, 10, [10, 10, 10]),  # 20 done
+        slow(20, 10, [10, 10, 10]),  # 20 done
         (20, 15, [10, 15, 5]),
         slow(20, 50, [30]),
-        (20, 1000, [30]),
+        slow(20, 1000, [30]),
         (20, 7, [1, 7, 7, 7, 7, 1]),
     ],
 )

@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
-from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run
+from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run, slow
 from torch.optim import lr_scheduler
 
 from ffrecur import UserError
@@ -103,8 +103,8 @@ def test_one_cycle_changes_the_momentum_of_all_groups(workplace):
 @pytest.mark.parametrize(
     ("schedule", "batch"), [(ONE_CYCLE, 2), (ONE_CYCLE, 5), ([*ONE_CYCLE, "--trainer.accumulate_grad_batches=2"], 7)]
 )
-def test_a_run_that_goes_on_keeps_its_course(workplace, monkeypatch, schedule, batch):
-    assert run(*FIT, *schedule, "--trainer.default_root_dir=whole").code == 0
+def test_a_run_that_goes_on_keeps_its_course(beside_whole, monkeypatch, schedule, batch):
+    beside_whole(*FIT[1:], *schedule)
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *FIT[1:], *schedule)
     assert run("fit", "--ckpt_path=last").code == 0
     check_same_run((loaded("whole"), rows("whole")))
@@ -140,7 +140,7 @@ def rates_of(folder):
 
 
 @pytest.mark.parametrize(
-    "monitor", ["train/loss", "val/error", "val/one_pass_error", "train/goodness_positive_layer_2"]
+    "monitor", ["train/loss", "val/error", slow("val/one_pass_error"), slow("train/goodness_positive_layer_2")]
 )
 def test_it_looks_at_the_figure_that_is_named(workplace, monkeypatch, monitor):
     """Its steps are by the figure of each epoch's row."""
@@ -211,10 +211,10 @@ def test_other_settings_of_a_plateau_count_where_it_is_continued(workplace, name
 
 
 @pytest.mark.parametrize("batch", [5, 7])
-def test_a_plateau_goes_on(workplace, monkeypatch, batch):
+def test_a_plateau_goes_on(beside_whole, monkeypatch, batch):
     """The schedule has looked at the figure before the checkpoint of the epoch's end is written."""
     options = [*FIT[1:], *PLATEAU, "--model.lr_scheduler.monitor=train/loss", "--trainer.max_epochs=4"]
-    assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0
+    beside_whole(*options)
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *options)
     assert run("fit", "--ckpt_path=last").code == 0
     check_same_run((loaded("whole"), rows("whole")))

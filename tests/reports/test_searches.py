@@ -116,9 +116,9 @@ SCHEDULING = ["--trainer.callbacks+=GradientAccumulationScheduler", "--trainer.c
 
 
 @pytest.mark.parametrize("batch", [3, 6, 7])
-def test_accumulation_by_epoch_goes_on(workplace, monkeypatch, batch):
+def test_accumulation_by_epoch_goes_on(beside_whole, monkeypatch, batch):
     """5 steps in the first epoch, 3 in the second."""
-    assert run(*FIT, *SCHEDULING, "--trainer.default_root_dir=whole").code == 0
+    beside_whole(*FIT[1:], *SCHEDULING)
     assert loaded("whole")["global_step"] == 8
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *FIT[1:], *SCHEDULING)
     assert run("fit", "--ckpt_path=last").code == 0

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning import Trainer
+from running import drafts
 
 from ffrecur import UserError
 from ffrecur.data import CorpusDataModule
@@ -573,14 +574,20 @@ def trainer_for(folder, **options):
 
 
 @pytest.fixture
-def trained(tmp_path):
-    """A folder of a text, the data module of it, and a checkpoint of a module that was trained on it."""
-    data = data_of(tmp_path, TALES, alphabet="learned", validation_size=2)
+def trained(staged):
+    """A folder of a text, the settings of the data module of it, and a checkpoint of a module that was trained on it."""
+    folder = staged("trained on text", train)
+    checkpoint = folder / "net.ckpt"
+    settings = torch.load(checkpoint, weights_only=True)["datamodule_hyper_parameters"]
+    return SimpleNamespace(folder=folder, settings=settings, checkpoint=checkpoint)
+
+
+def train(folder):
+    data = data_of(folder, TALES, alphabet="learned", validation_size=2)
     module = CharModule(hidden_features=[5])
-    trainer = trainer_for(tmp_path, limit_train_batches=2)
+    trainer = trainer_for(folder, limit_train_batches=2)
     trainer.fit(module, datamodule=data)
-    trainer.save_checkpoint(tmp_path / "net.ckpt")
-    return SimpleNamespace(folder=tmp_path, settings=dict(data.hparams), checkpoint=tmp_path / "net.ckpt")
+    trainer.save_checkpoint(folder / "net.ckpt")
 
 
 def report_on(trained, data):
@@ -589,7 +596,8 @@ def report_on(trained, data):
     trainer = trainer_for(trained.folder)
     trainer.test(module, datamodule=data, verbose=False)
     found = module.evaluated(data, "test")
-    written = write_evaluation(trained.folder, "test", found)
+    with drafts():
+        written = write_evaluation(trained.folder, "test", found)
     assert (trained.folder / "test_samples.txt").is_file()
     return json.loads((trained.folder / written[0]).read_text()), found.text
 

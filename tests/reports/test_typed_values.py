@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from running import TINY, only_run, run
+from running import TINY, only_run, run, slow
 
 import ffrecur
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, typed_with_home
@@ -20,7 +20,7 @@ FIT = ["fit", *TINY, "--trainer.max_epochs=1"]
 
 @pytest.mark.parametrize(
     ("typed", "steps"),
-    [("1", 1), ("2", 2), ("1.0", 3), ("0.5", 1), ("3", 3), ("0.34", 1)],  # of three batches
+    [("1", 1), slow("2", 2), ("1.0", 3), ("0.5", 1), slow("3", 3), slow("0.34", 1)],  # of three batches
 )
 @pytest.mark.parametrize("where", ["typed", "in a file"])
 def test_one_batch_is_one_batch(workplace, typed, steps, where):
@@ -50,9 +50,8 @@ def test_one_epoch_of_a_callback_is_one_epoch(workplace, typed, kind):
         ("predict", "limit_predict_batches", None),
     ],
 )
-def test_one_batch_of_every_command(workplace, command, setting, told):
+def test_one_batch_of_every_command(trained, command, setting, told):
     sizes = ["--data.evaluation_batch_size=5"]
-    assert run(*FIT, *sizes).code == 0
     outcome = run(command, *(FIT[1:] if command == "fit" else []), *sizes, f"--trainer.{setting}=1")
     assert outcome.code == 0, outcome.err
     if told:

@@ -1,5 +1,6 @@
 """scripts/study/compare_runs.py tells the same from the different, and every task trains the same twice."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def compared(monkeypatch, capsys, *args):
     return compare_runs.main(), capsys.readouterr().out
 
 
-@pytest.mark.slow  # test_stopping.py trains every task twice too
+@pytest.mark.slow  # test_stopping.py trains a task of each kind twice too
 @pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
 def test_every_task_trains_the_same_twice(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -82,6 +83,15 @@ TOLERANCE = 1e-3
 IN_BFLOAT16 = 0.02  # what processors make of it differs more
 
 
+def check_tested(task):
+    """The run is named as its task, and can be tested."""
+    (folder,) = Path("a").iterdir()
+    assert folder.name.startswith(task.stem)
+    assert run("test", "--trainer.default_root_dir=a", "--trainer.limit_test_batches=2").code == 0
+    results = json.loads((folder / "test_results.json").read_text())
+    assert results["num_characters" if task.parent.name == "text" else "num_examples"] == 40
+
+
 @pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
 def test_every_task_begins_as_in_earlier_versions(task, tmp_path, monkeypatch):
     """To store a curve anew after a change that is meant: delete its file, and copy the one that the failure names."""
@@ -92,6 +102,7 @@ def test_every_task_begins_as_in_earlier_versions(task, tmp_path, monkeypatch):
     (tmp_path / "losses.csv").write_text("\n".join(["train/loss", *losses]) + "\n")
     stored = CURVES / f"{task_name(task)}.csv"
     assert stored.is_file(), f"{tmp_path / 'losses.csv'} is what it was now"
+    check_tested(task)
     tolerance = IN_BFLOAT16 if "bf16" in task.read_text() else TOLERANCE
     same, lines = compare_runs.different_figures(stored, tmp_path / "losses.csv", tolerance)
     assert not lines

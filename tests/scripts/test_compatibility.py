@@ -11,7 +11,7 @@ from compatibility_parts import flag
 from lightning import Trainer
 from lightning.fabric.connector import _PRECISION_INPUT_STR
 from lightning.pytorch import callbacks, loggers
-from running import ROOT
+from running import ROOT, drafts
 
 DOCS = ROOT / "docs" / "compatibility.md"
 BASES = {
@@ -62,7 +62,8 @@ def test_the_page_has_every_part_and_no_traceback():
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_a_row_says_what_was_seen(part, expected, capfd):
-    assert try_part(part, IMAGES).startswith(expected)
+    with drafts():
+        assert try_part(part, IMAGES).startswith(expected)
     assert ("Traceback" in capfd.readouterr().err) == (expected == "TRACEBACK")
 
 

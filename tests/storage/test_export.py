@@ -241,7 +241,7 @@ def test_a_payload_in_an_older_export_does_not_run(harmless, tmp_path):
     refused(tmp_path / "older", "cannot be read as an exported net")
 
 
-def test_a_payload_does_not_run_when_a_training_goes_on(trained, harmless):
+def test_a_payload_does_not_run_when_a_training_goes_on(harmless, trained):
     (last,) = Path("runs").glob("*/last.ckpt")
     good = torch.load(last, weights_only=True)
     for place in ("optimizer_states", "hyper_parameters", "loops"):

@@ -46,9 +46,10 @@ def test_an_exported_folder():
 
 @pytest.mark.parametrize("name", ["recurrent.ckpt", "character.ckpt"])
 def test_the_command_line_reads_them(workplace, name):
-    assert run("test", "--ckpt_path", FIRST / name).code == 0
+    few = [f"--trainer.limit_{part}_batches=2" for part in ("train", "val", "test")]
+    assert run("test", "--ckpt_path", FIRST / name, *few).code == 0
     options = [] if name == "character.ckpt" else ["--trainer.max_epochs=3"]
-    assert run("fit", "--ckpt_path", FIRST / name, *options, "--trainer.limit_val_batches=1").code == 0
+    assert run("fit", "--ckpt_path", FIRST / name, *options, *few).code == 0
 
 
 # --- the version before the core of local learning --------------------------------------------------------------------

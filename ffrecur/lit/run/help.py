@@ -21,7 +21,8 @@ TEXTS = {
 }
 CHECKPOINT = {
     "fit": "The training to go on with: last, the newest run; a run folder; or a checkpoint file.",
-    "others": "The trained net: last or best, of the newest run; a run folder; or a checkpoint file.",
+    "others": "The trained net: last or best, of the newest run; a run folder; a checkpoint file; or one that comes with "
+    "ffrecur, such as museum/digits.",
 }
 
 
