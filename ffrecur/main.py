@@ -15,7 +15,7 @@ COMMANDS = {
     "test": "measure a trained net on the test data, and draw its pictures",
     "predict": "write the class of each image, or the next character of each text, as a table",
     "generate": "write text, character by character",
-    "export": "write a net without its training, for use elsewhere",
+    "export": "write a net without its training, for use elsewhere, or as a page to play with",
     "runs": "list the trainings: task, date, epochs, best figure",
 }
 HELP = "\n".join(

@@ -1,15 +1,21 @@
-"""The command `ffrecur export`: a trained net as `config.json` and `model.safetensors`. It starts without Lightning."""
+"""The command `ffrecur export`: a trained net as `config.json` and `model.safetensors`, or as a page to play with.
+
+It starts without Lightning.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
-from ffrecur.errors import UserError
-from ffrecur.storage.checkpoint import load, save
-from ffrecur.storage.files import with_home
+from ffrecur.errors import UserError, check_setting
+from ffrecur.storage.checkpoint import Net, load, read_checkpoint, save
+from ffrecur.storage.files import replacing, with_home
+from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 
+FORMATS = ("folder", "page")
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
 
 
@@ -19,18 +25,30 @@ def make_parser() -> Parser:
         prog="ffrecur export",
         allow_abbrev=False,
         description="Write the net of a checkpoint as config.json (its kind and settings) and model.safetensors (its weights, "
-        "without the optimiser's state), for ffrecur.load and ffrecur generate, or for the hub.",
+        "without the optimiser's state), for ffrecur.load and ffrecur generate, or for the hub; or as one HTML file that "
+        "computes in a browser, to draw or to type into (--format page).",
     )
     parser.add_argument(
         "--checkpoint",
         type=with_home,
-        help="checkpoint file, run folder or exported folder; the newest run by default",
+        help="checkpoint file, run folder, exported folder or a net that comes with ffrecur, such as museum/digits; the newest "
+        "run by default",
     )
     parser.add_argument(
         "--output",
         type=with_home,
         required=True,
-        help="folder for the two files; those of an earlier export are replaced",
+        help="folder for the two files, or the page's file; those of an earlier export are replaced",
+    )
+    parser.add_argument(
+        "--format",
+        default="folder",
+        help="folder, or page: of a recurrent net or a character model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--images",
+        type=with_home,
+        help="folder of up to 20 grey images to choose from on a page; by default 20 test digits for a net of MNIST's sizes",
     )
     parser.add_argument("--goodness", help=GOODNESS_HELP)
     where = "where the newest run is looked for (default: %(default)s)"
@@ -54,16 +72,79 @@ def check_output(output: str) -> None:
         raise UserError(f"output is {output!r}, which cannot be written to: {error}") from error
 
 
+def check_page(output: str, marker: str) -> None:
+    """Raise `UserError` for an output that is a folder, or a file that is no page of an earlier export."""
+    if not output:
+        raise UserError("output is '', but must be a file")
+    path = Path(output)
+    try:
+        if path.is_dir():
+            raise UserError(f"output is '{output}', which is a folder, but must be a file, such as page.html")
+        if path.exists():
+            with path.open("rb") as file:
+                ours = marker.encode() in file.read(1000)
+            if not ours:
+                raise UserError(f"output is '{output}', a file that is no page of an earlier export; give another name")
+    except (OSError, ValueError) as error:  # a name that no file can have
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"output is {output!r}, which cannot be written to: {error}") from error
+
+
+def settings_of_run(checkpoint: Path) -> Mapping[str, Any]:
+    """Return the settings of the net's training that a checkpoint, a run folder or a card keeps; none of an exported folder.
+
+    Raises `UserError` for a card that is damaged.
+    """
+    checkpoint = place_of(checkpoint)
+    if has_card(checkpoint):
+        config = read_card(checkpoint)[RUN_KEY].get("ffrecur_config")
+        model = config.get("model") if isinstance(config, Mapping) else None
+        found = model.get("init_args") if isinstance(model, Mapping) else None
+    else:
+        files = [checkpoint, checkpoint / "best.ckpt", checkpoint / "last.ckpt"]
+        found = next((read_checkpoint(file).get("hyper_parameters") for file in files if file.is_file()), None)
+    return found if isinstance(found, Mapping) else {}
+
+
+def write_page(net: Net, output: str, images: str | None, settings: Mapping[str, Any]) -> None:
+    """Write a page, whole or not at all, and print what its rounded weights lose. Raises `UserError`."""
+    from ffrecur.pages.live import live_page, scoring_of
+    from ffrecur.pages.live_inputs import images_of_folder
+
+    page = live_page(net, None if images is None else images_of_folder(images), scoring_of(settings))
+    path = Path(output)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(page.html, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"output is '{output}', which cannot be written to: {error.strerror or error}") from error
+    print(f"{page.loss}  ({page.measured_on})")
+    print(f"Exported a {type(net).__name__} to {output}  ({path.stat().st_size / 1e6:.1f} MB; open it in a browser)")
+
+
 def run(arguments: Sequence[str]) -> None:
     """Export. Raises `UserError` for a user's mistake."""
     options = make_parser().parse_args(arguments)
-    check_output(options.output)
+    check_setting(options.format in FORMATS, "format", options.format, " or ".join(FORMATS))
+    as_page = options.format == "page"
+    check_setting(as_page or options.images is None, "images", options.images, "left out, or format page")
+    if as_page:
+        from ffrecur.pages.live import MARKER
+
+        check_page(options.output, MARKER)
+    else:
+        check_output(options.output)
     checkpoint = options.checkpoint or newest_run(options.root)
     if checkpoint is None:
         raise UserError(
             f"checkpoint is not given, and there is no run in '{options.root}' yet; train one with `ffrecur fit`"
         )
     net = load(checkpoint, goodness=given_goodness(options.goodness))
+    if as_page:
+        write_page(net, options.output, options.images, settings_of_run(Path(checkpoint)))
+        return
     save(net, options.output)
     print(f"Exported a {type(net).__name__} to {options.output}  (config.json, model.safetensors)")
 

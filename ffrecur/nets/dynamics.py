@@ -196,7 +196,7 @@ class TopDownDynamics(LocalNet):
         row_C1 = self.label_row(torch.arange(self.num_classes, device=images.device))[:, None]
         *_, states = self.rollout(images, self.top_down[-1](row_C1), iterations)
         above = self.read(states[1], 1) if len(states) > 1 else row_C1
-        drive_CBH = self.top_down[0](above).expand(-1, images.shape[-2], -1)
+        drive_CBH = self.top_down[0](above).expand(self.num_classes, images.shape[-2], -1)
         drive_CBH = drive_CBH - drive_CBH.mean(dim=0)
         drive_BH = drive_CBH[labels_B, torch.arange(images.shape[-2], device=images.device)]
         return self.sign * drive_BH @ self.bottom_up[0].weight

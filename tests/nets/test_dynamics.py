@@ -230,6 +230,14 @@ def test_expectation_of_one_layer_is_imagination_whatever_the_image():
     np.testing.assert_allclose(found, net.imagine()[labels], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(("widths", "iterations"), [((5, 4, 3), 1), ((5, 4, 3, 6), 2)])
+def test_nothing_is_expected_before_the_label_has_reached_layer_two(widths, iterations):
+    net = recurrent_net(widths)
+    images, labels = torch.randn(2, 4, dtype=torch.float64), torch.tensor([1, 0])
+    assert net.expectation(images, labels, iterations).abs().max() < 1e-12
+    assert net.expectation(images, labels, iterations + 1).abs().max() > 1e-6
+
+
 def test_expectation_of_a_video_reads_its_frames():
     net = recurrent_net((5, 4))
     video, labels = torch.randn(3, 2, 4, dtype=torch.float64), torch.tensor([1, 0])

@@ -5,6 +5,7 @@ import sys
 import make_site
 import pytest
 from make_site import fetched_by_page, fetched_by_style
+from making import drawn_net, write_checkpoint
 
 HERE = [
     '<a href="https://arxiv.org/abs/2212.13345">the paper</a>',
@@ -21,6 +22,7 @@ ELSEWHERE = {
     '<link href="https://example.org" rel="preconnect">': "https://example.org",
     "<div style=\"background: url('https://example.org/a.png')\">": "https://example.org/a.png",
     '<iframe src="https://example.org/video"></iframe>': "https://example.org/video",
+    "<style>p { background: url(https://example.org/b.png) }</style><p>text</p>": "https://example.org/b.png",
     '<pre class="mermaid"><code>graph</code></pre>': "class mermaid",
 }
 
@@ -63,3 +65,18 @@ def test_a_site_that_fetches_from_elsewhere_is_an_error(monkeypatch, tmp_path, c
     (tmp_path / "page" / "index.html").write_text(next(iter(ELSEWHERE)))
     assert make_site.main([sys.executable, "-c", ""]) == 1
     assert capsys.readouterr().out == "page/index.html: https://example.org/a.js\n"
+
+
+@pytest.mark.slow  # three commands
+def test_live_pages_are_made_and_one_that_is_too_large_or_cannot_be_made_is_an_error(monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(make_site, "SITE", tmp_path / "site")
+    net = str(write_checkpoint(drawn_net(), tmp_path / "net.ckpt"))
+    build = [sys.executable, "-c", ""]
+    assert make_site.main(build, {"small": net}) == 0
+    assert [path.name for path in (tmp_path / "site").rglob("*")] == ["live", "small.html"]
+    assert "1 pages in site/" in capfd.readouterr().out
+    assert make_site.main(build, {"small": net, "none": str(tmp_path / "none")}) == 1
+    assert "live/none.html: error: checkpoint is" in capfd.readouterr().out
+    monkeypatch.setattr(make_site, "LARGEST", 1000)
+    assert make_site.main(build, {"small": net}) == 1
+    assert "at most 1,000 are allowed" in capfd.readouterr().out
