@@ -151,7 +151,7 @@ def worst_mistakes(
     count = len(mistakes.images_ND)
     columns = min(5, max(count, 1))
     lines = max(int(np.ceil(count / columns)), 1)
-    figure = Figure(figsize=(1.6 * columns, 2.0 * lines), layout="constrained")
+    figure = Figure(figsize=(1.3 * columns, 1.9 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
@@ -159,7 +159,9 @@ def worst_mistakes(
         axes[0].text(0.5, 0.5, "no mistake", ha="center")
     for axis, image_D, true, predicted, confidence in zip(axes, *mistakes, strict=False):
         _show_image(axis, image_D, image_shape)
-        taken = f"{name_of(int(true), class_names)}\nfor {name_of(int(predicted), class_names)}, {confidence:.1%}"
+        taken = (
+            f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{100 * confidence:.1f} %"
+        )
         axis.set_title(taken, fontsize="small", parse_math=False)
     return figure
 

@@ -25,7 +25,7 @@ COLORS = (
 )  # told apart by colour-blind readers
 STYLES = ("-", "--", ":", "-.")
 MOST_POINTS = 400  # of a curve; a longer one is thinned out
-SIZE = (4.8, 3.0)
+SIZE = (4.0, 2.7)
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
@@ -51,13 +51,14 @@ def new_axis(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def curves(lines: Mapping[str, Curve], xlabel: str, ylabel: str, from_zero: bool = True) -> Figure:
-    """One line for each name, with a legend."""
+def curves(lines: Mapping[str, Curve], xlabel: str, ylabel: str, from_zero: bool = True, pairs: bool = False) -> Figure:
+    """One line for each name, with a legend; in `pairs` two that follow one another have a colour, the second is dashed."""
     figure, axis = new_axis(xlabel, ylabel)
     for number, (name, (xs, ys)) in enumerate(lines.items()):
         step = -(-len(xs) // MOST_POINTS)
         xs, ys = [*xs[:-1:step], *xs[-1:]], [*ys[:-1:step], *ys[-1:]]
-        color, style = COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
+        turn, kind = divmod(number, 2) if pairs else (number, number // len(COLORS))
+        color, style = COLORS[turn % len(COLORS)], STYLES[kind % len(STYLES)]
         marker = "o" if len(xs) <= 20 else None
         axis.plot(xs, ys, color=color, ls=style, lw=1.5, marker=marker, ms=3, label=name)
     highest = max((max(ys) for _, ys in lines.values()), default=0)

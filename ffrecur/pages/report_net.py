@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ffrecur.pages import report_drawing as drawing
-from ffrecur.pages.report_parts import ADDS, Picture, Section, grid
+from ffrecur.pages.report_parts import ADDS, Picture, Section, grid, percent
 from ffrecur.pages.report_words import class_of
 from ffrecur.pages.run_files import RunFiles, Stage
 
-LONGEST_SAMPLES = 4000  # characters
+LONGEST_SAMPLES = 2000  # characters
 # Pictures of an evaluation that have a place of their own.
 PLACED = ("error", "mistakes", "goodness")
 # The others that we know: what they show, how to read them, and whether they are wide.
@@ -101,14 +102,14 @@ def separation(run: RunFiles, stage: Stage) -> Section:
         tables.append(grid(["layer", "last character wrong", "dreamt"], rows, "separation from real text, AUROC"))
     real = results.get("real_text", {})
     of_samples = (
-        ("words of the training text", "known_word_share", "{:.1%}"),
-        ("different among all runs of 4 characters", "distinct_4gram_ratio", "{:.1%}"),
-        ("longest run copied, characters", "longest_copied", "{:g}"),
+        ("words of the training text", "known_word_share", partial(percent, digits=1)),
+        ("different among all runs of 4 characters", "distinct_4gram_ratio", partial(percent, digits=1)),
+        ("longest run copied, characters", "longest_copied", "{:g}".format),
     )
     rows = [
         [
             title,
-            *(form.format(of[figure]) if isinstance(of.get(figure), int | float) else "-" for of in (results, real)),
+            *(form(of[figure]) if isinstance(of.get(figure), int | float) else "-" for of in (results, real)),
         ]
         for title, figure, form in of_samples
         if isinstance(results.get(figure), int | float)
@@ -129,8 +130,8 @@ def samples(run: RunFiles, stage: Stage) -> Section:
     text = (stage.samples or "").rstrip("\n")
     how = "Each sample goes on, after the bar, from the first window of a document that it has not seen."
     if len(text) > LONGEST_SAMPLES:
-        text = text[:LONGEST_SAMPLES] + "…"
-        how += f" These are the first {LONGEST_SAMPLES:,} characters of {stage.stage}_samples.txt."
+        text = (text[:LONGEST_SAMPLES].rpartition("\n\n")[0] or text[:LONGEST_SAMPLES]) + "\n\n…"
+        how += f" More of them are in {stage.stage}_samples.txt."
     temperature = stage.results.get("sample_temperature")
     if isinstance(temperature, int | float):
         how += f" The temperature is {temperature:g}."

@@ -48,3 +48,12 @@ class Section(NamedTuple):
 def grid(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Grid:
     """Return a table of plain text."""
     return Grid(header, [[Cell(str(cell)) for cell in row] for row in rows], caption)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Return a fraction in percent, or a dash for none.
+
+    >>> percent(0.046).replace("\N{NO-BREAK SPACE}", " "), percent(None)
+    ('4.60 %', '-')
+    """
+    return "-" if value is None else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"

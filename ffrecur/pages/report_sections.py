@@ -8,7 +8,7 @@ from typing import Any
 
 from ffrecur.pages import report_drawing as drawing
 from ffrecur.pages.report_net import goodness, looks, samples, separation
-from ffrecur.pages.report_parts import ADDS, Cell, Grid, Picture, Section, grid
+from ffrecur.pages.report_parts import ADDS, Cell, Grid, Picture, Section, grid, percent
 from ffrecur.pages.report_words import is_text, is_video
 from ffrecur.pages.run_files import RunFiles, Stage
 from ffrecur.pages.run_tables import Confusion
@@ -73,9 +73,11 @@ def learning_curves(run: RunFiles) -> Section:
     for name in sorted(layers, key=lambda name: (int(name.rpartition("_")[2]), "negative" in name)):
         _, kind, _, layer = name.removeprefix("train/").rsplit("_", 3)
         lines[f"layer {layer}, {by_kind.get(kind, kind)}"] = curve(run.metrics, name, 1.0)
-    pictures += curve_picture(lines, "goodness in training")
-    how = "A curve that still falls at its right end would gain from more epochs; one that rises there has learned by heart."
-    return Section("Learning curves", how if pictures else "", damaged(run, "metrics.csv", "last.ckpt"), pictures)
+    pictures += curve_picture(lines, "goodness in training", pairs=True)
+    how = ""
+    if any(name.startswith("val/") for row in run.metrics for name in row):
+        how = "Where validation still falls at the right end, more epochs would help; where it rises, the net learns by heart."
+    return Section("Learning curves", how, damaged(run, "metrics.csv", "last.ckpt"), pictures)
 
 
 def curve(metrics: Sequence[dict[str, float]], name: str, factor: float) -> drawing.Curve:
@@ -84,15 +86,15 @@ def curve(metrics: Sequence[dict[str, float]], name: str, factor: float) -> draw
     return [row["epoch"] + 1 for row in rows], [factor * row[name] for row in rows]
 
 
-def curve_picture(lines: dict[str, drawing.Curve], axis: str) -> list[Picture]:
-    """Return a picture of the lines that have a point; none if there is no such line."""
+def curve_picture(lines: dict[str, drawing.Curve], axis: str, pairs: bool = False) -> list[Picture]:
+    """Return a picture of the lines that have a point; none if there is no such line. See `drawing.curves`."""
     lines = {title: points for title, points in lines.items() if points[0]}
     if not lines:
         return []
     told = "; ".join(
         f"{title} {points[1][0]:.3g} at first, {points[1][-1]:.3g} at last" for title, points in lines.items()
     )
-    figure = drawing.curves(lines, "epoch", axis, from_zero="bits" not in axis)
+    figure = drawing.curves(lines, "epoch", axis, from_zero="bits" not in axis, pairs=pairs)
     return [Picture(drawing.as_svg(figure), f"{axis} by epoch: {told}")]
 
 
@@ -100,11 +102,6 @@ def picture_of(stage: Stage, name: str, alt: str, caption: str = "", wide: bool 
     """Return a picture that the evaluation has drawn; none where there is none."""
     content = stage.pictures.get(name)
     return [] if content is None else [Picture(drawing.as_png(content), alt, caption, wide)]
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction as it is shown."""
-    return "-" if value is None else f"{value:.2%}"
 
 
 def errors(run: RunFiles, stage: Stage) -> Section:
@@ -149,10 +146,10 @@ def calibration(run: RunFiles, stage: Stage) -> Section:
         return Section("Calibration", "", notes, missing=missing)
     error, surest = stage.results.get("calibration_error"), max(full, key=lambda each: each[2])
     alt = f"Share that is right against confidence, {len(full)} bins; most images, {surest[2]}, have a confidence of "
-    alt += f"{surest[0]:.3f} and are right in {surest[1]:.1%}"
+    alt += f"{surest[0]:.3f} and are right in {percent(surest[1], 1)}"
     how = "Points below the dashed line are surer than they are right, points above it less sure."
     if error is not None:
-        how += f" The mean distance from it, the expected calibration error, is {error:.2%}."
+        how += f" The mean distance from it, the expected calibration error, is {percent(error)}."
     return Section("Calibration", how, notes, [Picture(drawing.as_svg(drawing.reliability(full)), alt)])
 
 
@@ -204,13 +201,13 @@ def mistakes(run: RunFiles, stage: Stage) -> Section:
     notes = damaged(run, f"{stage.stage}_mistakes", f"{stage.stage}_plots/mistakes")
     if rows == []:
         return Section("Worst mistakes", "It made none.", notes)
-    told = "; ".join(f"{true} taken for {other} with {sure:.1%}" for true, other, sure in rows or ())
-    pictures = picture_of(stage, "mistakes", f"The worst mistakes: {told or 'see the words in the picture'}")
+    told = "; ".join(f"{true} taken for {other} with {percent(sure, 1)}" for true, other, sure in rows or ())
+    pictures = picture_of(stage, "mistakes", f"The worst mistakes: {told or 'see the words in the picture'}", wide=True)
     missing = f"There is no picture of the worst mistakes: {ADDS}" if not (pictures or notes or rows) else ""
     how = "The images whose wrong class it is surest of: the true class, the one that it says, and how sure it is."
     tables = []
     if rows and not pictures:
         tables = [
-            grid(["true", "taken for", "confidence"], [[true, other, f"{sure:.1%}"] for true, other, sure in rows])
+            grid(["true", "taken for", "confidence"], [[true, other, percent(sure, 1)] for true, other, sure in rows])
         ]
     return Section("Worst mistakes", how if rows or pictures else "", notes, pictures, tables, missing=missing)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ffrecur.pages.report_parts import percent
 from ffrecur.pages.run_files import RunFiles, epochs_of, planned_epochs
 
 MOST_SETTINGS = 500
@@ -19,7 +20,7 @@ NETS = {
     "CharBackpropModule": "character model trained by backpropagation",
 }
 # The main figures: their title, and how they are written. Errors are fractions.
-PERCENT, PLAIN, COUNT = "{:.2%}", "{:.3f}", "{:,.0f}"
+PERCENT, PLAIN, COUNT = percent, "{:.3f}".format, "{:,.0f}".format
 FIGURES = {
     "error": ("error", PERCENT),
     "goodness_error": ("error of goodness alone", PERCENT),
@@ -76,7 +77,12 @@ def net_in_words(run: RunFiles) -> str:
         return f"{words}, with {len(layers)} layers of local receptive fields"
     if isinstance(widths, list) and widths:
         layers = "one hidden layer" if len(widths) == 1 else f"{len(widths)} hidden layers"
-        return f"{words}, with {layers} of {listed(widths)} units"
+        each = (
+            f"{widths[0]} units each"
+            if len(widths) > 1 and len(set(map(str, widths))) == 1
+            else f"{listed(widths)} units"
+        )
+        return f"{words}, with {layers} of {each}"
     return words
 
 
@@ -130,6 +136,9 @@ def summary(run: RunFiles) -> list[str]:
     sentences = [f"{article} {words}."]
     if data:
         sentences.append(f"Its data: {data.rstrip('.')}.")
+    if is_video(run):
+        frames = part(run.config, "data", "init_args", "frames")
+        sentences.append(f"Each of them is a video{f' of {frames} frames' if isinstance(frames, int) else ''}.")
     seed = part(run.config, "seed_everything")
     when = begun(run)
     told = [
@@ -167,7 +176,7 @@ def reached(stage: str, results: dict[str, Any]) -> str:
     if isinstance(results.get("error"), int | float):
         count = results.get("num_examples")
         images = f"{count:,} {split} images" if isinstance(count, int) else f"the {split} images"
-        return f"It is wrong about {results['error']:.2%} of {images}."
+        return f"Its error on {images} is {percent(results['error'])}."
     return ""
 
 
@@ -177,15 +186,15 @@ def main_figures(run: RunFiles) -> list[tuple[str, str]]:
     for name, stage in run.stages.items():
         own = [name for name in stage.results if is_own_number(name, stage.results[name])]
         for figure in (*FIGURES, *own):
-            title, form = FIGURES.get(figure, (figure, "{:g}"))
+            title, form = FIGURES.get(figure, (figure, "{:g}".format))
             value = stage.results.get(figure)
             if isinstance(value, int | float):
-                found.append((f"{title} ({name})", form.format(value)))
+                found.append((f"{title} ({name})", form(value)))
     for figure in ("val/error", "val/bits_per_character"):
         values = [row[figure] for row in run.metrics if figure in row]
         if values:
             title, form = FIGURES[figure.removeprefix("val/")]
-            found.append((f"lowest {title} while training (validation)", form.format(min(values))))
+            found.append((f"lowest {title} while training (validation)", form(min(values))))
     if run.metrics or run.config:
         found.append(("epochs", progress(run)[0]))
     return found

@@ -275,8 +275,11 @@ def test_the_command_line_asks_a_module_of_ones_own(lab):
     assert (code, err) == (2, "error: subcommand is 'predict', which is too much to ask\n")
     code, out, err = typed("test", own)
     assert code == 0, err
-    written = "test_results.json, test_confusion.csv, test_calibration.csv, test_mistakes.csv, test_units.csv, test_plots/, report.html"
-    assert out.endswith(f"\nWritten to {folder}: {written}\n")
+    written = ", ".join(
+        f"test_{name}"
+        for name in ("results.json", "confusion.csv", "calibration.csv", "mistakes.csv", "units.csv", "plots/")
+    )
+    assert out.endswith(f"\nWritten to {folder}: {written}, report.html\n")
     assert (folder / "test_units.csv").read_text().split() == ["unit", *"012345"]
     assert [path.name for path in (folder / "test_plots").iterdir()] == ["empty.png"]
 
