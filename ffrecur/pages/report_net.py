@@ -7,7 +7,7 @@ from typing import Any
 
 from ffrecur.pages import report_drawing as drawing
 from ffrecur.pages.report_parts import ADDS, Picture, Section, grid, percent
-from ffrecur.pages.report_words import class_of
+from ffrecur.pages.report_words import class_of, part
 from ffrecur.pages.run_files import RunFiles, Stage
 
 LONGEST_SAMPLES = 2000  # characters
@@ -51,7 +51,7 @@ def goodness(run: RunFiles, stage: Stage) -> Section:
     ]
     table: list[list[Any]] | None = stage.tables.get("goodness")
     pictures, how = [], "The layer tells positive from negative data where the two lie apart."
-    sign = run.config.get("model", {}).get("init_args", {}).get("sign") if class_of(run, "model") else None
+    sign = part(run.config, "model", "init_args", "sign")
     if sign in (1, -1):
         how += f" This net was to have {'high' if sign == 1 else 'low'} goodness on positive data."
     if "goodness" in stage.pictures:

@@ -51,7 +51,7 @@ def sections_of(run: RunFiles) -> list[Section]:
         kinds = (separation, goodness, samples) if is_text(run) else (*images, goodness, looks)
         sections += [make(run, stage) for make in kinds]
     told = {note for section in sections for note in section.notes}
-    others = [note for note in run.notes.values() if note not in told]
+    others = [note for name, note in run.notes.items() if note not in told and name != "config.yaml"]
     sections.append(Section("Other files", "", others))
     return [section for section in sections if any(section[2:])]
 

@@ -65,7 +65,8 @@ def names_of(run: RunFiles) -> set[str]:
 
 def net_in_words(run: RunFiles) -> str:
     """Return what kind of net it is, and how wide."""
-    kind, settings = class_of(run, "model"), part(run.config, "model", "init_args") or {}
+    kind, settings = class_of(run, "model"), part(run.config, "model", "init_args")
+    settings = settings if isinstance(settings, dict) else {}
     words = NETS.get(kind, f"net of the class {kind}" if kind else "net")
     stored = next((stage.results["net"] for stage in run.stages.values() if "net" in stage.results), {})
     layers, widths = settings.get("layers"), stored.get("hidden_features") or settings.get("hidden_features")
@@ -216,7 +217,7 @@ def settings(run: RunFiles) -> list[tuple[str, str]]:
         if isinstance(value, dict) and value and depth < 10:
             inner = [(key if key not in ("class_path", "init_args") else "", item) for key, item in value.items()]
             stack += [(".".join(filter(None, (name, str(key)))), item, depth + 1) for key, item in reversed(inner)]
-        elif value is not None:
+        elif value is not None and name:
             found.append((name, shortened(value)))
     return found
 

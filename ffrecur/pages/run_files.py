@@ -52,7 +52,7 @@ def read_run(folder: Path) -> RunFiles:
     """Read the files of a run. Raises `UserError` for a folder that has none of them."""
     check_run(folder)
     notes: dict[str, str] = {}
-    config = read(folder / "config.yaml", as_settings, notes) or {}
+    config = read(folder / "config.yaml", lambda content: as_settings(content, notes), notes) or {}
     metrics = read(folder / "metrics.csv", lambda content: metrics_of(content, notes), notes) or []
     stages = {stage: read_stage(folder, stage, notes) for stage in STAGES}
     stages = {name: stage for name, stage in stages.items() if stage != Stage(name, {}, {}, None, {})}
@@ -98,7 +98,13 @@ def read(path: Path, parse: Callable[[bytes], Content], notes: dict[str, str], l
     return None
 
 
-def as_settings(content: bytes) -> dict[str, Any]:
+def note_cut(name: str, content: bytes, notes: dict[str, str]) -> None:
+    """Note a text that does not end with a line: we write none like that."""
+    if not content.endswith(b"\n"):
+        notes[name] = f"{name} is cut: its last line does not end."
+
+
+def as_settings(content: bytes, notes: dict[str, str]) -> dict[str, Any]:
     """Return the settings in config.yaml."""
     try:
         found = yaml.safe_load(content.decode())
@@ -108,6 +114,7 @@ def as_settings(content: bytes) -> dict[str, Any]:
         raise TooOddError(f"is no YAML ({one_line(error)})") from error
     if not isinstance(found, dict):
         raise TooOddError("holds no settings")
+    note_cut("config.yaml", content, notes)
     return {str(name): value for name, value in found.items()}
 
 
@@ -128,7 +135,7 @@ def read_stage(folder: Path, stage: str, notes: dict[str, str]) -> Stage:
         table = read(folder / f"{stage}_{name}.csv", lambda content, parse=parse: parse(as_rows(content)), notes)  # type: ignore[misc]
         if table is not None:
             tables[name] = table
-    samples = read(folder / f"{stage}_samples.txt", bytes.decode, notes)
+    samples = read(folder / f"{stage}_samples.txt", lambda content: as_samples(stage, content, notes), notes)
     plots, pictures = folder / f"{stage}_plots", {}
     if plots.is_dir():
         for path in sorted(plots.glob("*.png")):
@@ -140,8 +147,17 @@ def read_stage(folder: Path, stage: str, notes: dict[str, str]) -> Stage:
     return Stage(stage, results, tables, samples, pictures)
 
 
+def as_samples(stage: str, content: bytes, notes: dict[str, str]) -> str:
+    """Return the samples of text."""
+    text = content.decode()
+    note_cut(f"{stage}_samples.txt", content, notes)
+    return text
+
+
 def as_rows(content: bytes) -> list[list[str]]:
     """Return the rows of a CSV file."""
+    if not content.endswith(b"\n"):
+        raise TooOddError("is cut: its last line does not end")
     try:
         return [row for row in csv.reader(io.StringIO(content.decode(), newline="")) if row]
     except csv.Error as error:

@@ -25,11 +25,14 @@ class Confusion(NamedTuple):
 def metrics_rows(text: str) -> tuple[list[dict[str, float]], int]:
     r"""Return the rows of metrics.csv, with the figures that each has, and how many lines could not be read.
 
-    >>> metrics_rows("epoch,step,val/error\n0,9,0.5\n1,19,\n2,2")
+    A last line without its end was cut.
+
+    >>> metrics_rows("epoch,step,val/error\n0,9,0.5\n1,19,\n2,29,0.2")
     ([{'epoch': 0.0, 'step': 9.0, 'val/error': 0.5}, {'epoch': 1.0, 'step': 19.0}], 1)
     """
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows, damaged = [], 0
+    whole, end, cut = text.rpartition("\n")
+    reader = csv.reader(io.StringIO(whole + end, newline=""))
+    rows, damaged = [], int(bool(cut))
     try:
         header = next(reader, [])
         if not {"epoch", "step"} <= set(header):

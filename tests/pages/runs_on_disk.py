@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def image_run(folder: Path, names: Sequence[str] = CLASSES, made: int = EPOCHS, 
     goodness = [[t, layer, 0.5 * t, 0.25 * layer] for t in (1, 2, 3) for layer in (1, 2)]
     write_csv(folder / "test_goodness.csv", ["iteration", "layer", "goodness_positive", "goodness_negative"], goodness)
     edges = [number / 15 for number in range(16)]
-    bins = [[low, high, 0, "", ""] for low, high in zip(edges, edges[1:], strict=False)]
+    bins = [[low, high, 0, "", ""] for low, high in pairwise(edges)]
     bins[10][2:], bins[14][2:] = [6, 0.7, 0.5], [12, 0.95, 0.75]
     write_csv(folder / "test_calibration.csv", ["from", "to", "images", "confidence", "accuracy"], bins)
     mistakes = [[names[2], names[0], 0.9375], [names[0], names[1], 0.6875]]
