@@ -61,6 +61,7 @@ def compared(runs: Sequence[RunFiles], names: Sequence[str]) -> Grid | None:
     """Return the main figures, a column a run; None if there are none."""
     of_runs = [dict(main_figures(run)) for run in runs]
     titles = list(dict.fromkeys(title for figures in of_runs for title in figures))
+    titles.sort(key=lambda title: title == "epochs")  # the last
     rows = [[title, *(figures.get(title, "-") for figures in of_runs)] for title in titles]
     return grid(["", *names], rows) if rows else None
 

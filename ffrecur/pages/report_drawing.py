@@ -106,7 +106,6 @@ def reliability(bins: Sequence[tuple[float, float, int]]) -> Figure:
     figure, axis = new_axis("confidence", "share that is right")
     axis.plot([0, 1], [0, 1], color=NEUTRAL, ls="--", lw=1, label="as sure as right")
     confidence, accuracy, images = (np.array(column, float) for column in zip(*bins, strict=True))
-    axis.plot(confidence, accuracy, color=TRUE, lw=1)
     axis.scatter(
         confidence, accuracy, s=12 + 250 * images / images.sum(), color=TRUE, alpha=0.6, label="images of a bin"
     )
