@@ -1,1 +1,1 @@
-"""Pages of HTML about a run: what its files say, in words, tables and pictures."""
+"""Pages of HTML: reports of runs, and nets to play with."""

@@ -27,8 +27,9 @@ FLOORS: list[dict[str, str]] = [
     {"nets": "RecurrentNet, FeedForwardNet, CharNet, BackpropNet"},
     {"negatives": "wrong labels, wrong or dreamt windows", "storage": "checkpoints, exported nets"},
     {"metrics": "errors, bits per character, pictures", "data": "images and text as one tensor"},
-    {"lit": "modules for Lightning, run folders, reports"},
-    {"commands": "fit, test, predict, generate, export"},
+    {"pages": "reports of runs, and live pages, as HTML"},
+    {"lit": "modules for Lightning, run folders, what an evaluation leaves"},
+    {"commands": "fit, test, predict, generate, export, report"},
 ]
 TORCH = 5  # floors that `import ffrecur` brings, which need PyTorch only
 WIDTH, HEIGHT, GAP = 10.0, 0.8, 0.16
@@ -45,7 +46,7 @@ def draw_room(axis: Axes, left: float, bottom: float, width: float, name: str, w
 
 def draw_floors() -> Figure:
     """Return the picture."""
-    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
+    figure = Figure(figsize=(8.4, 7.1), layout="constrained")
     axis = figure.subplots()
     step = HEIGHT + GAP
     for low, high, colour, name in ((0, TORCH, "C0", "import ffrecur"), (TORCH, len(FLOORS), "C1", "training")):
