@@ -159,9 +159,8 @@ def worst_mistakes(
         axes[0].text(0.5, 0.5, "no mistake", ha="center")
     for axis, image_D, true, predicted, confidence in zip(axes, *mistakes, strict=False):
         _show_image(axis, image_D, image_shape)
-        taken = (
-            f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{100 * confidence:.1f} %"
-        )
+        sure = "over 99.9 %" if confidence >= 0.9995 else f"{100 * confidence:.1f} %"
+        taken = f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{sure}"
         axis.set_title(taken, fontsize="small", parse_math=False)
     return figure
 
