@@ -152,7 +152,7 @@ class ScoreEvaluation(nn.Module):
     def compute(self) -> dict[str, Any]:
         """Return every figure, on the CPU."""
         figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
-        more = {"calibration": self.calibration.compute(), "mistakes": self.mistakes.compute()}
+        more = {"calibration": self.calibration.compute(), "mistakes": self.mistakes.worst()}
         return {**figures, **confused(self.confusion.compute()), **more}
 
 

@@ -57,7 +57,7 @@ class WorstMistakes(Metric):
                 setattr(self, name, [torch.cat(getattr(self, name))[best]])
 
     def compute(self) -> Mistakes:
-        """Return the mistakes of all processes."""
+        """Return the mistakes of all processes; see `worst`."""
         surety, labels, images = (
             torch.cat(kept).cpu()
             if isinstance(kept, list)
@@ -67,3 +67,10 @@ class WorstMistakes(Metric):
         order = surety.argsort(descending=True, stable=True)[: min(KEPT, int(surety.isfinite().sum()))]
         true_N, predicted_N = labels[order].unbind(dim=1)
         return Mistakes(images[order].float(), true_N, predicted_N, surety[order].double().sigmoid())
+
+    def worst(self) -> Mistakes:
+        """Return the mistakes of all processes in their shapes, where `compute` squeezes those of a single one."""
+        images, *of_each = self.compute()
+        true_N, predicted_N, confidence_N = (values.reshape(-1) for values in of_each)
+        count = len(true_N)
+        return Mistakes(images.reshape(count, -1) if count else images, true_N, predicted_N, confidence_N)

@@ -49,7 +49,7 @@ def test_the_worst_mistakes_are_the_surest_of_all(split, video):
         metric.update(part, truth, torch.stack([shown, 0 * shown]) if video else shown)
         start += len(part)
         assert sum(map(len, metric.images)) <= KEPT, "no more are kept"
-    found = metric.compute()
+    found = metric.worst()
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
     wrong = [place for place in range(60) if predicted[place] != labels[place]]
     worst = sorted(wrong, key=lambda place: -confidence[place])[:KEPT]
@@ -65,20 +65,27 @@ def test_mistakes_of_a_confidence_that_rounds_to_one_keep_their_order():
     assert (logits.softmax(dim=1)[:, 0] == 1).all()
     metric = WorstMistakes()
     metric.update(logits, torch.ones(3, dtype=torch.long), torch.tensor([[0.0], [1.0], [2.0]]))
-    assert metric.compute().images_ND[:, 0].tolist() == [1, 0, 2]
+    assert metric.worst().images_ND[:, 0].tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("features", [1, 3])
+def test_a_single_mistake_keeps_its_shapes(features):
+    metric = WorstMistakes()
+    metric.update(torch.tensor([[3.0, 0.0]]), torch.tensor([1]), torch.ones(1, features))
+    assert [tuple(values.shape) for values in metric.worst()] == [(1, features), (1,), (1,), (1,)]
 
 
 def test_few_mistakes_and_none_can_be_shown():
     metric = WorstMistakes()
     logits = torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     metric.update(logits, torch.tensor([0, 1]), torch.rand(2, 12))
-    none = metric.compute()
+    none = metric.worst()
     assert len(none.images_ND) == 0
     assert list(mistakes_table(none, "abc").rows) == []
     assert [text.get_text() for text in plots.worst_mistakes(none, (3, 4)).axes[0].texts] == ["no mistake"]
     images = torch.rand(2, 12)
     metric.update(logits, torch.tensor([2, 1]), images)
-    one = metric.compute()
+    one = metric.worst()
     ((true, predicted, confidence),) = mistakes_table(one, ("a$b", "b", "cat")).rows
     assert (true, predicted) == ("cat", "a$b")
     assert confidence == pytest.approx(torch.softmax(logits[0], dim=0)[0].item())
