@@ -65,7 +65,11 @@ def curves(lines: Mapping[str, Curve], xlabel: str, ylabel: str, from_zero: bool
     if from_zero and highest > 0 and min(min(ys) for _, ys in lines.values()) >= 0:
         axis.set_ylim(0, 1.1 * highest)
     axis.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-    for text in axis.legend(frameon=False, fontsize="small").get_texts():
+    if len(lines) > 3:  # they would hide the curves
+        legend = figure.legend(frameon=False, fontsize="small", ncols=2, loc="outside upper center")
+    else:
+        legend = axis.legend(frameon=False, fontsize="small")
+    for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 
