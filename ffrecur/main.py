@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": "write text, character by character",
     "export": "write a net without its training, for use elsewhere, or as a page to play with",
     "runs": "list the trainings: task, date, epochs, best figure",
+    "report": "write an HTML page about a training, or about several side by side",
 }
 HELP = "\n".join(
     [
@@ -81,6 +82,10 @@ def run(arguments: list[str]) -> int:
         from ffrecur.commands.runs import main as runs
 
         return runs(arguments[1:])
+    if first == ["report"]:
+        from ffrecur.commands.report import main as report
+
+        return report(arguments[1:])
     if asks_for_help(arguments):
         print(first_screen(arguments[0]), flush=True)  # the groups of options follow, some seconds later
     from ffrecur.commands.train import main  # imports Lightning, which takes seconds

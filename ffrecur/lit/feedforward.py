@@ -175,7 +175,9 @@ class FeedForwardModule(GoodnessModule):
         """Add the goodness by layer, and the picture of what the first layer looks for."""
         found = super().evaluated(data, stage)
         goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
-        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=partial(self.draw, data, stage))
+        return found.with_pictures(partial(self.draw, data, stage))._replace(
+            tables={**found.tables, "goodness": goodness}
+        )
 
     def draw(self, data: Any, stage: str) -> dict[str, Figure]:
         """Return the pictures of the receptive fields, where the first layer has any, and of ten negative images."""

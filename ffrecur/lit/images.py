@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from ffrecur.data.classes import listed
 from ffrecur.errors import SettingWarning, UserError, check_setting
 from ffrecur.lit.module import NetModule
-from ffrecur.lit.report.images import FIGURES, confusion_table, errors_as_text, names_of
+from ffrecur.lit.report.images import (
+    FIGURES,
+    calibration_table,
+    confusion_table,
+    errors_as_text,
+    mistakes_table,
+    names_of,
+)
 from ffrecur.lit.run.health import making
+from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
@@ -195,7 +204,7 @@ class ClassifierModule(NetModule):
         return {}
 
     def evaluated(self, data: Any, stage: str) -> Evaluation:
-        """Return the errors, and how often each class was taken for which."""
+        """Return the errors, how often each class was taken for which, the calibration, and the worst mistakes."""
         names, measured = names_of(self.net), self.measured
         figures = {
             **{name: measured[name].tolist() for name in FIGURES if name in measured},
@@ -204,8 +213,17 @@ class ClassifierModule(NetModule):
             "seed": self.seed,
             "net": self.net.settings(),
         }
-        tables = {"confusion": confusion_table(measured["confusion"], names)}
-        return Evaluation(figures, errors_as_text(figures, stage), tables)
+        mistakes, shape = measured["mistakes"], getattr(data, "image_shape", None)
+        tables = {
+            "confusion": confusion_table(measured["confusion"], names),
+            "calibration": calibration_table(measured["calibration"]),
+            "mistakes": mistakes_table(mistakes, names),
+        }
+
+        def pictures() -> dict[str, Figure]:
+            return {} if shape is None else {"mistakes": plots.worst_mistakes(mistakes, shape, names)}
+
+        return Evaluation(figures, errors_as_text(figures, stage), tables, pictures=pictures)
 
 
 def described(layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:

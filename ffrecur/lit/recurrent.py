@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ffrecur.core.learning import Learning, Memory
 from ffrecur.core.objectives import Objective
 from ffrecur.errors import check_setting
+from ffrecur.functional import window_score
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
 from ffrecur.lit.report.images import first_of_each_class, goodness_table
@@ -138,8 +139,8 @@ class RecurrentModule(GoodnessModule):
         """Add the goodness by iteration and layer, and the pictures."""
         found = super().evaluated(data, stage)
         goodness = goodness_table(self.measured["goodness_positive"], self.measured["goodness_negative"])
-        pictures = partial(self.draw, self.measured, data, stage)
-        return found._replace(tables={**found.tables, "goodness": goodness}, pictures=pictures)
+        found = found.with_pictures(partial(self.draw, self.measured, data, stage))
+        return found._replace(tables={**found.tables, "goodness": goodness})
 
     def draw(self, measured: dict[str, Tensor], data: Any, stage: str) -> dict[str, Figure]:
         """Return the pictures of an evaluation; those with images in them where the data has some to show."""
@@ -153,10 +154,12 @@ class RecurrentModule(GoodnessModule):
             return figures
         shape, shown = data.image_shape, first_of_each_class(examples.labels, limit=6)
         images = prepare(examples.images[shown].to(self.device))
+        first_ND = (images if images.ndim == 2 else images[0]).cpu()
+        goodness_TLBC = net.label_goodness(images, self.evaluation_iterations)
         figures["labels"] = plots.label_competition(
-            (images if images.ndim == 2 else images[0]).cpu(),
+            first_ND,
             shape,
-            net.label_goodness(images, self.evaluation_iterations).cpu(),
+            goodness_TLBC.cpu(),
             examples.labels[shown],
             self.window,
             net.sign,
@@ -166,4 +169,9 @@ class RecurrentModule(GoodnessModule):
             return figures
         figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
         figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
+        best_N2 = window_score(goodness_TLBC, self.window, net.sign).topk(2, dim=1).indices
+        expected = [
+            (labels_N.cpu(), net.expectation(images, labels_N, self.window[1]).cpu()) for labels_N in best_N2.unbind(1)
+        ]
+        figures["expectation"] = plots.expectations(first_ND, expected, shape, net.class_names)
         return figures

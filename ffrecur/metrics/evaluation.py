@@ -31,3 +31,7 @@ class Evaluation(NamedTuple):
     tables: Mapping[str, Table] = {}
     texts: Mapping[str, str] = {}
     pictures: Callable[[], Mapping[str, Figure]] = dict
+
+    def with_pictures(self, draw: Callable[[], Mapping[str, Figure]]) -> Evaluation:
+        """Return the same with more pictures, before those that there are."""
+        return self._replace(pictures=lambda: {**draw(), **self.pictures()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class FeedForwardEvaluation(ScoreEvaluation):
         """Run the net on a batch, neutral and under every label, and add it."""
         logits_BC, goodness_LBC, _ = net.judged(images_BD)
         assert logits_BC is not None, "a net with labels has a head"
-        self.add_scores(net.scores_of(logits_BC, goodness_LBC, self.head_weight), labels_B)
+        self.add_scores(net.scores_of(logits_BC, goodness_LBC, self.head_weight), labels_B, images_BD)
         self.one_pass_errors.update(logits_BC, labels_B)
         self.goodness_errors.update(net.scores_of(logits_BC, goodness_LBC, 0.0), labels_B)
         self.layer_errors.update(net.sign * goodness_LBC, labels_B)
@@ -41,7 +42,7 @@ class FeedForwardEvaluation(ScoreEvaluation):
         ):
             mean.update(goodness_1LB)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Return every figure, on the CPU."""
         results = super().compute()
         results["goodness_error"] = self.goodness_errors.compute()["error"]
@@ -83,7 +84,7 @@ class UnsupervisedEvaluation(ScoreEvaluation):
         logits_BC, positive_LB1, features_BF = net.judged(images_BD)
         assert logits_BC is not None, "the data has labels, and the net a head"
         assert features_BF is not None, "they were asked for"
-        self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B)
+        self.add_scores(net.scores_of(logits_BC, positive_LB1, 0.0), labels_B, images_BD)
         self.layer_errors.update(net.logits_by_layer(features_BF), labels_B)
         self.goodness_positive.update(positive_LB1.squeeze(-1)[None])
         if part.total < 2:  # nothing to mix it with
@@ -96,7 +97,7 @@ class UnsupervisedEvaluation(ScoreEvaluation):
             goodness = net.sign * torch.cat([positive_LB1[layer, :, 0], negative_LB1[layer, :, 0]])
             separation.update(between_0_and_1(goodness), real)  # type: ignore[operator]
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Return every figure, on the CPU."""
         results = super().compute()
         results["error_by_layer"] = self.layer_errors.compute()["error"].reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from ffrecur.functional import window_score
+from ffrecur.metrics.calibration import BINS, CalibrationBins
+from ffrecur.metrics.mistakes import WorstMistakes
 from ffrecur.nets.recurrent import RecurrentNet
 
 
@@ -124,27 +127,33 @@ def confused(confusion_CC: Tensor) -> dict[str, Tensor]:
 
 class ScoreEvaluation(nn.Module):
     """What is measured of scores, one a class: `error`, `num_examples`, `calibration_error` (expected calibration error with 15
-    bins, of the softmax of the scores divided by the temperature; Naeini et al. 2015), `confusion` and `error_by_class` (see
-    `confused`).
+    bins, of the softmax of the scores divided by the temperature; Naeini et al. 2015), `calibration` (its bins, see
+    `CalibrationBins`), `confusion` and `error_by_class` (see `confused`), and `mistakes` (the worst, see `WorstMistakes`).
     """
 
     def __init__(self, num_classes: int, temperature: float = 1.0) -> None:
         super().__init__()
         self.temperature = temperature
         self.errors = ErrorRate()
-        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=15, norm="l1")
+        self.calibration_error = MulticlassCalibrationError(num_classes, n_bins=BINS, norm="l1")
+        self.calibration, self.mistakes = CalibrationBins(), WorstMistakes()
         self.confusion = MulticlassConfusionMatrix(num_classes)
 
-    def add_scores(self, scores_BC: Tensor, labels_B: Tensor) -> None:
-        """Add a batch."""
+    def add_scores(self, scores_BC: Tensor, labels_B: Tensor, images: Tensor) -> None:
+        """Add a batch: scores, labels, and the images `(B, D)` or videos `(T, B, D)` that they belong to."""
         self.errors.update(scores_BC, labels_B)
         self.confusion.update(scores_BC.argmax(dim=1), labels_B)
-        self.calibration_error.update(torch.softmax(scores_BC / self.temperature, dim=1), labels_B)
+        logits_BC = scores_BC / self.temperature
+        probabilities_BC = torch.softmax(logits_BC, dim=1)
+        self.calibration_error.update(probabilities_BC, labels_B)
+        self.calibration.update(probabilities_BC, labels_B)
+        self.mistakes.update(logits_BC, labels_B, images)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Return every figure, on the CPU."""
         figures = {**self.errors.compute(), "calibration_error": self.calibration_error.compute().cpu()}
-        return {**figures, **confused(self.confusion.compute())}
+        more = {"calibration": self.calibration.compute(), "mistakes": self.mistakes.worst()}
+        return {**figures, **confused(self.confusion.compute()), **more}
 
 
 class LogitEvaluation(ScoreEvaluation):
@@ -152,7 +161,7 @@ class LogitEvaluation(ScoreEvaluation):
 
     def update(self, net: Callable[[Tensor], Tensor], images_BD: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch and add it."""
-        self.add_scores(net(images_BD).float(), labels_B)
+        self.add_scores(net(images_BD).float(), labels_B, images_BD)
 
 
 class RecurrentEvaluation(ScoreEvaluation):
@@ -187,13 +196,13 @@ class RecurrentEvaluation(ScoreEvaluation):
         scores_BC = window_score(goodness_TLBC, self.window, self.sign)
         if self.head_weight > 0:
             scores_BC += net.head_scores(images, self.head_weight)
-        self.add_scores(scores_BC, labels_B)
+        self.add_scores(scores_BC, labels_B, images)
         self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
         positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
         self.goodness_positive.update(positive_TLB)
         self.goodness_negative.update(negative_TLB)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Return every figure, on the CPU."""
         results = {**super().compute(), **self.goodness_errors.compute()}
         results["one_pass_error"] = self.one_pass_errors.compute()["error"]

@@ -1,4 +1,4 @@
-"""Pictures of a trained recurrent net: functions from arrays to a matplotlib `Figure`, which the caller saves."""
+"""Pictures of a trained net: functions from arrays to a matplotlib `Figure`, which the caller saves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from ffrecur.metrics.mistakes import Mistakes
 
 TRUE, WRONG, NEUTRAL = "#0072b2", "#d55e00", "#999999"  # distinct for colour-blind readers too
 
@@ -116,6 +118,50 @@ def mixtures(rows: Mapping[str, Tensor], image_shape: tuple[int, ...]) -> Figure
         for axis, image_D in zip(of_row, images_ND, strict=True):
             _show_image(axis, image_D, image_shape)
         of_row[0].text(-0.15, 0.5, name, transform=of_row[0].transAxes, ha="right", va="center", fontsize="small")
+    return figure
+
+
+def expectations(
+    images_ND: Tensor,
+    expected: Sequence[tuple[Tensor, Tensor]],
+    image_shape: tuple[int, ...],
+    class_names: Sequence[str] | None = None,
+) -> Figure:
+    """Images, and below each what labels expect to see at it: pairs of labels `(N,)` and what they expect `(N, D)`.
+
+    Red where ink is expected, blue where none.
+    """
+    count = len(images_ND)
+    figure = Figure(figsize=(1.35 * count, 1.5 * (1 + len(expected)) + 0.3), layout="constrained")
+    axes = figure.subplots(1 + len(expected), count, squeeze=False)
+    for axis, image_D in zip(axes[0], images_ND, strict=True):
+        _show_image(axis, image_D, image_shape)
+    for of_row, (labels_N, expected_ND) in zip(axes[1:], expected, strict=True):
+        for axis, label, expected_D in zip(of_row, labels_N.tolist(), expected_ND, strict=True):
+            _show_weights(axis, expected_D, image_shape)
+            axis.set_title(name_of(label, class_names), fontsize="medium", parse_math=False)
+    figure.suptitle("images, and what the best and the second label expect: red ink, blue none", fontsize="medium")
+    return figure
+
+
+def worst_mistakes(
+    mistakes: Mistakes, image_shape: tuple[int, ...], class_names: Sequence[str] | None = None
+) -> Figure:
+    """The images of the worst mistakes, each under its true class, the class that it was taken for, and the confidence."""
+    count = len(mistakes.images_ND)
+    columns = min(5, max(count, 1))
+    lines = max(int(np.ceil(count / columns)), 1)
+    figure = Figure(figsize=(1.3 * columns, 1.9 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    if not count:
+        axes[0].text(0.5, 0.5, "no mistake", ha="center")
+    for axis, image_D, true, predicted, confidence in zip(axes, *mistakes, strict=False):
+        _show_image(axis, image_D, image_shape)
+        sure = "over 99.9 %" if confidence >= 0.9995 else f"{100 * confidence:.1f} %"
+        taken = f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{sure}"
+        axis.set_title(taken, fontsize="small", parse_math=False)
     return figure
 
 

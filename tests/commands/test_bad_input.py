@@ -75,7 +75,10 @@ def test_settings(workplace, option, pieces):
 
 def test_subcommands(workplace):
     check_refused(
-        ["fitt"], "subcommand is 'fitt'", "fit, validate, test, predict, generate, export or runs", "(nearest: fit)"
+        ["fitt"],
+        "subcommand is 'fitt'",
+        "fit, validate, test, predict, generate, export, runs or report",
+        "(nearest: fit)",
     )
     check_refused([], "subcommand is missing")
 

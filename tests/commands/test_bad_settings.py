@@ -212,9 +212,9 @@ TABLE: list[tuple[list[str], str]] = [
     (["predict", "--data.batch_size=1.5"], "data.batch_size is 1.5, but must be a whole number"),
     (
         ["tset"],
-        "subcommand is 'tset', but must be fit, validate, test, predict, generate, export or runs (nearest: test)",
+        "subcommand is 'tset', but must be fit, validate, test, predict, generate, export, runs or report (nearest: test)",
     ),
-    ([], "subcommand is missing; give fit, validate, test, predict, generate, export or runs"),
+    ([], "subcommand is missing; give fit, validate, test, predict, generate, export, runs or report"),
     ([*GENERATE, "--length=-1"], "length is -1, but must be at least 0"),
     ([*GENERATE, "--length=long"], "length is 'long', but must be a whole number"),
     ([*GENERATE, "--temperature=hot"], "temperature is 'hot', but must be a number"),

@@ -226,6 +226,19 @@ def test_results_of_an_evaluation_are_those_of_one_process(sample, name):
     assert {key: two[key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
 
 
+def test_the_worst_mistakes_and_the_calibration_are_those_of_one_process(sample):
+    for table in ("mistakes", "calibration"):
+        with contextlib.ExitStack() as stack:
+            files = [folder_of("recurrent", n) / f"validation_{table}.csv" for n in (1, 2)]
+            one, two = (list(csv.reader(stack.enter_context(file.open(newline="")))) for file in files)
+        assert len(one) == len(two)
+        for row, expected in zip(two[1:], one[1:], strict=True):
+            assert row[:2] == expected[:2]
+            assert [float(cell or "nan") for cell in row[2:]] == pytest.approx(
+                [float(cell or "nan") for cell in expected[2:]], rel=1e-5, nan_ok=True
+            )
+
+
 def test_predictions_are_those_of_one_process_in_the_order_of_the_data(sample):
     tables = []
     for processes in (1, 2):

@@ -29,6 +29,7 @@ from ffrecur.nets.character import CharNet
 PACKAGE = Path(ffrecur.__file__).parent
 FIT = ["fit", "--model.hidden_features=[6]", "--data.source=digits", "--trainer.max_epochs=1"]
 STAGES = {"test": "test", "validation": "validate"}
+OF_RECURRENT = ["goodness", "error", "labels", "receptive_fields", "imagination", "expectation"]
 KINDS = {
     "recurrent": lambda: RecurrentModule(hidden_features=[6, 5]),
     "one layer": lambda: RecurrentModule(hidden_features=[6], window=(2, 3), evaluation_iterations=3),
@@ -141,9 +142,9 @@ def test_pictures_are_drawn_when_asked_each_time_anew(evaluated, monkeypatch):
     assert made == []
     drawn = found.pictures()
     assert list(drawn) == {
-        "recurrent": ["goodness", "error", "labels", "receptive_fields", "imagination"],
-        "one layer": ["goodness", "error", "labels", "receptive_fields", "imagination"],
-        "backprop": [],
+        "recurrent": [*OF_RECURRENT, "mistakes"],
+        "one layer": [*OF_RECURRENT, "mistakes"],
+        "backprop": ["mistakes"],
     }.get(evaluated.kind, ["goodness"])
     assert made == list(drawn.values())
     assert not set(map(id, found.pictures().values())) & set(map(id, drawn.values()))
@@ -274,8 +275,11 @@ def test_the_command_line_asks_a_module_of_ones_own(lab):
     assert (code, err) == (2, "error: subcommand is 'predict', which is too much to ask\n")
     code, out, err = typed("test", own)
     assert code == 0, err
-    written = "test_results.json, test_confusion.csv, test_units.csv, test_plots/"
-    assert out.endswith(f"\nWritten to {folder}: {written}\n")
+    written = ", ".join(
+        f"test_{name}"
+        for name in ("results.json", "confusion.csv", "calibration.csv", "mistakes.csv", "units.csv", "plots/")
+    )
+    assert out.endswith(f"\nWritten to {folder}: {written}, report.html\n")
     assert (folder / "test_units.csv").read_text().split() == ["unit", *"012345"]
     assert [path.name for path in (folder / "test_plots").iterdir()] == ["empty.png"]
 

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.files import write_evaluation, write_table
 from ffrecur.lit.report.images import names_of, predictions_table
+from ffrecur.pages.report import NAME, write_report
 from ffrecur.processes import gather_first
 
 
@@ -83,7 +84,7 @@ class TextSamples(Callback):
 
 
 class Report(Callback):
-    """Print what an evaluation found, and write it into the folder; see `write_evaluation`."""
+    """Print what an evaluation found, and write it into the folder, with a page about the run; see `write_evaluation`."""
 
     def __init__(self, folder: Path, checkpoint: Path | None) -> None:
         self.folder, self.checkpoint = folder, checkpoint
@@ -106,8 +107,9 @@ class Report(Callback):
         behind = {"source": getattr(data, "description", None), "checkpoint": checkpoint}
         found = found._replace(figures={**found.figures, **behind})
         written = write_evaluation(self.folder, stage, found, boards_of(trainer), trainer.global_step)
+        write_report([self.folder], self.folder / NAME)
         print(found.text)
-        print(f"\nWritten to {self.folder}: {', '.join(written)}")
+        print(f"\nWritten to {self.folder}: {', '.join([*written, NAME])}")
 
 
 class PredictionWriter(BasePredictionWriter):

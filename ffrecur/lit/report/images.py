@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from ffrecur.data.classes import plain_names
+from ffrecur.metrics.calibration import BINS
 from ffrecur.metrics.evaluation import Table
+from ffrecur.metrics.mistakes import Mistakes
 
 # The figures in their order, errors as fractions.
 FIGURES = (
@@ -69,6 +71,34 @@ def goodness_table(positive_TL: Tensor, negative_TL: Tensor) -> Table:
         for layer, pair in enumerate(zip(*of_layers, strict=True), start=1)
     ]
     return Table(["iteration", "layer", "goodness_positive", "goodness_negative"], rows)
+
+
+def calibration_table(calibration: Mapping[str, Tensor]) -> Table:
+    """Return the bins of the calibration error: their bounds, images, mean confidence and accuracy, empty where there is none.
+
+    The last bin, of a confidence of exactly 1, is left out where it has no image.
+    """
+    counts, edges = calibration["count"].tolist(), [number / BINS for number in range(BINS + 1)]
+    rows = [
+        [low, high, count, *([confidence, accuracy] if count else ["", ""])]
+        for low, high, count, confidence, accuracy in zip(
+            edges,
+            [*edges[1:], 1.0],
+            counts,
+            calibration["confidence"].tolist(),
+            calibration["accuracy"].tolist(),
+            strict=True,
+        )
+    ]
+    return Table(["from", "to", "images", "confidence", "accuracy"], rows if counts[-1] else rows[:-1])
+
+
+def mistakes_table(mistakes: Mistakes, names: Sequence[str]) -> Table:
+    """Return the worst mistakes: true class, predicted class, and confidence, the surest first."""
+    _, true_N, predicted_N, confidence_N = mistakes
+    labels = zip(true_N.tolist(), predicted_N.tolist(), confidence_N.tolist(), strict=True)
+    rows = [[names[true], names[predicted], confidence] for true, predicted, confidence in labels]
+    return Table(["true", "predicted", "confidence"], rows)
 
 
 def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:

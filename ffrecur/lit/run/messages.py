@@ -33,7 +33,7 @@ from ffrecur.lit.run.stopping import code_of_all, local_rank, met_by_all
 from ffrecur.lit.run.tasks import nearest_task
 from ffrecur.processes import count_processes
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs")
+SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs", "report")
 
 PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 WORDS = {"None": "null", "True": "true", "False": "false"}  # of values, as YAML has them
