@@ -76,7 +76,7 @@ def learning_curves(run: RunFiles) -> Section:
     pictures += curve_picture(lines, "goodness in training", pairs=True)
     how = ""
     if any(name.startswith("val/") for row in run.metrics for name in row):
-        how = "Where validation still falls at the right end, more epochs would help; where it rises, the net learns by heart."
+        how = "Where validation still falls at the right end, more epochs would help; where it rises, the net overfits."
     return Section("Learning curves", how, damaged(run, "metrics.csv", "last.ckpt"), pictures)
 
 
@@ -120,10 +120,11 @@ def errors(run: RunFiles, stage: Stage) -> Section:
     tables = []
     if by_iteration:
         tables.append(grid([each, "error"], [[n, percent(value)] for n, value in enumerate(by_iteration, start=1)]))
-    read = results.get("head_layers")
-    numbers = read if "auroc_by_layer" in results and len(read or ()) == len(by_layer) else range(1, len(by_layer) + 1)
+    read = results.get("head_layers") or ()
+    of_head = "auroc_by_layer" in results and len(read) == len(by_layer)
+    layers = read if of_head else range(1, len(by_layer) + 1)
     if by_layer:
-        tables.append(grid(["layer", "error"], [[n, percent(v)] for n, v in zip(numbers, by_layer, strict=True)]))
+        tables.append(grid(["layer", "error"], [[n, percent(v)] for n, v in zip(layers, by_layer, strict=True)]))
     if areas := results.get("auroc_by_layer"):
         rows = [[n, "-" if area is None else f"{area:.3f}"] for n, area in enumerate(areas, start=1)]
         tables.append(grid(["layer", "AUROC"], rows, "real against negative images; 1 is perfect, 0.5 is chance"))

@@ -68,7 +68,7 @@ def net_in_words(run: RunFiles) -> str:
     kind, settings = class_of(run, "model"), part(run.config, "model", "init_args")
     settings = settings if isinstance(settings, dict) else {}
     words = NETS.get(kind, f"net of the class {kind}" if kind else "net")
-    stored = next((stage.results["net"] for stage in run.stages.values() if "net" in stage.results), {})
+    stored: dict[str, Any] = next((stage.results["net"] for stage in run.stages.values() if "net" in stage.results), {})
     layers, widths = settings.get("layers"), stored.get("hidden_features") or settings.get("hidden_features")
     if kind == "FeedForwardModule" and "label" in settings and settings["label"] is None:
         words += " without labels"

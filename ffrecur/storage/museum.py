@@ -15,9 +15,7 @@ from ffrecur.storage.files import existing
 
 MUSEUM = Path(__file__).parents[1] / "museum"
 CARD = "card.json"
-RUN_KEY = (
-    "run"  # entry of a card: what the checkpoint held beside net and weights, such as the configuration of its run
-)
+RUN_KEY = "run"  # entry of a card: what the checkpoint held as well, such as the configuration of its run
 
 
 def names() -> list[str]:

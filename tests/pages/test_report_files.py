@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import pytest
 import yaml
@@ -111,7 +112,7 @@ def test_a_figure_of_another_kind_is_named_and_left_out(name, value, kind, tmp_p
     assert "31.25 %" in seen.text, "the others stay"
 
 
-ODD = (
+ODD: tuple[Any, ...] = (
     3,
     "x",
     [],
