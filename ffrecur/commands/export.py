@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_run
+from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_or_museum, newest_run
 from ffrecur.errors import UserError, check_setting
 from ffrecur.storage.checkpoint import Net, load, read_checkpoint, save
 from ffrecur.storage.files import replacing, with_home
 from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 
 FORMATS = ("folder", "page")
+WITHOUT_A_RUN = (
+    "museum/digits",
+    "ffrecur fit",
+)  # whose page is made where there is no run, and what trains a net like it
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
 
 
@@ -134,9 +138,10 @@ def run(arguments: Sequence[str]) -> None:
         from ffrecur.pages.live import MARKER
 
         check_page(options.output, MARKER)
+        checkpoint = options.checkpoint or newest_or_museum(options.root, None, *WITHOUT_A_RUN)
     else:
         check_output(options.output)
-    checkpoint = options.checkpoint or newest_run(options.root)
+        checkpoint = options.checkpoint or newest_run(options.root)
     if checkpoint is None:
         raise UserError(
             f"checkpoint is not given, and there is no run in '{options.root}' yet; train one with `ffrecur fit`"

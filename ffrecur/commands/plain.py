@@ -59,7 +59,7 @@ def newest_run(root: str, kind: str | None = None) -> Path | None:
     return None
 
 
-def newest_or_museum(root: str, kind: str, name: str, command: str) -> Path:
+def newest_or_museum(root: str, kind: str | None, name: str, command: str) -> Path:
     """Return the newest run's folder, see `newest_run`; where there is none, the path of a net that comes with ffrecur.
 
     It says on standard error which one that is, and the `command` that trains one like it.

@@ -265,6 +265,13 @@ def test_an_earlier_page_is_replaced_and_nothing_else(checkpoint, tmp_path, caps
     assert snapshot(tmp_path) == before
 
 
+def test_without_a_run_the_page_is_that_of_a_net_that_comes_with_ffrecur(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--format", "page", "--output", "page.html"]) == 0
+    assert "Using museum/digits, which comes with ffrecur" in capsys.readouterr().err
+    assert settings_in((tmp_path / "page.html").read_text())["inFeatures"] == 784
+
+
 def test_a_refused_net_leaves_the_earlier_page(checkpoint, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert export(checkpoint, page) == 0
