@@ -165,7 +165,7 @@ def stopped(run: RunFiles) -> str:
     _, steps, written = run.reached
     return (
         f"It is still at work, or was stopped: last.ckpt has {steps:,} steps and is of {written:%Y-%m-%d %H:%M}. "
-        f"To go on: ffrecur fit --ckpt_path {run.folder}"
+        f"The command ffrecur fit --ckpt_path {run.folder} goes on with it."
     )
 
 

@@ -8,7 +8,6 @@ import json
 import math
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -246,13 +245,14 @@ def last_checkpoint(
         return None
     from ffrecur.storage.checkpoint import read_checkpoint
 
-    with suppress(KeyError, TypeError, ValueError, OSError):
-        try:
-            found = read_checkpoint(path)
-            written = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
-            return int(found["epoch"]), int(found["global_step"]), written
-        except UserError as error:
-            notes["last.ckpt"] = f"{one_line(error)}.".replace(f"checkpoint is '{path}', which", "last.ckpt")
+    try:
+        found = read_checkpoint(path)
+        written = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+        return int(found["epoch"]), int(found["global_step"]), written
+    except UserError as error:
+        notes["last.ckpt"] = f"{one_line(error)}.".replace(f"checkpoint is '{path}', which", "last.ckpt")
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        notes["last.ckpt"] = f"last.ckpt does not say how far the training got ({one_line(error)})."
     return None
 
 

@@ -6,9 +6,12 @@ import shutil
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from making import write_checkpoint
 from runs_on_disk import Seen, image_run, text_run
 
+import ffrecur
 from ffrecur.errors import UserError
 from ffrecur.pages import report_drawing
 from ffrecur.pages.report import report_page
@@ -152,6 +155,16 @@ def test_a_checkpoint_that_is_damaged_is_said_where_the_run_was_stopped(tmp_path
     assert list(run.notes) == ["last.ckpt"]
     assert run.notes["last.ckpt"].startswith("last.ckpt cannot be read as a checkpoint")
     assert str(folder) not in run.notes["last.ckpt"]
+    assert run.notes["last.ckpt"] in seen.text
+
+
+def test_a_checkpoint_without_its_epoch_is_said(tmp_path):
+    folder = image_run(tmp_path / "run", made=1)
+    write_checkpoint(ffrecur.BackpropNet(4, hidden_features=(3,), num_classes=2), folder / "last.ckpt")
+    entry = torch.load(folder / "last.ckpt", weights_only=True)
+    torch.save({name: value for name, value in entry.items() if name != "epoch"}, folder / "last.ckpt")
+    run, seen = shown(folder)
+    assert run.notes["last.ckpt"].startswith("last.ckpt does not say how far the training got")
     assert run.notes["last.ckpt"] in seen.text
 
 
