@@ -277,7 +277,8 @@ TABLE: list[tuple[list[str], str]] = [
         ["export", "--output=out", "--checkpoint=mixed"],
         "checkpoint is 'mixed', which cannot be read as an exported net (its config.json and its model.safetensors are not of the same net: an export was interrupted or a file was changed; export the net again)",
     ),
-    (["export", "--output=out", "--format=onnx"], "--format is not an option"),
+    (["export", "--output=out", "--format=onnx"], "format is 'onnx', but must be folder or page"),
+    (["export", "--output=out", "--colour=red"], "--colour is not an option"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_test_writes_results_that_agree_with_the_net(trained):
         expected = own[int(row["iteration"]) - 1, int(row["layer"]) - 1].item()
         assert float(row["goodness_positive"]) == pytest.approx(expected, rel=1e-5)
     plots = {path.stem for path in (folder / "test_plots").iterdir()}
-    assert plots == {"goodness", "error", "labels", "receptive_fields", "imagination"}
+    assert plots == {"goodness", "error", "labels", "receptive_fields", "imagination", "expectation", "mistakes"}
     for plot in (folder / "test_plots").iterdir():
         with Image.open(plot) as picture:
             assert min(picture.size) > 100, plot

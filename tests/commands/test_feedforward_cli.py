@@ -52,7 +52,7 @@ def test_from_fit_to_predict_and_export(mode, workplace):
     others = {"auroc_by_layer", "head_layers"} if unsupervised else {"goodness_error", "one_pass_error"}
     assert names | others <= results.keys()
     pictures = {file.name for file in (only_run() / "test_plots").iterdir()}
-    assert pictures == {"receptive_fields.png", *(["negatives.png"] if unsupervised else [])}
+    assert pictures == {"receptive_fields.png", "mistakes.png", *(["negatives.png"] if unsupervised else [])}
     with (only_run() / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == results["num_examples"] == 20
     assert export(["--output", "net"]) == 0

@@ -363,17 +363,17 @@ NO_SUCH_SETTING = "    - Option 'dampning' is not accepted"
         (
             "argument subcommand: invalid choice: 'fitt' (choose from 'fit', 'validate', 'test', 'predict')",
             ["fitt"],
-            "subcommand is 'fitt', but must be fit, validate, test, predict, generate, export or runs (nearest: fit)",
+            "subcommand is 'fitt', but must be fit, validate, test, predict, generate, export, runs or report (nearest: fit)",
         ),
         (
             "argument subcommand: invalid choice: 'xyzzy' (choose from 'fit', 'validate', 'test', 'predict')",
             ["xyzzy"],
-            "subcommand is 'xyzzy', but must be fit, validate, test, predict, generate, export or runs",
+            "subcommand is 'xyzzy', but must be fit, validate, test, predict, generate, export, runs or report",
         ),
         (
             'expected "subcommand" to be one of {fit,validate,test,predict}, but it was not provided.',
             [],
-            "subcommand is missing; give fit, validate, test, predict, generate, export or runs",
+            "subcommand is missing; give fit, validate, test, predict, generate, export, runs or report",
         ),
         (
             "unrecognized arguments: --trainer.max_epoch=3",

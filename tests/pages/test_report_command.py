@@ -73,7 +73,7 @@ def test_lightning_is_not_imported(runs):
 
 def test_a_test_writes_it_and_the_newest_run_is_meant(workplace, capsys):
     assert run("fit", *TINY).code == 0
-    outcome = run("test")
+    outcome = run("test", render=True)
     assert outcome.code == 0, outcome.err
     assert outcome.out.endswith(", test_plots/, report.html\n")
     page = only_run() / "report.html"
