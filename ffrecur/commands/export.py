@@ -16,10 +16,7 @@ from ffrecur.storage.files import replacing, with_home
 from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 
 FORMATS = ("folder", "page")
-WITHOUT_A_RUN = (
-    "museum/digits",
-    "ffrecur fit",
-)  # whose page is made where there is no run, and what trains a net like it
+WITHOUT_A_RUN = ("museum/digits", "ffrecur fit")  # the net of a page, and what trains one like it
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
 
 
