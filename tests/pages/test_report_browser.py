@@ -49,7 +49,7 @@ def test_what_a_test_writes(kind, driver, tmp_path, monkeypatch):
     make_digits(tmp_path / "digits", size=(9, 8))
     make_tales(tmp_path / "tales.txt")
     assert run("fit", *TRAINED[kind]).code == 0
-    outcome = run("test")
+    outcome = run("test", render=True)
     assert outcome.code == 0, outcome.err
     assert outcome.out.rstrip().endswith(NAME)
     check_page(driver, only_run() / NAME)

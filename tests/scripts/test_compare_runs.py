@@ -39,7 +39,7 @@ def compared(monkeypatch, capsys, *args):
 @pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
 def test_every_task_trains_the_same_twice(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, out = compared(monkeypatch, capsys, *trained_twice("--config", task, *FEW))
+    code, out = compared(monkeypatch, capsys, *trained_twice("--config", task, *FEW, *with_two_layers(task)))
     assert code == 0
     assert out.strip().endswith("figures agree, 0 differences")
     assert int(out.split()[0]) >= 10
