@@ -13,16 +13,8 @@ from matplotlib.figure import Figure
 
 from ffrecur.metrics.plots import NEUTRAL, TRUE, WRONG
 
-COLORS = (
-    TRUE,
-    WRONG,
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-    NEUTRAL,
-)  # told apart by colour-blind readers
+# Told apart by colour-blind readers.
+COLORS = (TRUE, WRONG, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", NEUTRAL)
 STYLES = ("-", "--", ":", "-.")
 MOST_POINTS = 400  # of a curve; a longer one is thinned out
 SIZE = (4.0, 2.7)

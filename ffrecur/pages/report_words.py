@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ffrecur.pages.report_parts import percent
-from ffrecur.pages.run_files import RunFiles, epochs_of, planned_epochs
+from ffrecur.pages.run_files import RESULTS, RunFiles, epochs_of, planned_epochs
 
 MOST_SETTINGS = 500
 LONGEST_VALUE = 200  # characters of a setting
@@ -32,7 +32,6 @@ FIGURES = {
     "accuracy": ("next characters that are right", PERCENT),
     "num_characters": ("characters", COUNT),
 }
-NOT_SHOWN = ("head_weight", "seed", "head_accuracy", "sample_temperature")  # among the main figures
 
 
 def part(group: Any, *names: str) -> Any:
@@ -203,8 +202,6 @@ def main_figures(run: RunFiles) -> list[tuple[str, str]]:
 
 def is_own_number(name: str, value: Any) -> bool:
     """Whether a figure is a number that only a module of the user's own has."""
-    from ffrecur.pages.run_files import RESULTS
-
     return name not in RESULTS and isinstance(value, int | float)
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import base64
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+import headless
 
 from ffrecur.errors import UserError
 from ffrecur.pages.report import write_report
@@ -26,21 +24,12 @@ WIDTH, HEIGHT = 1280, 1280  # CSS pixels
 
 def picture_of(page: Path) -> bytes:
     """Return the upper part of a page as PNG. Raises `UserError` without a browser."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        raise UserError("Chromium or its driver is not installed: Debian's packages chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    try:
-        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        opened.get(page.resolve().as_uri())
-        return base64.b64decode(opened.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
-    finally:
-        opened.quit()
+    if not headless.installed():
+        raise UserError(headless.NEEDED)
+    with headless.chromium() as driver:
+        headless.resize(driver, WIDTH, HEIGHT)
+        driver.get(page.resolve().as_uri())
+        return base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
 
 
 def main() -> int:

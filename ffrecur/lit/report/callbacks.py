@@ -107,8 +107,8 @@ class Report(Callback):
         behind = {"source": getattr(data, "description", None), "checkpoint": checkpoint}
         found = found._replace(figures={**found.figures, **behind})
         written = write_evaluation(self.folder, stage, found, boards_of(trainer), trainer.global_step)
-        write_report([self.folder], self.folder / NAME)
         print(found.text)
+        write_report([self.folder], self.folder / NAME)
         print(f"\nWritten to {self.folder}: {', '.join([*written, NAME])}")
 
 
