@@ -29,6 +29,11 @@ def driver():
         yield opened
 
 
+def settings_shown(driver):
+    """Whether a reader sees the settings, which are folded on the screen."""
+    return driver.execute_script("return document.querySelector('details table').checkVisibility()")
+
+
 def check_page(driver, page):
     """It is whole at both widths, with scripts and without; the size of the window changes nothing but the lines."""
     complaints(driver), fetched(driver)
@@ -53,8 +58,13 @@ def test_what_a_test_writes(kind, driver, tmp_path, monkeypatch):
     assert outcome.code == 0, outcome.err
     assert outcome.out.rstrip().endswith(NAME)
     check_page(driver, only_run() / NAME)
+    assert not settings_shown(driver)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert settings_shown(driver), "a print cannot unfold them"
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     driver.execute_script("document.querySelector('details').open = true")
     assert too_wide(driver) <= 0
+    assert settings_shown(driver)
     assert "trainer.max_epochs" in driver.find_element("css selector", "details").text
 
 
