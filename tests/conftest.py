@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,15 @@ def one_thread():
     """Tests compare numbers bit by bit and run beside others; the command line's flushing of denormals is undone."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def messages(caplog, monkeypatch):
+    """What is logged. Lightning's loggers propagate or not, depending on what was imported first."""
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    caplog.set_level(logging.INFO)
+    return caplog
 
 
 @pytest.fixture

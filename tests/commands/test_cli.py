@@ -43,11 +43,11 @@ def test_fit_leaves_one_folder_with_everything(trained):
     )  # 50 of 60 images train: 3 batches
 
 
-def test_fit_says_where_things_are_and_what_comes_next(workplace, caplog):
+def test_fit_says_where_things_are_and_what_comes_next(workplace, messages):
     outcome = run("fit", *TINY)
     assert f"ffrecur test --ckpt_path {only_run()}" in outcome.out
     assert str(only_run()) in outcome.out
-    assert "IDX files in digits: 60 training + 20 test images of 6x5, 3 classes" in caplog.text
+    assert "IDX files in digits: 60 training + 20 test images of 6x5, 3 classes" in messages.text
     assert "epoch 1" in outcome.out
 
 

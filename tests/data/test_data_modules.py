@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ def ready(source: object, stage: str = "fit", **settings: Any) -> ImageDataModul
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_idx_folder(tmp_path, train=30, test=6)
-
-
-@pytest.fixture
-def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):  # they do not propagate by themselves
-        logging.getLogger(name).propagate = True
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 def test_a_sixth_validates_by_default(folder: Path, messages: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ SOURCES: dict[str, tuple[list[str], str, list[int], str]] = {
     "only a test split": (["test/cat/0.png", "test/dog/1.png"], "test", [0, 1], "2 test images"),
     "only a validation split": (["val/cat/0.png", "val/dog/1.png"], "test", [0, 1], "2 test images"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).propagate = True
-    caplog.set_level(logging.INFO)
-    return caplog
 
 
 def other(folder: Path, **settings: Any) -> ImageDataModule:

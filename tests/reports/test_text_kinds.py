@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import logging
 import re
 from types import SimpleNamespace
 
@@ -36,8 +35,8 @@ def data_of(folder, content, name="tales.txt", separator=r"\n\n", **options):
     return CorpusDataModule(str(path), separator, **{"window": 4, **options})
 
 
-def lines_of(caplog):
-    return [record.getMessage() for record in caplog.records]
+def lines_of(messages):
+    return [record.getMessage() for record in messages.records]
 
 
 # --- kind 11: documents of no more characters than the window --------------------------------------------------------
@@ -65,15 +64,14 @@ SHORT = {
 
 
 @pytest.mark.parametrize(("documents", "options", "counts", "line"), SHORT.values(), ids=SHORT)
-def test_short_documents_are_left_out_and_counted(tmp_path, caplog, documents, options, counts, line):
-    caplog.set_level(logging.INFO)
+def test_short_documents_are_left_out_and_counted(tmp_path, messages, documents, options, counts, line):
     data = data_of(tmp_path, documents, **options)
     data.setup("fit")
     assert (len(data.train_documents), len(data.validation_documents)) == counts
     assert all(len(document) > 4 for document in [*data.train_documents, *data.validation_documents])
     for text in (data.train_text, data.validation_text):
         assert len(Places(text, 4)) == len(places(text, 4)) == len(text.symbols_N) - 4 * (len(text.begins) - 1)
-    logged = [logged for logged in lines_of(caplog) if logged.startswith("left out")]
+    logged = [logged for logged in lines_of(messages) if logged.startswith("left out")]
     assert len(logged) == (line is not None)
     assert line is None or re.match(line, logged[0]), logged
 
@@ -124,15 +122,14 @@ def words_of(data):
 
 
 @pytest.mark.parametrize("ends", ["", "\r\n", " \n\n "], ids=repr)
-def test_one_text_is_split_by_place(tmp_path, caplog, ends):
-    caplog.set_level(logging.INFO)
+def test_one_text_is_split_by_place(tmp_path, messages, ends):
     data = data_of(tmp_path, LONG + ends, separator=None)
     data.setup("fit")
     parts = words_of(data)
     assert " ".join(parts.values()) == LONG  # no word is torn, none is lost, none comes twice
     for name, share in (("train", 0.9), ("validation", 0.05), ("test", 0.05)):
         assert abs(len(parts[name]) - share * len(LONG)) <= len("the slept.")
-    assert "it is one text, split by place" in lines_of(caplog)[0]
+    assert "it is one text, split by place" in lines_of(messages)[0]
 
 
 def test_a_script_without_white_space_is_split_at_the_place(tmp_path):
@@ -305,14 +302,13 @@ def test_json_has_no_first_line(tmp_path):
     assert read_documents(str(tmp_path)).notes == ()
 
 
-def test_a_validation_split_that_is_not_used_is_told(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_a_validation_split_that_is_not_used_is_told(tmp_path, messages):
     (tmp_path / "train.txt").write_text("\n\n".join(TALES))
     (tmp_path / "valid.txt").write_text("\n\n".join(reversed(TALES)))
     data = CorpusDataModule(str(tmp_path), r"\n\n", window=4, validation_size=3)
     data.setup("fit")
     assert list(data.validation_documents) == TALES[-3:]
-    assert "left out: the validation split of the source (8 documents)" in lines_of(caplog)
+    assert "left out: the validation split of the source (8 documents)" in lines_of(messages)
 
 
 WORDS = ["train", "Test", "valid", "dev.1", "story", "night_train", "README", "x.train", "x.test", "notes"]
@@ -539,17 +535,16 @@ HELD_OUT = {
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
 @pytest.mark.parametrize("splits", HELD_OUT, ids="+".join)
-def test_the_log_says_which_splits_of_other_data_are_evaluated(tmp_path, caplog, splits, stage):
-    caplog.set_level(logging.INFO)
+def test_the_log_says_which_splits_of_other_data_are_evaluated(tmp_path, messages, splits, stage):
     for count, name in enumerate(splits, start=1):
         (tmp_path / f"{name}.txt").write_text("\n\n".join(TALES[:count]))
     data = CorpusDataModule(str(tmp_path), r"\n\n", window=4)
     data.other_source = True
     data.setup(stage)
     count, what = HELD_OUT[splits][stage].split("|")
-    (line,) = [line for line in lines_of(caplog) if "documents (characters)" in line]
+    (line,) = [line for line in lines_of(messages) if "documents (characters)" in line]
     assert re.search(rf"documents \(characters\): {count} \([\d,]+\): {what}$", line), line
-    assert not any(" trains" in line for line in lines_of(caplog))
+    assert not any(" trains" in line for line in lines_of(messages))
 
 
 def test_both_splits_of_other_data(tmp_path):
