@@ -12,7 +12,7 @@ import corruption_tables
 import pytest
 import torch
 from attacks import ATTACKS, BUDGETS
-from corruptions import CORRUPTIONS
+from corruptions import CORRUPTIONS, corrupted
 from making import make_digits, write_checkpoint
 from matplotlib.figure import Figure
 
@@ -95,6 +95,18 @@ def test_a_score_is_that_of_the_net_with_the_settings_of_its_run():
     assert torch.equal(
         classifiers.classifier("", net, SETTINGS).logits(images), net.score(images, (3, 5), head_weight=0.2) / 0.1
     )
+
+
+def test_contrast_and_background_change_nothing_for_centred_nets():
+    """They map every value of an image by one straight line; centring and normalising take it off."""
+    images = torch.rand(4, 30)
+    net = nets()["recurrent"]
+    logits = {}
+    for net.center_images in (False, True):
+        score = classifiers.classifier("", net.eval(), SETTINGS).logits
+        shown = [corrupted(name, 0.3, images, 0, (6, 5)) for name in ("contrast", "background")]
+        logits[net.center_images] = [torch.allclose(score(each), score(images), atol=1e-3) for each in shown]
+    assert logits == {False: [False, False], True: [True, True]}
 
 
 def test_a_recurrent_net_sees_videos_and_the_others_average_over_frames():
