@@ -37,6 +37,10 @@ from ffrecur.lit.images import prepare
 from ffrecur.storage.files import replacing
 
 BATCH, ATTACK_BATCH = 500, 100
+STRENGTHS = {
+    **{name: list(each.strengths) for name, each in CORRUPTIONS.items()},
+    **dict.fromkeys(ATTACKS, list(BUDGETS)),
+}
 Errors = dict[str, dict[str, list[float]]]  # by corruption and net, one a strength
 
 
@@ -50,7 +54,7 @@ class Figures:
         if file.is_file():
             try:
                 kept = json.loads(file.read_text())
-                before, identities, errors = kept["about"], kept["nets"], kept["errors"]
+                before, identities, errors, strengths = (kept[key] for key in ("about", "nets", "errors", "strengths"))
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
                     f"--output has a {file.name} that cannot be read ({error}): give another folder"
@@ -59,7 +63,11 @@ class Figures:
                 raise UserError(f"--output has figures of {before}, but these are of {about}: give another folder")
             same = {name for name, identity in identities.items() if self.identities.get(name, identity) == identity}
             self.identities = {**{name: identities[name] for name in same}, **self.identities}
-            self.errors = {row: {net: found for net, found in of.items() if net in same} for row, of in errors.items()}
+            self.errors = {
+                row: {net: found for net, found in of.items() if net in same}
+                for row, of in errors.items()
+                if strengths.get(row) == STRENGTHS.get(row)  # an older version of this script had others
+            }
 
     def lacking(self, row: str, nets: Sequence[Classifier]) -> list[Classifier]:
         """Return the nets of which a row has no errors yet."""
@@ -74,7 +82,7 @@ class Figures:
 
     def write(self, more: dict[str, Any]) -> None:
         """Write the file, which appears whole."""
-        whole = {"about": self.about, "nets": self.identities, **more, "errors": self.errors}
+        whole = {"about": self.about, "nets": self.identities, "strengths": STRENGTHS, **more, "errors": self.errors}
         with replacing(self.file) as path:
             path.write_text(json.dumps(whole, indent=2) + "\n")
 
@@ -150,8 +158,7 @@ def run(options: argparse.Namespace) -> None:
         attack(nets, images[:few], labels[:few], figures)
     names = [net.name for net in nets]
     means = summary(figures.errors, names, baseline)
-    strengths = {name: corruption.strengths for name, corruption in CORRUPTIONS.items()}
-    figures.write({"baseline": baseline, "strengths": {**strengths, **dict.fromkeys(ATTACKS, BUDGETS)}, "means": means})
+    figures.write({"baseline": baseline, "means": means})
     print(printed(means, baseline))
     draw(figures.errors, names).savefig(options.output / "corruption.png", dpi=100)
 

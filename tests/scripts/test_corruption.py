@@ -179,13 +179,30 @@ def test_what_is_there_is_not_measured_again(place, monkeypatch, capsys):
     assert {name: of["backprop"] for name, of in report["errors"].items()} == {
         name: of["backprop"] for name, of in first.items()
     }
+    report["strengths"]["blur"][0] += 1  # an older version, with other strengths
+    Path("corruption.json").write_text(json.dumps(report))
+    measured.clear()
+    assert typed(monkeypatch, "backprop", *options) == 0
+    assert measured == ["backprop"] * 5
     ffrecur.save(constant(0), "backprop")  # another net of that name
     measured.clear()
     assert typed(monkeypatch, "none", "backprop", *options) == 0
-    assert set(measured) == {"backprop"}
+    assert measured.count("none") == 5  # the blur, left out before
+    assert measured.count("backprop") == 51
     capsys.readouterr()
     assert typed(monkeypatch, "none", "--source=digits", "--limit=5") == 2
     assert "give another folder" in capsys.readouterr().err
+
+
+def test_a_baseline_may_be_one_of_the_runs_or_another(place):
+    for runs, baseline, names, name in (
+        (["none", "mine=backprop"], "mine", ["none", "mine"], "mine"),
+        (["none", "mine=backprop"], "mine=backprop", ["none", "mine"], "mine"),
+        (["none"], "backprop", ["none", "backprop"], "backprop"),
+        (["none"], None, ["none"], None),
+    ):
+        nets, found = corruption.chosen(runs, baseline, False)
+        assert ([net.name for net in nets], found) == (names, name)
 
 
 def counted(classify, measured):
