@@ -37,9 +37,8 @@ from ffrecur.lit.images import prepare
 from ffrecur.storage.files import replacing
 
 BATCH, ATTACK_BATCH = 500, 100
-STRENGTHS = {
-    **{name: list(each.strengths) for name, each in CORRUPTIONS.items()},
-    **dict.fromkeys(ATTACKS, list(BUDGETS)),
+STRENGTHS = {name: list(each.strengths) for name, each in CORRUPTIONS.items()} | {
+    name: list(BUDGETS) for name in ATTACKS
 }
 Errors = dict[str, dict[str, list[float]]]  # by corruption and net, one a strength
 
