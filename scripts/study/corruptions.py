@@ -104,7 +104,7 @@ def rotated(images_BD: Tensor, degrees: float, numbers_BK: Tensor, shape: Shape)
             place = (near_row.clamp(-1, height) + 1) * (width + 2) + near_column.clamp(-1, width) + 1
             made += weight.flatten()[:, None] * images_BNC[:, place.long().flatten()]
         turned.append(made.flatten(1))
-    return torch.where(numbers_BK < 0.5, *turned)
+    return torch.where(numbers_BK < 0.5, turned[0], turned[1])
 
 
 def shifted(images_BD: Tensor, distance: float, numbers_BK: Tensor, shape: Shape) -> Tensor:
