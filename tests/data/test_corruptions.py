@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from statistics import NormalDist
 
 import pytest
@@ -127,13 +128,13 @@ def test_the_sides_and_the_places_of_squares_are_equally_likely():
     count = 18_000
     images = torch.arange(1, 10, dtype=torch.uint8).expand(count, -1)
     made = augmented(images, [Cutout(2)], (3, 3), 0, 3)
-    shares: dict[tuple[int, ...], float] = {}
+    shares = Counter()
     for side in range(3):
         places = range(1 - side, 3) if side else (3,)
         for top, left in itertools.product(places, repeat=2):
             square = {(top + down, left + right) for down in range(side) for right in range(side)}
             shown = tuple(0 if divmod(place, 3) in square else place + 1 for place in range(9))
-            shares[shown] = shares.get(shown, 0) + 1 / 3 / len(places) ** 2
+            shares[shown] += 1 / 3 / len(places) ** 2
     assert math.isclose(sum(shares.values()), 1)
     found = {
         tuple(image.tolist()): number.item()
