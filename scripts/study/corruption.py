@@ -150,7 +150,10 @@ def run(options: argparse.Namespace) -> None:
     images, labels, shape = shown_images(nets, options.source, options.split, options.limit)
     few = min(options.attacked, len(labels))
     about = {"source": options.source, "split": options.split, "images": len(labels), "attacked": few}
-    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output is '{options.output}', which cannot be made: {error.strerror}") from error
     figures = Figures(options.output / "corruption.json", about, nets)
     measure(nets, images, labels, shape, figures)
     if few:

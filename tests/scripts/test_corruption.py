@@ -255,6 +255,7 @@ def test_a_net_of_the_museum_keeps_its_name_and_settings():
             "run is 'turned', whose net reads images of 5x6, but those of data.source have 6x5, 30 values",
         ),
         (["backprop", "--limit=0"], "--limit is 0, but must be a whole number of at least 1"),
+        (["backprop", "--output=digits/t10k-labels-idx1-ubyte"], "--output is 'digits/t10k-labels-idx1-ubyte', which"),
         (["backprop", "--source=elsewhere"], "data.source is 'elsewhere'"),
     ],
 )
