@@ -35,7 +35,7 @@ def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
 
 
 def printed(means: Means, baseline: str | None) -> str:
-    """Return the means as a Markdown table, in percent: a row a corruption or attack, a column a net."""
+    """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net."""
     rows = [
         row for row in ("clean", *CORRUPTIONS, "mean", "relative", *ATTACKS) if any(row in of for of in means.values())
     ]
@@ -45,7 +45,7 @@ def printed(means: Means, baseline: str | None) -> str:
         if row == "relative" and baseline is None:
             continue
         values = [of.get(row) for of in means.values()]
-        shown = [f"{100 * value:.1f}" if value is not None else "" for value in values]
+        shown = [f"{100 * value:.3g}" if value is not None else "" for value in values]
         lines.append(f"| {named.get(row, row)} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
