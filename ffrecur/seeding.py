@@ -34,6 +34,18 @@ def uniform_at(first: int, count: int, columns: int, *key: int) -> Tensor:
     return torch.from_numpy((raw >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
 
 
+def normal_of(uniform: Tensor) -> Tensor:
+    """Return standard normal numbers, float64, made of uniform ones of `uniform_at`, each by itself.
+
+    The inverse of the normal distribution function at `u + 2**-25`: the numbers u are multiples of 2**-24 from 0 on, so the
+    results lie symmetrically, and none is infinite.
+
+    >>> normal_of(torch.tensor([0.5, 0.0, 1 - 2**-24])).round(decimals=3)
+    tensor([ 0.0000, -5.4200,  5.4200], dtype=torch.float64)
+    """
+    return torch.special.ndtri(uniform.double() + 2**-25)
+
+
 def draw_normal(weight: Tensor, std: float) -> None:
     """Fill a weight with draws from `N(0, std**2)`, of PyTorch's global generator.
 

@@ -1,11 +1,18 @@
-"""Error on digits that are noisy, occluded or drifting: a recurrent net, the same cut from top-down input, a perceptron.
+"""How robust is a net? Errors on corrupted images, and under attack, of any number of nets that classify, one beside the other.
 
-python scripts/study/corruption.py RECURRENT_RUN BACKPROP_RUN --source FOLDER [--split test] [--limit 2000] [--output FOLDER]
+python scripts/study/corruption.py RUN [name=RUN ...] --source FOLDER [--baseline RUN] [--split test] [--limit 2000]
 
-Writes corruption.json and corruption.png. All nets are shown the very same images. A recurrent net sees a drifting digit
-as a video, frame t at iteration t; the perceptron averages its log-probabilities over the same frames, and so does the
-recurrent net's one-pass head, which hears nothing from above at all. In the cut net, hidden layers hear nothing from
-hidden layers above them; the top one still hears the label.
+A run is a run's folder, a checkpoint, an exported net or one of the museum; a name is what tables and pictures call it. Ten
+corruptions of five strengths each (corruptions.py) and two attacks of five budgets (attacks.py). All nets see the very same
+images, whichever nets there are. A recurrent net sees a drifting image as a video, frame t at iteration t; the others average
+their log-probabilities over frames 1 to 5.
+
+Writes corruption.json and corruption.png into --output, the JSON after each row, and leaves out what is in there already. The
+last column is Hendrycks and Dietterich's mean corruption error (2019, arXiv 1903.12261): the mean over the corruptions of
+
+    sum over strengths of the net's error / sum over strengths of the baseline's error
+
+so that the baseline has 100 %. Clean images and attacks do not count.
 """
 
 from __future__ import annotations
@@ -13,120 +20,173 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from drift import without_hidden_top_down
-from matplotlib.figure import Figure
-from torch import Generator, Tensor
+from attacks import ATTACKS, BUDGETS
+from classifiers import Classifier, match, parts, read
+from corruption_tables import draw, printed, summary
+from corruptions import CORRUPTIONS, Shape, corrupted
+from torch import Tensor
 
-import ffrecur
 from ffrecur.data import ImageDataModule
-from ffrecur.data.drift import drift
+from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.images import prepare
-from ffrecur.seeding import seeded_generator
+from ffrecur.storage.files import replacing
 
-WINDOW, FRAMES, BATCH, SIDE = (3, 5), 8, 500, 28
-Classifier = Callable[[Tensor], Tensor]
-
-
-def noisy(images_ND: Tensor, deviation: float, generator: Generator) -> Tensor:
-    """Images in [0, 1] with Gaussian noise on every pixel, cut to [0, 1] again."""
-    return (images_ND + deviation * torch.randn(images_ND.shape, generator=generator)).clamp(0, 1)
-
-
-def occluded(images_ND: Tensor, side: float, generator: Generator) -> Tensor:
-    """Images with a black square somewhere."""
-    corners_N2 = torch.randint(SIDE - int(side) + 1, (len(images_ND), 2), generator=generator)
-    inside_N2S = (torch.arange(SIDE) >= corners_N2[..., None]) & (torch.arange(SIDE) < corners_N2[..., None] + side)
-    return images_ND * ~(inside_N2S[:, 0, :, None] & inside_N2S[:, 1, None, :]).flatten(1)
-
-
-def drifting(images_ND: Tensor, speed: float, generator: Generator) -> Tensor:
-    """Videos `(T, N, D)` of digits that move so many pixels a frame in one of 8 directions; in its place at frame 4."""
-    return drift(images_ND, (SIDE, SIDE), FRAMES, generator, int(speed))[:, : WINDOW[1]].transpose(0, 1)
-
-
-CORRUPTIONS: dict[str, tuple[Callable[[Tensor, float, Generator], Tensor], str, tuple[float, ...]]] = {
-    "noise": (noisy, "standard deviation of the noise", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)),
-    "occlusion": (occluded, "side of a black square, pixels", (0, 4, 6, 8, 10, 12)),
-    "drift": (drifting, "drift, pixels a frame", (0, 1, 2, 3)),
+BATCH, ATTACK_BATCH = 500, 100
+STRENGTHS = {name: list(each.strengths) for name, each in CORRUPTIONS.items()} | {
+    name: list(BUDGETS) for name in ATTACKS
 }
+Errors = dict[str, dict[str, list[float]]]  # by corruption and net, one a strength
 
 
-def classifiers(recurrent: ffrecur.RecurrentNet, perceptron: ffrecur.BackpropNet) -> dict[str, Classifier]:
-    """Return a function from images, `(N, D)` or video, to labels for each net, by the name that it has in the figure."""
+class Figures:
+    """The errors that were found, kept in a file as they come."""
 
-    def averaged(logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        frames = images if images.ndim == 3 else images[None]
-        return torch.stack([torch.log_softmax(logits(frame), dim=1) for frame in frames]).mean(dim=0).argmax(dim=1)
+    def __init__(self, file: Path, about: dict[str, Any], nets: Sequence[Classifier]) -> None:
+        self.file, self.about = file, about
+        self.identities = {net.name: net.identity() for net in nets}
+        self.errors: Errors = {}
+        if file.is_file():
+            try:
+                kept = json.loads(file.read_text())
+                before, identities, errors, strengths = (kept[key] for key in ("about", "nets", "errors", "strengths"))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"--output has a {file.name} that cannot be read ({error}): give another folder"
+                ) from error
+            if before != about:
+                raise UserError(f"--output has figures of {before}, but these are of {about}: give another folder")
+            same = {name for name, identity in identities.items() if self.identities.get(name, identity) == identity}
+            self.identities = {**{name: identities[name] for name in same}, **self.identities}
+            self.errors = {
+                row: {net: found for net, found in of.items() if net in same}
+                for row, of in errors.items()
+                if strengths.get(row) == STRENGTHS.get(row)  # an older version of this script had others
+            }
 
-    cut = without_hidden_top_down(recurrent)
-    return {
-        "Forward-Forward, recurrent": lambda images: recurrent.classify(images, WINDOW),
-        "the same without top-down weights": lambda images: cut.classify(images, WINDOW),
-        "its one-pass head": partial(averaged, recurrent.one_pass_logits),
-        "backpropagation": partial(averaged, perceptron),
-    }
+    def lacking(self, row: str, nets: Sequence[Classifier]) -> list[Classifier]:
+        """Return the nets of which a row has no errors yet."""
+        return [net for net in nets if net.name not in self.errors.get(row, {})]
+
+    def add(self, row: str, found: dict[str, list[float]]) -> None:
+        """Print errors, and write them."""
+        self.errors.setdefault(row, {}).update(found)
+        for net, errors in found.items():
+            print(f"{row:<16} {net}: " + "  ".join(f"{error:.2%}" for error in errors), flush=True)
+        self.write({})
+
+    def write(self, more: dict[str, Any]) -> None:
+        """Write the file, which appears whole."""
+        whole = {"about": self.about, "nets": self.identities, "strengths": STRENGTHS, **more, "errors": self.errors}
+        with replacing(self.file) as path:
+            path.write_text(json.dumps(whole, indent=2) + "\n")
 
 
-@torch.no_grad()
-def measure(nets: dict[str, Classifier], images_ND: Tensor, labels_N: Tensor) -> dict[str, dict[str, list[float]]]:
-    """Return the error of each net at each level of each corruption, as fractions."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for number, (name, (corrupt, _, levels)) in enumerate(CORRUPTIONS.items()):
-        found[name] = {net: [] for net in nets}
-        for level in levels:
-            wrong = dict.fromkeys(nets, 0)
-            for start in range(0, len(images_ND), BATCH):
-                generator = seeded_generator(0, number, start)  # the same noise and places at every level
-                shown = corrupt(images_ND[start : start + BATCH], level, generator)
-                for net, classify in nets.items():
-                    wrong[net] += int((classify(shown) != labels_N[start : start + BATCH]).sum())
-            for net, count in wrong.items():
-                found[name][net].append(count / len(images_ND))
-            print(name, level, {net: f"{errors[-1]:.2%}" for net, errors in found[name].items()}, flush=True)
-    return found
+def measure(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, shape: Shape, figures: Figures) -> None:
+    """Find the error of each net on clean images and at each strength of each corruption, as fractions."""
+    for name in ("clean", *CORRUPTIONS):
+        left = figures.lacking(name, nets)
+        strengths = (0.0,) if name == "clean" else CORRUPTIONS[name].strengths
+        wrong = {net.name: [0] * len(strengths) for net in left}
+        for start in range(0, len(images_ND) if left else 0, BATCH):
+            images, labels = images_ND[start : start + BATCH], labels_N[start : start + BATCH]
+            for level, strength in enumerate(strengths):
+                shown = images if name == "clean" else corrupted(name, strength, images, start, shape)
+                for net in left:
+                    wrong[net.name][level] += int((net.classify(shown) != labels).sum())
+        if left:
+            figures.add(name, {net: [count / len(images_ND) for count in counts] for net, counts in wrong.items()})
 
 
-def draw(found: dict[str, dict[str, list[float]]]) -> Figure:
-    """Return a panel a corruption, a line a net."""
-    figure = Figure(figsize=(3.6 * len(found), 3.4), layout="constrained")
-    for axis, (name, by_net) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
-        _, what, levels = CORRUPTIONS[name]
-        for (net, errors), style in zip(by_net.items(), ("o-", "^:", "v-.", "s--"), strict=True):
-            axis.plot(levels, [100 * error for error in errors], style, label=net)
-        axis.set(xlabel=what, ylabel="error, %", ylim=(0, None))
-    figure.axes[min(1, len(found) - 1)].legend(frameon=False, loc="upper left", fontsize="small")  # where there is room
-    return figure
+def attack(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, figures: Figures) -> None:
+    """Find the error of each net under each attack, at each budget, as fractions."""
+    for name, wrong_under in ATTACKS.items():
+        for net in figures.lacking(name, nets):
+            errors = []
+            for budget in BUDGETS:
+                wrong = [
+                    wrong_under(net.slopes, images, labels, budget, number * ATTACK_BATCH).sum()
+                    for number, (images, labels) in enumerate(
+                        zip(images_ND.split(ATTACK_BATCH), labels_N.split(ATTACK_BATCH), strict=True)
+                    )
+                ]
+                errors.append(int(torch.stack(wrong).sum()) / len(images_ND))
+            figures.add(name, {net.name: errors})
+
+
+def shown_images(nets: Sequence[Classifier], source: str, split: str, limit: int) -> tuple[Tensor, Tensor, Shape]:
+    """Return the first images of a split, `(N, D)` in [0, 1], with labels as the nets number them, and their shape."""
+    data = ImageDataModule(source)
+    data.setup("test")
+    match(nets, data)
+    shown = data.validation_set if split == "validation" else data.test_set
+    assert shown is not None
+    assert shown.labels is not None
+    return prepare(shown.images[:limit]), shown.labels[:limit], data.image_shape
+
+
+def chosen(runs: Sequence[str], baseline: str | None, with_parts: bool) -> tuple[list[Classifier], str | None]:
+    """Return the nets to compare, and the name of the baseline, which may be one of the runs or another."""
+    nets = [read(run) for run in runs]
+    name = None
+    if baseline is not None:
+        known = {**{net.name: net for net in nets}, **dict(zip(runs, nets, strict=True))}
+        if baseline not in known:
+            known[baseline] = read(baseline)
+            nets.append(known[baseline])
+        name = known[baseline].name
+    return [each for net in nets for each in (net, *(parts(net) if with_parts else []))], name
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, print, and write the figures and the picture; raises `UserError`."""
+    check_setting(options.limit >= 1, "--limit", options.limit, "a whole number of at least 1")
+    check_setting(options.attacked >= 0, "--attacked", options.attacked, "a whole number of at least 0")
+    nets, baseline = chosen(options.runs, options.baseline, options.parts)
+    images, labels, shape = shown_images(nets, options.source, options.split, options.limit)
+    few = min(options.attacked, len(labels))
+    about = {"source": options.source, "split": options.split, "images": len(labels), "attacked": few}
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output is '{options.output}', which cannot be made: {error.strerror}") from error
+    figures = Figures(options.output / "corruption.json", about, nets)
+    measure(nets, images, labels, shape, figures)
+    if few:
+        attack(nets, images[:few], labels[:few], figures)
+    names = [net.name for net in nets]
+    means = summary(figures.errors, names, baseline)
+    figures.write({"baseline": baseline, "means": means})
+    print(printed(means, baseline))
+    draw(figures.errors, names).savefig(options.output / "corruption.png", dpi=100)
 
 
 def main() -> None:
-    """Measure, print, and write the figure."""
+    """Read the command line; mistakes are told in a sentence, with exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recurrent", help="run folder of a recurrent net")
-    parser.add_argument("perceptron", help="run folder of a net trained by backpropagation")
-    parser.add_argument("--source", required=True, help="the images, as of --data.source")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder, checkpoint, exported net, museum/NAME; or name=RUN"
+    )
+    parser.add_argument("--source", default="bundled", help="the images, as of --data.source (default: %(default)s)")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--limit", type=int, default=10_000, help="images shown, the first of the split")
+    parser.add_argument("--limit", type=int, default=2000, help="images, the first of the split (default: %(default)s)")
+    parser.add_argument(
+        "--attacked", type=int, default=500, help="of them, how many are attacked (default: %(default)s)"
+    )
+    parser.add_argument("--baseline", metavar="RUN", help="the net that has 100 %%: one of the runs, or another")
+    parser.add_argument(
+        "--parts", action="store_true", help="recurrent nets also without top-down weights, and their heads"
+    )
     parser.add_argument("--output", type=Path, default=Path(), help="folder of corruption.json and corruption.png")
-    options = parser.parse_args()
-    recurrent, perceptron = ffrecur.load(options.recurrent), ffrecur.load(options.perceptron)
-    if not (isinstance(recurrent, ffrecur.RecurrentNet) and isinstance(perceptron, ffrecur.BackpropNet)):
-        sys.exit("error: give a run of a recurrent net first, then one of a net trained by backpropagation")
-    data = ImageDataModule(options.source)
-    data.setup("test")
-    shown = data.validation_set if options.split == "validation" else data.test_set
-    assert shown is not None
-    assert shown.labels is not None
-    images, labels = prepare(shown.images[: options.limit]), shown.labels[: options.limit]
-    found = measure(classifiers(recurrent, perceptron), images, labels)
-    options.output.mkdir(parents=True, exist_ok=True)
-    report = {"split": options.split, "images": len(labels), "levels": {k: v[2] for k, v in CORRUPTIONS.items()}}
-    (options.output / "corruption.json").write_text(json.dumps({**report, "errors": found}, indent=2) + "\n")
-    draw(found).savefig(options.output / "corruption.png", dpi=120)
+    try:
+        run(parser.parse_args())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

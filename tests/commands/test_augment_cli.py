@@ -86,6 +86,17 @@ def test_it_is_typed_as_a_callback_is(workplace, typed):
     assert loaded("runs")[CONFIG_KEY]["data"]["init_args"]["augment"] == KEPT
 
 
+def test_corruptions_are_typed_by_their_names(workplace):
+    typed = ["+=PixelNoise", ".deviation=0.2", "+=Contrast", "+=Background", ".brightest=1", "+=Cutout", ".side=3"]
+    assert run("fit", *RUN, *(f"--data.augment{each}" for each in typed), "--trainer.max_epochs=1").code == 0
+    kept = loaded("runs")[CONFIG_KEY]["data"]["init_args"]["augment"]
+    settings = [("PixelNoise", "deviation", 0.2), ("Contrast", "lowest", 0.3), ("Background", "brightest", 1.0)]
+    assert kept == [
+        {"class_path": f"ffrecur.data.{name}", "init_args": {setting: value}}
+        for name, setting, value in [*settings, ("Cutout", "side", 3)]
+    ]
+
+
 @pytest.mark.parametrize(
     ("callback", "options"),
     [
@@ -203,6 +214,18 @@ A_LIST = "but must be null or a list of classes of the kind Augmentation: --data
         (
             "=[{class_path: Shift, init_args: {pixels: 5}}]",
             "Shift.pixels is 5, but must be less than the height and the width of the images, which are 6x5",
+        ),
+        (
+            "=[{class_path: PixelNoise, init_args: {deviation: .nan}}]",
+            "deviation is nan, but must be a finite number",
+        ),
+        (
+            "=[{class_path: PixelNoise, init_args: {deviation: -1}}]",
+            "PixelNoise.deviation is -1.0, but must be a finite number of at least 0",
+        ),
+        (
+            "=[{class_path: Cutout, init_args: {side: 5}}]",
+            "Cutout.side is 5, but must be less than the height and the width of the images, which are 6x5",
         ),
         ("=[{class_path: Shift, init_args: {pixels: 1.5}}]", "pixels is 1.5, but must be a whole number"),
         ("=[{class_path: Shift, init_args: {pixel: 1}}]", "pixel is not a setting (nearest: pixels)"),

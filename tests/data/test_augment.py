@@ -13,7 +13,16 @@ import torch
 from making import images_of, make_digits, write_idx_folder
 from running import ROOT
 
-from ffrecur.data import Augmentation, DriftDataModule, ImageDataModule, Shift
+from ffrecur.data import (
+    Augmentation,
+    Background,
+    Contrast,
+    Cutout,
+    DriftDataModule,
+    ImageDataModule,
+    PixelNoise,
+    Shift,
+)
 from ffrecur.data.augment import AugmentedLoader, augmented
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import UserError
@@ -35,6 +44,7 @@ class Noise(Augmentation):
 
 # Each own change may have a line here: all laws hold for it.
 AUGMENTATIONS = [[Shift(1)], [Shift(2), Shift(1)], [Noise()], [Erase(3), Shift(2), Noise()]]
+AUGMENTATIONS += [[PixelNoise()], [Contrast()], [Background()], [Cutout(3)], [Background(), PixelNoise(), Cutout(2)]]
 SHAPES = [(5, 7), (4, 4, 3)]
 law = pytest.mark.parametrize("augment", AUGMENTATIONS, ids=lambda each: "-".join(type(one).__name__ for one in each))
 

@@ -1,62 +1,286 @@
-"""The corruptions of scripts/study/corruption.py."""
+"""scripts/study/corruption.py: which nets it reads, the errors and means by hand, what it keeps, and what it refuses."""
 
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import classifiers
 import corruption
+import corruption_tables
 import pytest
 import torch
+from attacks import ATTACKS, BUDGETS
+from corruptions import CORRUPTIONS, corrupted
+from making import make_digits, write_checkpoint
+from matplotlib.figure import Figure
 
-from ffrecur import BackpropNet, RecurrentNet
+import ffrecur
+from ffrecur.errors import UserError
 
-
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def test_level_0_changes_nothing():
-    images = torch.rand(3, 784)
-    for corrupt in (corruption.noisy, corruption.occluded):
-        assert torch.equal(corrupt(images, 0, generator()), images)
-    assert torch.equal(corruption.drifting(images, 0, generator()), images.expand(5, 3, 784))
+SETTINGS = {"window": (3, 5), "head_weight": 0.2, "temperature": 0.1}
 
 
-def test_noise_has_its_deviation_and_stays_in_range():
-    grey = torch.full((200, 784), 0.5)
-    assert (corruption.noisy(grey, 0.1, generator()) - grey).std().item() == pytest.approx(0.1, rel=0.01)
-    loud = corruption.noisy(grey, 2.0, generator())
-    assert (loud.min().item(), loud.max().item()) == (0.0, 1.0)
+def constant(label, classes=3):
+    """A net that gives every image the same label."""
+    net = ffrecur.BackpropNet(30, (4,), classes)
+    torch.nn.init.constant_(net.head.bias[label : label + 1], 1.0)
+    return net
 
 
-def test_an_occlusion_is_one_black_square_wholly_inside():
-    shown = corruption.occluded(torch.ones(50, 784), 6, generator()).view(50, 28, 28)
-    assert ((1 - shown).sum(dim=(1, 2)) == 36).all()
-    for image in shown:
-        rows, columns = (image == 0).nonzero().unbind(1)
-        assert (rows.max() - rows.min(), columns.max() - columns.min()) == (5, 5)
-    assert len({tuple(image.flatten().tolist()) for image in shown}) > 40
+def nets():
+    """One of each kind, for images of 6x5 with three classes."""
+    torch.manual_seed(0)
+    made = {
+        "recurrent": ffrecur.RecurrentNet(30, (6, 5), 3, sign=-1),
+        "labels": ffrecur.FeedForwardNet(30, (6, 5), 3, "pixels"),
+        "none": ffrecur.FeedForwardNet(30, (6, 5), 3, None),
+        "backprop": constant(1),
+        "convolution": ffrecur.BackpropNet(30, (4,), 3, channels=[2], kernel=3, image_shape=[6, 5]),
+    }
+    for net in made.values():
+        if net is not made["backprop"]:
+            torch.nn.init.normal_(net.head.weight)
+    return made
 
 
-def test_a_drifting_digit_is_in_its_place_at_frame_4():
-    images = torch.zeros(20, 28, 28)
-    images[:, 14, 14] = 1
-    video = corruption.drifting(images.flatten(1), 2, generator()).view(5, 20, 28, 28)
-    assert torch.equal(video[3], images)
-    for frame, distance in ((0, 6), (1, 4), (2, 2), (4, 2)):
-        places = (video[frame] == 1).nonzero()[:, 1:] - 14
-        assert (places.abs().amax(dim=1) == distance).all()
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with data and a folder for each exported net."""
+    monkeypatch.chdir(tmp_path)
+    make_digits(tmp_path / "digits")
+    for name, net in nets().items():
+        ffrecur.save(net, name)
+    return tmp_path
 
 
-def test_errors_by_hand():
-    """A perceptron that always says 1 is wrong where the label is not 1; the nets see videos too."""
-    recurrent, perceptron = RecurrentNet(784, (4, 3), 2), BackpropNet(784, (3,), 2)
-    torch.nn.init.normal_(recurrent.head.weight)
-    torch.nn.init.constant_(perceptron.head.bias[1:], 1.0)
-    nets = corruption.classifiers(recurrent, perceptron)
+def typed(monkeypatch, *arguments):
+    """What the command does: its exit code."""
+    monkeypatch.setattr(sys, "argv", ["corruption.py", *arguments])
+    try:
+        corruption.main()
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+FEW = ["--source=digits", "--limit=7", "--attacked=2"]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_errors_by_hand(tmp_path):
+    """A net that always says 1 is wrong where the label is not 1; all are shown all corruptions, videos too."""
     labels = torch.tensor([1, 1, 0, 1])
-    found = corruption.measure(nets, torch.rand(4, 784), labels)
-    for name, (_, _, levels) in corruption.CORRUPTIONS.items():
-        assert found[name]["backpropagation"] == [0.25] * len(levels)
-        assert len(found[name]["Forward-Forward, recurrent"]) == len(levels)
-    assert len(corruption.draw(found).axes) == 3
-    images = torch.rand(5, 4, 784)  # of a video, the frames' log-probabilities are averaged
-    mean = torch.stack([torch.log_softmax(recurrent.one_pass_logits(frame), dim=1) for frame in images]).mean(dim=0)
-    assert torch.equal(nets["its one-pass head"](images), mean.argmax(dim=1))
-    assert torch.equal(nets["its one-pass head"](images[0]), recurrent.one_pass_logits(images[0]).argmax(dim=1))
+    found = [classifiers.classifier(name, net.eval(), SETTINGS) for name, net in nets().items()]
+    figures = corruption.Figures(tmp_path / "corruption.json", {}, found)
+    corruption.measure(found, torch.rand(4, 30), labels, (6, 5), figures)
+    corruption.attack(found, torch.rand(4, 30), labels, figures)
+    assert list(figures.errors) == ["clean", *CORRUPTIONS, *ATTACKS]
+    for name, of in figures.errors.items():
+        assert list(of) == list(nets())
+        assert of["backprop"] == [0.25] * (1 if name == "clean" else 5)
+    assert len(corruption_tables.draw(figures.errors, list(nets())).axes) == 12
+
+
+def test_a_score_is_that_of_the_net_with_the_settings_of_its_run():
+    images = torch.rand(4, 30)
+    for name, net in nets().items():
+        each = classifiers.classifier(name, net.eval(), SETTINGS)
+        assert torch.allclose(each.slopes(images), each.logits(images), atol=1e-4)
+        assert torch.equal(each.classify(images), each.logits(images).argmax(dim=1))
+    net = nets()["recurrent"]
+    assert torch.equal(
+        classifiers.classifier("", net, SETTINGS).logits(images), net.score(images, (3, 5), head_weight=0.2) / 0.1
+    )
+
+
+def test_contrast_and_background_change_nothing_for_centred_nets():
+    """They map every value of an image by one straight line; centring and normalising take it off."""
+    images = torch.rand(4, 30)
+    net = nets()["recurrent"]
+    logits = {}
+    for net.center_images in (False, True):
+        score = classifiers.classifier("", net.eval(), SETTINGS).logits
+        shown = [corrupted(name, 0.3, images, 0, (6, 5)) for name in ("contrast", "background")]
+        logits[net.center_images] = [torch.allclose(score(each), score(images), atol=1e-3) for each in shown]
+    assert logits == {False: [False, False], True: [True, True]}
+
+
+def test_a_recurrent_net_sees_videos_and_the_others_average_over_frames():
+    videos = torch.rand(8, 4, 30)
+    recurrent, *others = [classifiers.classifier(name, net.eval(), SETTINGS) for name, net in nets().items()]
+    assert torch.equal(recurrent.classify(videos), recurrent.net.score(videos, (3, 5), 0.2).argmax(dim=1))
+    for each in [*others, classifiers.parts(recurrent)[1]]:
+        mean = torch.stack([torch.log_softmax(each.logits(frame), dim=1) for frame in videos[:5]]).mean(dim=0)
+        assert torch.equal(each.classify(videos), mean.argmax(dim=1))
+
+
+def test_the_parts_of_a_recurrent_net():
+    images = torch.rand(4, 30)
+    whole, other = (classifiers.classifier(name, nets()[name], SETTINGS) for name in ("recurrent", "labels"))
+    cut, head = classifiers.parts(whole)
+    assert classifiers.parts(other) == []
+    assert cut.net.top_down[0].weight.abs().max() == 0
+    assert torch.equal(cut.net.top_down[1].weight, whole.net.top_down[1].weight)
+    assert torch.equal(head.logits(images), whole.net.one_pass_logits(images))
+    assert torch.allclose(head.slopes(images), head.logits(images))
+    assert len({each.identity() for each in (whole, cut, head)}) == 3
+
+
+def test_means_by_hand():
+    """Relative: each corruption's errors by those of the baseline, and then the mean; clean images and attacks do not count."""
+    errors = {name: {"a": [0.2, 0.4], "b": [0.1, 0.3]} for name in CORRUPTIONS}
+    errors["noise"] = {"a": [0.1, 0.1], "b": [0.4, 0.4]}
+    errors = {"clean": {"a": [0.05], "b": [0.01]}, **errors, "PGD": {"a": [1.0, 1.0], "b": [0.5, 1.0]}}
+    means = corruption_tables.summary(errors, ["a", "b"], "b")
+    assert means["a"]["mean"] == pytest.approx((9 * 0.3 + 0.1) / 10)
+    assert means["a"]["relative"] == pytest.approx((9 * 0.3 / 0.2 + 0.1 / 0.4) / 10)
+    assert means["b"]["relative"] == pytest.approx(1)
+    assert means["b"]["PGD"] == pytest.approx(0.75)
+    table = corruption_tables.printed(means, "b")
+    assert "| relative to b | 138 | 100 |" in table
+    assert "relative" not in corruption_tables.printed(corruption_tables.summary(errors, ["a", "b"], None), None)
+    errors["blur"]["b"] = [0.0, 0.0]
+    assert corruption_tables.summary(errors, ["a"], "b")["a"]["relative"] is None
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_net_in_one_command(place, monkeypatch, capsys):
+    runs = ["recurrent", "labels", "none", "mine=backprop", "convolution"]
+    assert typed(monkeypatch, *runs, *FEW, "--parts", "--baseline=labels", "--output=made") == 0
+    names = ["recurrent", "recurrent, no top-down", "recurrent, its head", "labels", "none", "mine", "convolution"]
+    report = json.loads(Path("made/corruption.json").read_text())
+    assert report["about"] == {"source": "digits", "split": "validation", "images": 7, "attacked": 2}
+    assert report["strengths"]["PGD"] == list(BUDGETS)
+    assert list(report["means"]) == names
+    assert report["means"]["labels"]["relative"] in (None, pytest.approx(1))
+    out = capsys.readouterr().out
+    assert "| error, % | " + " | ".join(names) + " |" in out
+    assert Path("made/corruption.png").stat().st_size > 10_000
+
+
+def test_what_is_there_is_not_measured_again(place, monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr(corruption, "draw", lambda errors, nets: Figure())
+    monkeypatch.setattr(classifiers.Classifier, "classify", counted(classifiers.Classifier.classify, measured))
+    options = [*FEW, "--attacked=0"]
+    assert typed(monkeypatch, "backprop", *options) == 0
+    assert set(measured) == {"backprop"}
+    first = json.loads(Path("corruption.json").read_text())["errors"]
+    measured.clear()
+    assert typed(monkeypatch, "none", "backprop", *options) == 0
+    assert set(measured) == {"none"}
+    report = json.loads(Path("corruption.json").read_text())
+    assert {name: of["backprop"] for name, of in report["errors"].items()} == {
+        name: of["backprop"] for name, of in first.items()
+    }
+    report["strengths"]["blur"][0] += 1  # an older version, with other strengths
+    Path("corruption.json").write_text(json.dumps(report))
+    measured.clear()
+    assert typed(monkeypatch, "backprop", *options) == 0
+    assert measured == ["backprop"] * 5
+    ffrecur.save(constant(0), "backprop")  # another net of that name
+    measured.clear()
+    assert typed(monkeypatch, "none", "backprop", *options) == 0
+    assert measured.count("none") == 5  # the blur, left out before
+    assert measured.count("backprop") == 51
+    capsys.readouterr()
+    assert typed(monkeypatch, "none", "--source=digits", "--limit=5") == 2
+    assert "give another folder" in capsys.readouterr().err
+
+
+def test_a_baseline_may_be_one_of_the_runs_or_another(place):
+    for runs, baseline, names, name in (
+        (["none", "mine=backprop"], "mine", ["none", "mine"], "mine"),
+        (["none", "mine=backprop"], "mine=backprop", ["none", "mine"], "mine"),
+        (["none"], "backprop", ["none", "backprop"], "backprop"),
+        (["none"], None, ["none"], None),
+    ):
+        nets, found = corruption.chosen(runs, baseline, False)
+        assert ([net.name for net in nets], found) == (names, name)
+
+
+def counted(classify, measured):
+    def classify_and_count(self, images):
+        measured.append(self.name)
+        return classify(self, images)
+
+    return classify_and_count
+
+
+def test_a_checkpoint_tells_how_it_scored(tmp_path):
+    file = write_checkpoint(nets()["recurrent"], tmp_path / "best.ckpt")
+    stored = torch.load(file, weights_only=True)
+    settings = {"window": [2, 4], "head_weight": 0.3, "temperature": 0.7}
+    torch.save({**stored, "hyper_parameters": settings}, file)
+    for run in (tmp_path, file):
+        found = classifiers.read(str(run))
+        assert found.settings == {"window": (2, 4), "head_weight": 0.3, "temperature": 0.7}
+        assert found.name == tmp_path.name
+    torch.save(
+        {**stored, "hyper_parameters": settings, "ffrecur_config": {"model": {"init_args": {"window": [1, 2]}}}}, file
+    )
+    assert classifiers.read(str(file)).settings["window"] == (1, 2)
+
+
+def test_a_net_of_the_museum_keeps_its_name_and_settings():
+    found = classifiers.read("museum/digits_feedforward")
+    assert found.name == "museum/digits_feedforward"
+    assert found.settings == {"window": (3, 5), "head_weight": 0.1, "temperature": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "checkpoint is 'nowhere'"),
+        (["text"], "run is 'text', which holds a CharNet, but must hold a net that classifies images"),
+        (
+            ["headless"],
+            "run is 'headless', whose net was trained without labels and has no head, so it gives no scores",
+        ),
+        (["backprop", "none", "a=none", "a=labels"], "run is 'a' twice: give names, such as first=RUN second=RUN"),
+        (["=backprop"], "run is '=backprop', but must be RUN or name=RUN"),
+        (["backprop", "four"], "run is 'four', whose classes are not those of 'backprop'"),
+        (
+            ["wide"],
+            "run is 'wide', whose net reads images of 31 values, but those of data.source have 6x5, 30 values",
+        ),
+        (
+            ["turned"],
+            "run is 'turned', whose net reads images of 5x6, but those of data.source have 6x5, 30 values",
+        ),
+        (["backprop", "--limit=0"], "--limit is 0, but must be a whole number of at least 1"),
+        (["backprop", "--output=digits/t10k-labels-idx1-ubyte"], "--output is 'digits/t10k-labels-idx1-ubyte', which"),
+        (["backprop", "--source=elsewhere"], "data.source is 'elsewhere'"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(place, monkeypatch, capsys, arguments, message):
+    ffrecur.save(ffrecur.CharNet("abc", 3, [4]), "text")
+    ffrecur.save(ffrecur.FeedForwardNet(30, (4,), None, None), "headless")
+    ffrecur.save(constant(1, classes=4), "four")
+    ffrecur.save(ffrecur.BackpropNet(31, (4,), 3), "wide")
+    ffrecur.save(ffrecur.BackpropNet(30, (4,), 3, channels=[2], kernel=3, image_shape=[5, 6]), "turned")
+    code = typed(monkeypatch, *arguments, *([] if "--source=elsewhere" in arguments else ["--source=digits"]))
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")
+    assert not Path("corruption.json").exists()
+
+
+def test_a_file_that_is_damaged_is_not_written_over(place, monkeypatch, capsys):
+    Path("corruption.json").write_text("{")
+    assert typed(monkeypatch, "backprop", *FEW) == 2
+    assert "corruption.json that cannot be read" in capsys.readouterr().err
+    assert Path("corruption.json").read_text() == "{"
+
+
+def test_two_nets_of_other_names_for_their_classes(place):
+    found = [classifiers.classifier(name, constant(1), SETTINGS) for name in "ab"]
+    for each, classes in zip(found, ("xyz", "zyx"), strict=True):
+        each.net.class_names = tuple(classes)
+    with pytest.raises(UserError, match="'b', whose classes are not those of 'a'"):
+        corruption.shown_images(found, "digits", "validation", 5)

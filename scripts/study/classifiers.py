@@ -1,0 +1,158 @@
+"""Nets that corruption.py compares: any that gives scores to labels, read with the settings by which its run scored.
+
+A score divided by the temperature is a logit: of a recurrent net (goodness over the window plus `head_weight` times the
+head's log-probabilities), of a feed-forward net with labels (the same without a window) or without (its head), and of a net
+that was trained by backpropagation (its logits, temperature 1).
+
+Shapes: B images, D values of one, T frames, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from attacks import head_of, scores_of
+from drift import without_hidden_top_down
+from torch import Tensor
+
+import ffrecur
+from ffrecur.data import ImageDataModule
+from ffrecur.errors import UserError
+from ffrecur.lit.images import as_map
+from ffrecur.storage.checkpoint import describe, read_checkpoint
+from ffrecur.storage.exported import checksum
+from ffrecur.storage.files import existing, with_home
+from ffrecur.storage.museum import has_card, place_of
+
+Net = ffrecur.RecurrentNet | ffrecur.FeedForwardNet | ffrecur.BackpropNet
+STILL_FRAMES = 5  # of a video, over which nets for still images average: as many as a recurrent net's window needs
+USUAL = {"window": (3, 5), "head_weight": 0.0, "temperature": 1.0}  # of a net without the settings of a run
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A net as it is compared.
+
+    `logits` are those of images `(B, D)` or, where `video` holds, of videos `(T, B, D)`; `slopes` are the same of still images
+    with a graph, for attacks.
+    """
+
+    name: str
+    net: Net
+    settings: dict[str, Any]
+    logits: Callable[[Tensor], Tensor]
+    slopes: Callable[[Tensor], Tensor]
+    video: bool = False
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Return a label for each image or video, `(B,)`; without `video`, log-probabilities are averaged over the frames."""
+        if images.ndim == 2 or self.video:
+            return self.logits(images).argmax(dim=1)
+        frames = [torch.log_softmax(self.logits(frame), dim=1) for frame in images[:STILL_FRAMES]]
+        return torch.stack(frames).mean(dim=0).argmax(dim=1)
+
+    def identity(self) -> str:
+        """Return a checksum of the net and of how it scores."""
+        return checksum({**describe(self.net), **self.settings}, self.net.state_dict())[:16]
+
+
+def classifier(name: str, net: Net, settings: dict[str, Any]) -> Classifier:
+    """Return a net with the settings of its run: window, head_weight and temperature."""
+    window, weight, temperature = (settings[key] for key in USUAL)
+
+    def logits(images: Tensor) -> Tensor:
+        if isinstance(net, ffrecur.RecurrentNet):
+            return net.score(images, window, weight) / temperature
+        return (net.score(images, weight) if isinstance(net, ffrecur.FeedForwardNet) else net(images)) / temperature
+
+    def slopes(images_BD: Tensor) -> Tensor:
+        return scores_of(net, images_BD, window, weight) / temperature
+
+    return Classifier(name, net, settings, logits, slopes, isinstance(net, ffrecur.RecurrentNet))
+
+
+def parts(whole: Classifier) -> list[Classifier]:
+    """Return two parts of a recurrent net beside it: without top-down weights between hidden layers, and its head alone.
+
+    In the cut net the top layer still hears the label. The head reads one pass, which hears nothing from above at all.
+    """
+    net = whole.net
+    if not isinstance(net, ffrecur.RecurrentNet):
+        return []
+    cut = classifier(f"{whole.name}, no top-down", without_hidden_top_down(net), whole.settings)
+    settings = {**whole.settings, "part": "head"}
+    head = Classifier(
+        f"{whole.name}, its head", net, settings, net.one_pass_logits, lambda images_BD: head_of(net, images_BD)
+    )
+    return [cut, head]
+
+
+def read(run: str) -> Classifier:
+    """Return the net that `RUN` or `name=RUN` tells: a run's folder, a checkpoint, an exported net or one of the museum.
+
+    Without a name it is called as its folder is. Raises `UserError` for what is no net, and for one that gives no scores.
+    """
+    name, path = "", run
+    if "=" in run and existing(run) is None:
+        name, _, path = run.partition("=")
+    if run.startswith("="):
+        raise UserError(f"run is {run!r}, but must be RUN or name=RUN")
+    net = ffrecur.load(path)
+    if isinstance(net, ffrecur.CharNet):
+        raise UserError(f"run is {run!r}, which holds a CharNet, but must hold a net that classifies images")
+    if isinstance(net, ffrecur.FeedForwardNet) and net.num_classes is None:
+        raise UserError(f"run is {run!r}, whose net was trained without labels and has no head, so it gives no scores")
+    if not name:
+        place = Path(with_home(path))
+        name = path if place_of(path) != Path(path) else (place.parent if place.suffix else place).resolve().name
+    return classifier(name, net, settings_of(path, net))
+
+
+def settings_of(path: str, net: Net) -> dict[str, Any]:
+    """Return window, head_weight and temperature of a net's run; the usual ones for an exported net, which keeps none."""
+    if isinstance(net, ffrecur.BackpropNet):
+        return dict(USUAL)
+    place = place_of(with_home(path))
+    if place.is_dir() and not has_card(place):
+        found = [place / name for name in ("best.ckpt", "last.ckpt") if (place / name).is_file()]
+        if not found:
+            return dict(USUAL)
+        place = found[0]
+    checkpoint = read_checkpoint(place)
+    configured = checkpoint.get("ffrecur_config", {}).get("model", {}).get("init_args", {})
+    kept = {**checkpoint.get("hyper_parameters", {}), **configured}
+    settings = {key: kept.get(key, usual) for key, usual in USUAL.items()}
+    if isinstance(net, ffrecur.FeedForwardNet) and net.label is None:
+        settings["temperature"] = 1.0  # its scores are log-probabilities already
+    return {**settings, "window": tuple(settings["window"])}
+
+
+def match(found: Sequence[Classifier], data: ImageDataModule) -> None:
+    """Make the labels of data, which has been set up, those of the nets.
+
+    Raises `UserError` for two nets of one name, for images that a net does not read, and for nets of different classes.
+    """
+    shape = tuple(data.image_shape)
+    for place, each in enumerate(found):
+        if each.name in [other.name for other in found[:place]]:
+            raise UserError(f"run is {each.name!r} twice: give names, such as first=RUN second=RUN")
+        read = getattr(each.net, "image_shape", None)
+        if each.net.in_features != data.in_features or (read is not None and as_map(read) != as_map(shape)):
+            size = f"{each.net.in_features} values" if read is None else "x".join(map(str, read))
+            raise UserError(
+                f"run is {each.name!r}, whose net reads images of {size}, but those of data.source have "
+                f"{'x'.join(map(str, shape))}, {data.in_features} values"
+            )
+    known = [each.net.class_names for each in found if each.net.class_names is not None]
+    for each in found[1:]:
+        alike = each.net.num_classes == found[0].net.num_classes and each.net.class_names in (None, *known[:1])
+        if not alike:
+            raise UserError(f"run is {each.name!r}, whose classes are not those of {found[0].name!r}")
+    count = found[0].net.num_classes
+    assert count is not None, "nets without a head are refused"
+    data.match_classes(known[0] if known else None, count)

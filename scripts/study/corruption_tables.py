@@ -1,0 +1,76 @@
+"""What corruption.py makes of errors: means, the printed table and the picture."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attacks import ATTACKS, BUDGETS
+from corruptions import CORRUPTIONS
+from matplotlib.figure import Figure
+
+Errors = Mapping[str, Mapping[str, Sequence[float]]]  # by corruption and net, one a strength
+Means = dict[str, dict[str, Any]]  # by net
+STYLES = ("o-", "s--", "^:", "v-.", "D-", "P--", "X:")
+
+
+def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
+    """Return for each net its error on clean images, its mean over the strengths of each corruption and attack, and over all.
+
+    "mean" is the mean over the corruptions; "relative" the mean over the corruptions of the ratio to the baseline's sum of
+    errors, None without a baseline, or where it makes no mistake in some corruption.
+    """
+    means: Means = {}
+    for net in nets:
+        by_row = {row: statistics.fmean(of[net]) for row, of in errors.items() if net in of}
+        over = [by_row[row] for row in CORRUPTIONS]
+        means[net] = {**by_row, "mean": statistics.fmean(over), "relative": None}
+        if baseline is not None:
+            base = [statistics.fmean(errors[row][baseline]) for row in CORRUPTIONS]
+            if min(base) > 0:
+                means[net]["relative"] = statistics.fmean(own / of for own, of in zip(over, base, strict=True))
+    return means
+
+
+def printed(means: Means, baseline: str | None) -> str:
+    """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net."""
+    rows = [
+        row for row in ("clean", *CORRUPTIONS, "mean", "relative", *ATTACKS) if any(row in of for of in means.values())
+    ]
+    named = {"mean": "mean over corruptions", "relative": f"relative to {baseline}"}
+    lines = ["", f"| error, % | {' | '.join(means)} |", "|---" * (len(means) + 1) + "|"]
+    for row in rows:
+        if row == "relative" and baseline is None:
+            continue
+        values = [of.get(row) for of in means.values()]
+        shown = [f"{100 * value:.3g}" if value is not None else "" for value in values]
+        lines.append(f"| {named.get(row, row)} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def draw(errors: Errors, nets: Sequence[str]) -> Figure:
+    """Return a panel for each corruption and attack, a line a net; the leftmost point is the error on clean images."""
+    rows = [row for row in (*CORRUPTIONS, *ATTACKS) if row in errors]
+    columns = 4
+    figure = Figure(figsize=(3.0 * columns, 2.5 * math.ceil(len(rows) / columns) + 0.4), layout="constrained")
+    axes = figure.subplots(math.ceil(len(rows) / columns), columns, squeeze=False).flatten()
+    for axis, row in zip(axes, rows, strict=False):
+        what, strengths = (
+            (CORRUPTIONS[row].what, CORRUPTIONS[row].strengths) if row in CORRUPTIONS else ("budget", BUDGETS)
+        )
+        places = range(len(strengths) + 1)
+        for number, net in enumerate(nets):
+            shown = [100 * error for error in (*errors["clean"][net], *errors[row][net])]
+            axis.plot(places, shown, STYLES[number % len(STYLES)], markersize=4, label=net)
+        axis.set(title=row, xlabel=what, ylim=(0, 100))
+        axis.set_xticks(places, ["0" if row != "contrast" else "1", *(f"{strength:g}" for strength in strengths)])
+    for axis in axes[::columns]:
+        axis.set_ylabel("error, %")
+    for axis in axes[len(rows) :]:
+        axis.set_axis_off()
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=min(4, len(nets)), frameon=False
+    )
+    return figure
