@@ -4,5 +4,6 @@ from ffrecur.data.augment import Augmentation, Shift
 from ffrecur.data.corpus import CorpusDataModule
 from ffrecur.data.drift import DriftDataModule
 from ffrecur.data.images import ImageDataModule
+from ffrecur.data.videos import VideoDataModule
 
-__all__ = ["Augmentation", "CorpusDataModule", "DriftDataModule", "ImageDataModule", "Shift"]
+__all__ = ["Augmentation", "CorpusDataModule", "DriftDataModule", "ImageDataModule", "Shift", "VideoDataModule"]

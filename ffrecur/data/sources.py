@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
+from ffrecur.data.clipfolders import check_containers
+from ffrecur.data.clips import OF_IMAGES
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
 from ffrecur.data.imageset import ImageSource, Reading
@@ -16,7 +18,7 @@ from ffrecur.errors import UserError
 from ffrecur.storage.files import existing
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-FILES = (".npz", ".parquet", ".csv", ".json", ".jsonl", ".arrow")
+FILES = (".npz", ".npy", ".parquet", ".csv", ".json", ".jsonl", ".arrow")
 
 
 def read_source(
@@ -27,6 +29,8 @@ def read_source(
     limit: float = math.inf,
     testing: bool = False,
     known: Sequence[str] = (),
+    video: bool = False,
+    frames: int | None = None,
 ) -> ImageSource:
     """Read `source`: `bundled`; a file of arrays (`.npz`) or a table; a folder, tried for IDX files, arrays, images, tables; a
     hub id.
@@ -35,17 +39,19 @@ def read_source(
     columns where the source has some. Without `require_labels` (for prediction) no labels are read: those of the
     result are None, and so is `num_classes` unless the source tells it without them. The images of a split that take more than
     `limit` bytes stay on the disk. For `testing` a net that was trained on another source, one class is enough, and the classes
-    are those of all splits.
+    are those of all splits. A `video` is read as clips, of at most `frames` frames each.
     Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
     """
-    how = Reading(image_column, label_column, require_labels, limit, testing, known)
+    how = Reading(image_column, label_column, require_labels, limit, testing, known, video, frames)
     if source == "bundled":
-        return read_bundled()
+        return check_kind(source, read_bundled(), how)
     path = existing(source)
     if path is not None and path.is_dir():
         return read_any_folder(source, path, how)
     if path is not None and path.suffix.lower() in FILES:
         return read_file(source, path, how)
+    if path is not None and video:
+        check_containers(path.as_posix(), [path])
     if path is not None or not HUB_ID.fullmatch(source):
         found = "is not" if path is None else "is a file, not"
         raise UserError(
@@ -58,6 +64,16 @@ def read_source(
     return read_splits(source, *load_hub(source), how)
 
 
+def check_kind(source: str, found: ImageSource, how: Reading) -> ImageSource:
+    """The images of a source that has no videos. Raises `UserError` where clips were asked for."""
+    if how.video:
+        raise UserError(
+            f"data.source is {source!r}, {found.description}, but clips of frames were asked for{OF_IMAGES}, and made to "
+            "move by --data DriftDataModule"
+        )
+    return found
+
+
 def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
     """Read a folder, whatever it holds."""
     try:
@@ -67,7 +83,9 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
     if empty:
         raise UserError(f"data.source is {source!r}, which is an empty folder")
     found = read_idx_folder(source, folder, how)
-    if found is None and any(folder.glob("*.np[yz]")) and not has_images(source, folder):
+    if found is not None:
+        return check_kind(source, found, how)
+    if any(folder.glob("*.np[yz]")) and not has_images(source, folder):
         found = read_arrays(source, folder, how)
     if found is not None:
         return found
@@ -79,7 +97,7 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
 
 def read_file(source: str, file: Path, how: Reading) -> ImageSource:
     """Read a single file: arrays, a table with images, or one that names the files of images (column file_name)."""
-    if file.suffix.lower() == ".npz":
+    if file.suffix.lower() in (".npz", ".npy"):
         found = read_arrays(source, file, how)
         assert found is not None
         return found
