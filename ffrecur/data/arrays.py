@@ -187,7 +187,10 @@ class Videos(Images):
     """An array of videos: with 4 dimensions (N, T, H, W), with 5 also the channels, which are last, or else before the height."""
 
     first = 2
-    wanted = "(N, frames, height, width), grey, or (N, frames, height, width, 1 or 3)"  # nothing else tells 4 from 5
+    wanted = (
+        "(N, frames, height, width), grey, or (N, frames, height, width, 1 or 3); `transpose(0, 2, 3, 4, 1)` may turn it "
+        "round"
+    )
 
     def __init__(self, source: str, name: str, opened: Open) -> None:
         super().__init__(source, name, opened)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ffrecur.data.clips import OF_IMAGES
+from ffrecur.data.pixels import extensions
 from ffrecur.errors import UserError
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp")
@@ -49,12 +50,11 @@ def find_clips(source: str, images: Sequence[Path], files: Sequence[Path], folde
             beside.append(file)
         else:
             frames.setdefault(file.parent, []).append(file)
-    places = {clip.parent for clip in frames}
-    holding = {*above, *frames}
+    places, holding = {clip.parent for clip in frames}, {*above, *frames}
+    check_containers(source, [file for file in files if file.parent not in holding])
     empty = [folder for folder in folders if folder.parent in places and folder not in holding]
     if empty:
         inside = [file for file in files if file.is_relative_to(empty[0])]
-        check_containers(source, inside)
         holds = f"holds {inside[0].as_posix()}, but no frames" if inside else "is empty"
         raise UserError(
             f"data.source is {source!r}, whose folder {empty[0].as_posix()} {holds}; a clip has one image file (.png, .jpg, ...) "
@@ -72,11 +72,21 @@ def check_containers(source: str, files: Sequence[Path]) -> None:
     """Raise `UserError` where there is a file of a whole video, and say how it becomes frames."""
     found = [file for file in files if file.suffix.lower() in CONTAINERS]
     if found:
-        clip = found[0].with_suffix("").as_posix()
         raise UserError(
-            f"data.source is {source!r}, which has the video file {found[0].as_posix()}, but must have a folder of frames for "
-            f"each clip: mkdir {clip}; ffmpeg -i {found[0].as_posix()} {clip}/%04d.png"
+            f"data.source is {source!r}, which has the video file {found[0].as_posix()}, but {SHAPE}: {ffmpeg(found[0])}"
         )
+
+
+def check_file(source: str, file: Path) -> None:
+    """Raise `UserError` for a source that is a single file of a video or an image."""
+    if file.suffix.lower() in (*CONTAINERS, *extensions()):
+        raise UserError(f"data.source is {source!r}, a single file, but {SHAPE}: {ffmpeg(file)}")
+
+
+def ffmpeg(file: Path) -> str:
+    """The commands that make a folder of frames of a file."""
+    clip = file.with_suffix("").as_posix()
+    return f"mkdir {clip}; ffmpeg -i {file.as_posix()} {clip}/%04d.png"
 
 
 def check_depth(source: str, clips: Sequence[Path], inner: Collection[Path]) -> None:

@@ -67,16 +67,17 @@ def of_one_length(splits: Mapping[str, Clips], frames: int | None) -> dict[str, 
 def length_notes(word: str, clips: Clips) -> list[str]:
     """What a user should know: how many clips are padded, and how many are cut."""
     total, frames = len(clips), clips.frames
+    of = f"{frames} frame" if frames == 1 else f"{frames} frames"
     shorter, longer = int((clips.length_N < frames).sum()), int((clips.length_N > frames).sum())
     notes = []
     if shorter:
         notes.append(
-            f"{shorter:,} of {total:,} {word} clips are shorter than {frames} frames (the shortest has "
+            f"{shorter:,} of {total:,} {word} clips are shorter than {of} (the shortest has "
             f"{int(clips.length_N.min())}), and stay at their last frame"
         )
     if longer:
         notes.append(
-            f"{longer:,} of {total:,} {word} clips are longer than {frames} frames (the longest has "
+            f"{longer:,} of {total:,} {word} clips are longer than {of} (the longest has "
             f"{int(clips.length_N.max())}), and are cut (data.frames)"
         )
     return notes

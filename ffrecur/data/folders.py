@@ -66,10 +66,12 @@ def load_tables(
     except UserError as error:
         if tables:
             raise
+        images = "images (.png, .jpg, ...), IDX files (train-images-idx3-ubyte, ...)"
+        wanted = "folders of frames (.png, .jpg, ...)" if how.video else images
         found = f"it holds {files[0].as_posix()}" if files else "it holds empty folders"
         raise UserError(
-            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
-            f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
+            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold {wanted}, arrays (.npz) or "
+            f"tables (parquet, JSON lines, CSV), but {found}"
         ) from error
 
 
@@ -99,7 +101,7 @@ def load_named(
 
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
     """Read image files; where labels are wanted, from the metadata tables if these have any, else from the sub-folders."""
-    kind = f"image folder {folder}"
+    kind = f"folder of clips {folder}" if how.video else f"image folder {folder}"
     named = [table for table in tables if how.require_labels and read_rows(source, folder, table) is not None]
     rows = rows_by_file(source, folder, named, how.video)
     label = label_in(rows, how.label_column)
@@ -143,7 +145,8 @@ def read_file_names(source: str, table: Path, how: Reading) -> ImageSource | Non
         listing.frames = {clip: frames_in(table.parent, clip) for clip in rows}
     splits = labelled(listing, table.parent, labels_by_file(source, rows, label), label)
     own = Reading(IMAGE, label, *how[2:])
-    return read_splits(source, f"file {table.name}, which names images", splits, own, table.parent)
+    kind = f"file {table.name}, which names {'clips' if how.video else 'images'}"
+    return read_splits(source, kind, splits, own, table.parent)
 
 
 def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:

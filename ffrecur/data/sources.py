@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
-from ffrecur.data.clipfolders import check_containers
+from ffrecur.data.clipfolders import check_file
 from ffrecur.data.clips import OF_IMAGES
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
@@ -51,12 +51,15 @@ def read_source(
     if path is not None and path.suffix.lower() in FILES:
         return read_file(source, path, how)
     if path is not None and video:
-        check_containers(path.as_posix(), [path])
+        check_file(source, path)
     if path is not None or not HUB_ID.fullmatch(source):
         found = "is not" if path is None else "is a file, not"
+        images = "'bundled', a folder with IDX files, arrays, tables or images"
+        wanted = "a folder with folders of frames, arrays or tables" if video else images
+        hub = "the hub id of a data set with lists of images" if video else "a hub id such as 'ylecun/mnist'"
         raise UserError(
-            f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, arrays, tables "
-            f"or images, a folder written by `save_to_disk`, a file ({', '.join(FILES)}), or a hub id such as 'ylecun/mnist'"
+            f"data.source is {source!r}, which {found} a folder; it must be {wanted}, a folder written by `save_to_disk`, a file "
+            f"({', '.join(FILES)}), or {hub}"
         )
     from ffrecur.data.columns import read_splits
     from ffrecur.data.huggingface import load_hub

@@ -58,6 +58,7 @@ class RecurrentModule(GoodnessModule):
     """
 
     kind = "RecurrentNet"
+    told_frames: int | None = None
 
     def __init__(
         self,
@@ -119,13 +120,18 @@ class RecurrentModule(GoodnessModule):
         if hasattr(data, "stay_until"):
             data.stay_until(max(counts.values()))
         frames = getattr(data, "frames", None)
+        if frames is None:
+            return
         for name, count in counts.items():
-            if frames is not None:
-                check_setting(count <= frames, name, count, f"at most the {frames} frames of the videos")
-                if count < frames:
-                    rank_zero_info(
-                        f"warning: {name} is {count}, so that only the first {count} of {frames} frames are seen"
-                    )
+            check_setting(count <= frames, name, count, f"at most the {frames} frames of the videos")
+        if min(counts.values()) < frames != self.told_frames:
+            self.told_frames = frames  # once
+            first, last = self.window
+            rank_zero_info(
+                f"warning: the videos have {frames} frames, of which training reads {counts['iterations']} (model.iterations), "
+                f"evaluation {counts['evaluation_iterations']} (model.evaluation_iterations); numbers {first} to {last} score "
+                "(model.window)"
+            )
 
     def new_evaluation(self) -> RecurrentEvaluation:
         """Return the metrics; while training, no iteration is computed that the validation error does not need."""
