@@ -44,7 +44,8 @@ def read_source(
     """
     how = Reading(image_column, label_column, require_labels, limit, testing, known, video, frames)
     if source == "bundled":
-        return check_kind(source, read_bundled(), how)
+        check_kind(source, "images of digits", video)
+        return read_bundled()
     path = existing(source)
     if path is not None and path.is_dir():
         return read_any_folder(source, path, how)
@@ -67,14 +68,13 @@ def read_source(
     return read_splits(source, *load_hub(source), how)
 
 
-def check_kind(source: str, found: ImageSource, how: Reading) -> ImageSource:
-    """The images of a source that has no videos. Raises `UserError` where clips were asked for."""
-    if how.video:
+def check_kind(source: str, found: str, video: bool) -> None:
+    """Raise `UserError` for a source of images where clips were asked for."""
+    if video:
         raise UserError(
-            f"data.source is {source!r}, {found.description}, but clips of frames were asked for{OF_IMAGES}, and made to "
-            "move by --data DriftDataModule"
+            f"data.source is {source!r}, {found}, but must be clips of frames{OF_IMAGES}, and made to move by --data "
+            "DriftDataModule"
         )
-    return found
 
 
 def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
@@ -87,7 +87,8 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
         raise UserError(f"data.source is {source!r}, which is an empty folder")
     found = read_idx_folder(source, folder, how)
     if found is not None:
-        return check_kind(source, found, how)
+        check_kind(source, found.description, how.video)
+        return found
     if any(folder.glob("*.np[yz]")) and not has_images(source, folder):
         found = read_arrays(source, folder, how)
     if found is not None:

@@ -10,6 +10,8 @@ from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSource
 from ffrecur.errors import check_setting
 
+MOST = 100_000  # frames of a clip
+
 
 class VideoDataModule(ImageDataModule):
     """Clips with labels; batches are `(videos (B, T, D) uint8, labels (B,) int64)`, for prediction `(videos,)`.
@@ -33,8 +35,8 @@ class VideoDataModule(ImageDataModule):
     frames: int | None
 
     def __init__(self, source: str, frames: int | None = None, **settings: Any) -> None:
-        allowed = "a whole number of at least 1, or null"
-        check_setting(frames is None or frames >= 1, "data.frames", frames, allowed)
+        allowed = f"a whole number from 1 to {MOST}, or null"
+        check_setting(frames is None or 1 <= frames <= MOST, "data.frames", frames, allowed)
         super().__init__(source, **settings)
         self.frames, self.chosen_frames = frames, frames
 
