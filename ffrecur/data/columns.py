@@ -45,18 +45,7 @@ def read_splits(
     or have more than 8 bits, missing labels and those outside 0..C-1.
     """
     notes = list(notes)
-    if len(splits) == 1:
-        splits = {"train": next(iter(splits.values()))}
-    chosen, left_out = choose_splits(source, splits)
-    if "train" not in chosen and chosen and (how.testing or not how.require_labels):
-        chosen = {"train": chosen.get("test", next(iter(chosen.values())))}
-    if "train" not in chosen:
-        raise UserError(
-            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
-        )
-    if left_out:
-        notes.append(f"the splits {', '.join(left_out)} are left out")
-    used = {role: splits[name] for role, name in chosen.items()}
+    used = used_splits(source, splits, how, notes)
     if not how.video:
         used = {role: with_images(split, how.image_column, folder) for role, split in used.items()}
 
@@ -94,6 +83,22 @@ def read_splits(
         rows = {name: clips_of(frames, lengths[name], how.frames) for name, frames in rows.items()}
     shape = (height, width) if channels == 1 else (height, width, channels)
     return build_source(source, kind, rows, shape, labels, names, files, notes, how.testing, frames=how.frames)
+
+
+def used_splits(source: str, splits: Splits, how: Reading, notes: list[str]) -> Splits:
+    """The splits by their roles; those that are left out are noted. Raises `UserError` where none is for training."""
+    if len(splits) == 1:
+        splits = {"train": next(iter(splits.values()))}
+    chosen, left_out = choose_splits(source, splits)
+    if "train" not in chosen and chosen and (how.testing or not how.require_labels):
+        chosen = {"train": chosen.get("test", next(iter(chosen.values())))}
+    if "train" not in chosen:
+        raise UserError(
+            f"data.source is {source!r}, which has the splits {', '.join(splits)}, but must have one named train"
+        )
+    if left_out:
+        notes.append(f"the splits {', '.join(left_out)} are left out")
+    return {role: splits[name] for role, name in chosen.items()}
 
 
 def with_images(split: datasets.Dataset, chosen: str | None, folder: Path | None) -> datasets.Dataset:

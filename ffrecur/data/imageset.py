@@ -79,11 +79,10 @@ def build_source(
 ) -> ImageSource:
     """Check the splits `train`, `validation` and `test` (the first is needed), number the classes, describe all in one line.
 
-    Where they are `Clips`, they become videos of `frames` frames, without that as many as the longest has.
     `labels` are those of `number_labels`; splits that lack them while others have them are left out. Training images that come
     grouped by class (as those of an image folder do), in whatever order of the classes, are interleaved: otherwise the last of
     them, which validate, would all be of the last class. Splits that are mapped `in_place` are not looked through for images of
-    one colour.
+    one colour. `Clips` become videos of `frames` frames, without that as many as the longest has.
     Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
     """
     notes, files = list(notes), dict(files or {})
@@ -99,30 +98,19 @@ def build_source(
         for split in images.keys() - numbers.keys():
             notes.append(f"the {SPLIT_WORDS[split]} {things} have no labels: they are for prediction only")
         images = {split: images[split] for split in images if split in numbers}
-    whole_shape = image_shape
-    if video:
-        images = of_one_length(images, frames)
-        frames = images["train"].frames
-        whole_shape = (frames * image_shape[0], *image_shape[1:])  # a clip is as an image of all its frames
-        notes += [note for split, clips in images.items() for note in length_notes(SPLIT_WORDS[split], clips)]
+    images, frames = videos(images, frames, notes) if video else (images, None)
+    whole_shape = (image_shape[0] * (frames or 1), *image_shape[1:])  # a clip is as an image of all its frames
     sets = {split: ImageSet(rows, numbers.get(split)) for split, rows in images.items()}
     for split, rows in images.items():
-        if split in in_place:
-            continue
-        notes += of_one_colour(f"{SPLIT_WORDS[split]} {things}", rows, whole_shape, files.get(split))
+        if split not in in_place:
+            notes += of_one_colour(f"{SPLIT_WORDS[split]} {things}", rows, whole_shape, files.get(split))
 
-    note = ""
     order = None if testing else interleaved(sets["train"].labels)
+    note = "" if order is None else f"; the training {things} came sorted by class and are interleaved"
     if order is not None:
         sets["train"] = sets["train"].take(order)
         if "train" in files:
             files["train"] = [files["train"][index] for index in order.tolist()]
-        note = f"; the training {things} came sorted by class and are interleaved"
-
-    counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]
-    size = f"{image_shape[0]}x{image_shape[1]}{' in colour' if len(image_shape) == 3 else ''}"
-    if video:
-        size = f"{frames} {'frame' if frames == 1 else 'frames'} of {size}"
     return ImageSource(
         train=sets["train"],
         validation=sets.get("validation"),
@@ -130,12 +118,34 @@ def build_source(
         image_shape=image_shape,
         num_classes=None if names is None else len(names),
         class_names=None if names is None else tuple(names),
-        description=f"{kind}: {' + '.join(counts)} {things} of {size}"
-        f"{'' if names is None else f', {len(names)} classes'}{note}",
+        description=f"{kind}: {described(sets, image_shape, frames, names)}{note}",
         files=files,
         notes=tuple(notes),
-        frames=frames if video else None,
+        frames=frames,
     )
+
+
+def videos(clips: Mapping[str, Clips], frames: int | None, notes: list[str]) -> tuple[dict[str, Clips], int]:
+    """The clips as videos of one length, and that length; what is padded and cut is noted."""
+    made = of_one_length(clips, frames)
+    for split, own in made.items():
+        notes += length_notes(SPLIT_WORDS[split], own)
+    return made, made["train"].frames
+
+
+def described(
+    sets: Mapping[str, ImageSet], image_shape: tuple[int, ...], frames: int | None, names: Sequence[str] | None
+) -> str:
+    """How many images of which size there are, or clips of so many frames, and of how many classes.
+
+    >>> described({"train": ImageSet(torch.zeros(9, 4), None)}, (2, 2), None, None)
+    '9 training images of 2x2'
+    """
+    counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]
+    size = f"{image_shape[0]}x{image_shape[1]}{' in colour' if len(image_shape) == 3 else ''}"
+    what = "images" if frames is None else "clips of 1 frame" if frames == 1 else f"clips of {frames} frames"
+    classes = "" if names is None else f", {len(names)} classes"
+    return f"{' + '.join(counts)} {what} of {size}{classes}"
 
 
 def of_one_colour(what: str, images: Any, image_shape: tuple[int, ...], files: Sequence[str] | None) -> list[str]:
