@@ -116,7 +116,7 @@ def test_arrays_are_the_videos_that_were_written(tmp_path: Path) -> None:
     """Those of digits that drift: the same batches, in the same order."""
     drift = DriftDataModule(str(write_idx_folder(tmp_path, train=40, test=10)), batch_size=16, frames=6, seed=3)
     drift.setup("fit")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "validation", "test"):
         part = getattr(drift, f"{split}_set")
         arrays |= {f"{split}_videos": part.images.view(-1, 6, 3, 4).numpy(), f"{split}_labels": part.labels.numpy()}
