@@ -87,6 +87,11 @@ def make_sources(words):
         Path(folder).mkdir(parents=True)
         for number in range(12):
             Image.new("L", (5, 6), color=20 * number).save(f"{folder}/{number}.png")
+    for folder in ("path/to/clips/flat", "path/to/clips/upright", "path/to/unlabelled/clips"):
+        for number in range(6 if "/clips" in " ".join(words) else 0):
+            (Path(folder) / str(number)).mkdir(parents=True)
+            for frame in range(2):
+                Image.new("L", (5, 6), color=20 * number + frame).save(f"{folder}/{number}/{frame}.png")
     Path("tales.txt").write_text("\n\n".join(f"The {animal} went home at noon." for animal in ("fox", "hen", "cow")))
     Path("path/to/folder").mkdir()
     Path("path/to/novel.txt").write_text("The fox went home at noon, and the hen too. " * 20)

@@ -5,6 +5,7 @@ from ffrecur.data.corpus import CorpusDataModule
 from ffrecur.data.corruptions import Background, Contrast, Cutout, PixelNoise
 from ffrecur.data.drift import DriftDataModule
 from ffrecur.data.images import ImageDataModule
+from ffrecur.data.videos import VideoDataModule
 
-__all__ = ["Augmentation", "CorpusDataModule", "DriftDataModule", "ImageDataModule", "Shift"]
-__all__ += ["Background", "Contrast", "Cutout", "PixelNoise"]
+__all__ = ["Augmentation", "Background", "Contrast", "CorpusDataModule", "Cutout", "DriftDataModule", "ImageDataModule"]
+__all__ += ["PixelNoise", "Shift", "VideoDataModule"]

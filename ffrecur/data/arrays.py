@@ -1,4 +1,4 @@
-"""Images in NumPy files: an `.npz` archive, or a folder of `.npy` files, with arrays of images and of labels."""
+"""Images, or videos, in NumPy files: an `.npz` archive, or a folder of `.npy` files, with arrays of images and of labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from ffrecur.bars import bar
+from ffrecur.data.clips import OF_IMAGES, OF_VIDEO, clips_of
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
 from ffrecur.data.splits import WORDS, roles_of, words_of
@@ -21,15 +22,18 @@ CONTENTS = {
     **dict.fromkeys(("images", "image", "imgs", "x"), "images"),
     **dict.fromkeys(("labels", "label", "targets", "y"), "labels"),
 }
+OF_VIDEOS = {**CONTENTS, **dict.fromkeys(("videos", "video", "clips", "clip"), "images")}
 Open = Callable[[], IO[bytes]]
 
 
-def find_arrays(source: str, names: Mapping[str, Open]) -> dict[tuple[str, str], tuple[str, Open]]:
+def find_arrays(
+    source: str, names: Mapping[str, Open], words_for: Mapping[str, str] = CONTENTS
+) -> dict[tuple[str, str], tuple[str, Open]]:
     """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels."""
     found: dict[tuple[str, str], tuple[str, Open]] = {}
     for name, opened in names.items():
         words = words_of(name)
-        contents = {CONTENTS[word] for word in words if word in CONTENTS}
+        contents = {words_for[word] for word in words if word in words_for}
         splits = {WORDS[word] for word in words if word in WORDS}
         if len(contents) != 1 or len(splits) > 1:
             continue
@@ -48,8 +52,10 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
     folder that holds neither.
 
     Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), or with the channels first where only that can be meant; bytes, or
-    numbers from 0 to 1, or whole numbers from 0 to 255. Labels are (N,) or (N, 1), whole numbers or text. Nothing in the files
-    runs as code. What takes more than `how.limit` bytes is written to the disk. Raises `UserError` for anything else.
+    numbers from 0 to 1, or whole numbers from 0 to 255. Videos (`how.video`) are (N, T, H, W), or have
+    channels too; a single `.npy` file holds images or videos without labels. Labels are (N,) or (N, 1), whole numbers or text.
+    Nothing in the files runs as code. What takes more than `how.limit` bytes is written to the disk. Raises `UserError` for
+    anything else.
     """
     kind = f"arrays of {path}"
     if path.is_dir():
@@ -68,17 +74,19 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
         if not names:
             return None
     else:
-        names = members(source, path)
-    found = find_arrays(source, names)
+        names = {"images": opener(path)} if path.suffix.lower() == ".npy" else members(source, path)
+    found = find_arrays(source, names, OF_VIDEOS if how.video else CONTENTS)
     splits = [split for split in SPLIT_WORDS if (split, "images") in found]
     if not splits or ("train" not in splits and how.require_labels and not how.testing):
         lacks = "training images" if splits else "images"
+        videos = "" if splits or find_arrays(source, names, OF_VIDEOS).keys() == found.keys() else OF_VIDEO
         raise UserError(
             f"data.source is {source!r}, which has no array of {lacks}; it must have images and labels, or train_images, "
-            f"train_labels, test_images and so on, but has {', '.join(names) or 'nothing'}"
+            f"train_labels, test_images and so on, but has {', '.join(names) or 'nothing'}{videos}"
         )
     roles = roles_of(splits)
-    arrays = {role: Images(source, *found[split, "images"]) for role, split in roles.items()}
+    kind_of = Videos if how.video else Images
+    arrays = {role: kind_of(source, *found[split, "images"]) for role, split in roles.items()}
     scale = common_scale(source, list(arrays.values()))
     labels = {}
     for role, split in roles.items() if how.require_labels else ():
@@ -95,8 +103,8 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
     notes = [f"{array.name} has its channels first, and is read so" for array in arrays.values() if array.turned]
     if scale == 255 and all(array.dtype.kind in "ui" for array in arrays.values()):
         notes.append("the values are 0 and 1 only: 0 is read as black and 1 as white (255)")
-    rows = {role: as_images(array.pixels(scale, how.limit)) for role, array in arrays.items()}
-    return build_source(source, kind, rows, shapes.pop(), labels, notes=notes, testing=how.testing)
+    rows = {role: array.rows(scale, how.limit) for role, array in arrays.items()}
+    return build_source(source, kind, rows, shapes.pop(), labels, notes=notes, testing=how.testing, frames=how.frames)
 
 
 def members(source: str, archive: Path) -> dict[str, Open]:
@@ -109,21 +117,31 @@ def members(source: str, archive: Path) -> dict[str, Open]:
 class Images:
     """An array of images in a file, read a part at a time."""
 
+    first = 1  # the axis of the height where the channels are last or missing
+    wanted = (
+        "(N, height, width), (N, height, width, 1) or (N, height, width, 3); `reshape` or `transpose(0, 2, 3, 1)` may turn "
+        "it round"
+    )
+
     def __init__(self, source: str, name: str, opened: Open) -> None:
         self.source, self.name, self.opened = source, name, opened
         with told(source, name), opened() as file:
             self.full, self.fortran, self.dtype = read_header(file)
-        wanted = "(N, height, width), (N, height, width, 1) or (N, height, width, 3)"
-        colours = self.full[-1] if len(self.full) == 4 else 1
-        self.turned = len(self.full) == 4 and colours not in (1, 3) and self.full[1] in (1, 3)
+        first, with_channels = self.first, len(self.full) == self.first + 3
+        colours = self.full[-1] if with_channels else 1
+        self.turned = with_channels and colours not in (1, 3) and self.full[first] in (1, 3)
         if self.turned:
-            colours = self.full[1]
-        if len(self.full) not in (3, 4) or 0 in self.full or colours not in (1, 3):
-            self.refuse(f"the shape {self.full}", f"{wanted}; `reshape` or `transpose(0, 2, 3, 1)` may turn it round")
+            colours = self.full[first]
+        if len(self.full) not in (first + 2, first + 3) or 0 in self.full or colours not in (1, 3):
+            self.refuse(f"the shape {self.full}", self.wanted + self.other_kind())
         if self.dtype.kind not in "bufi":
             self.refuse(f"values of the type {self.dtype}", "numbers")
-        places = self.full[2:] if self.turned else self.full[1:3]
+        places = self.full[first + 1 :] if self.turned else self.full[first : first + 2]
         self.shape = places if colours == 1 else (*places, colours)
+
+    def other_kind(self) -> str:
+        """What to say where the shape may be that of videos."""
+        return OF_VIDEO if len(self.full) in (4, 5) and 0 not in self.full else ""
 
     def refuse(self, what: str, wanted: str) -> None:
         """Raise `UserError` for what the array has."""
@@ -151,14 +169,42 @@ class Images:
 
     def pixels(self, scale: int, limit: float) -> np.ndarray:
         """The images times `scale` as bytes, on the disk if they take more than `limit` bytes."""
-        upright = (np.moveaxis(part, 1, -1) if self.turned else part for part in self.parts())  # the channels last
+        upright = (np.moveaxis(part, self.first, -1) if self.turned else part for part in self.parts())  # channels last
         parts = (
             np.ascontiguousarray(np.rint(part * float(scale)) if scale > 1 else part, np.uint8) for part in upright
         )
-        shape = (self.full[0], *self.shape)
+        shape = (int(np.prod(self.full[: self.first], dtype=object)), *self.shape)
         if int(np.prod(shape, dtype=object)) > limit:
             return write_array(parts, (-1, *shape[1:]))
         return np.concatenate(list(parts)).reshape(shape)
+
+    def rows(self, scale: int, limit: float) -> Any:
+        """The same as rows of images."""
+        return as_images(self.pixels(scale, limit))
+
+
+class Videos(Images):
+    """An array of videos: with 4 dimensions (N, T, H, W), with 5 also the channels, which are last, or else before the height."""
+
+    first = 2
+    wanted = (
+        "(N, frames, height, width), grey, or (N, frames, height, width, 1 or 3); `transpose(0, 2, 3, 4, 1)` may turn it "
+        "round"
+    )
+
+    def __init__(self, source: str, name: str, opened: Open) -> None:
+        super().__init__(source, name, opened)
+        if len(self.full) == 4 and self.full[-1] in (1, 3):
+            self.refuse(f"the shape {self.full}", self.wanted + self.other_kind())
+
+    def other_kind(self) -> str:
+        """What to say where the shape may be that of images."""
+        images = len(self.full) == 3 or (len(self.full) == 4 and self.full[-1] in (1, 3))
+        return OF_IMAGES if images and 0 not in self.full else ""
+
+    def rows(self, scale: int, limit: float) -> Any:
+        """The videos as clips of their frames."""
+        return clips_of(super().rows(scale, limit), [self.full[1]] * self.full[0])
 
 
 def common_scale(source: str, arrays: list[Images]) -> int:

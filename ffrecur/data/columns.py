@@ -10,6 +10,8 @@ import datasets
 import numpy as np
 
 from ffrecur.data.classes import check_known, check_range
+from ffrecur.data.clipcolumns import decode_clips, is_clips
+from ffrecur.data.clips import OF_IMAGES, OF_VIDEO, clips_of
 from ffrecur.data.decoding import decode_images, same_sizes, with_channels
 from ffrecur.data.huggingface import Splits
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
@@ -37,11 +39,54 @@ def read_splits(
     `Image`, or structs of `bytes` and `path`, or bytes; labels by the type `ClassLabel`, or a name of `LABEL_COLUMNS`; a column
     that is named may hold any whole numbers or text. A column of text that is named for the images holds paths in `folder`.
     Grey images stay grey, all others become RGB; where a set has both, all become RGB. Images that take more than `how.limit`
-    bytes are decoded to the disk. Validation and test splits without labels are left out where labels are required.
+    bytes are decoded to the disk. Validation and test splits without labels are left out where labels are required. For videos
+    (`how.video`) the same holds of lists of images, each the frames of a clip.
     Raises `UserError` for columns that are missing or ambiguous, images of different sizes, images that cannot be decoded
     or have more than 8 bits, missing labels and those outside 0..C-1.
     """
     notes = list(notes)
+    used = used_splits(source, splits, how, notes)
+    if not how.video:
+        used = {role: with_images(split, how.image_column, folder) for role, split in used.items()}
+
+    features = used["train"].features
+    image = choose_image_column(source, features, how.image_column, how.video)
+    label = choose_label_column(source, features, how.label_column) if how.require_labels else None
+    if label is not None and how.label_column is None and not isinstance(features[label], datasets.ClassLabel):
+        kind += f", labels in column {label!r}"
+    names, labels = (None, {}) if label is None else labels_of(source, used, label, how.testing)
+    pixels: dict[str, np.ndarray] = {}
+    lengths: dict[str, list[int]] = {}  # of clips
+    files: dict[str, Sequence[str]] = {}
+    for name, split in used.items():
+        if image not in split.column_names or len(split) == 0:
+            lacks = "no images" if len(split) == 0 else f"no column {image!r}"
+            raise UserError(f"data.source is {source!r}, whose {name} split has {lacks}, unlike what training needs")
+        if label is not None and name not in labels:
+            things = "clips" if how.video else "images"
+            notes.append(f"the {SPLIT_WORDS[name]} {things} have no labels: they are for prediction only")
+            continue
+        seen = Seen()
+        given = source, name, split, image, how.limit, folder, seen
+        if how.video:
+            pixels[name], lengths[name] = decode_clips(*given, how.frames)
+        else:
+            pixels[name] = decode_images(*given)
+        notes += seen.notes(SPLIT_WORDS[name])
+        if len(seen.files) == len(split):
+            files[name] = seen.files
+
+    height, width = same_sizes(source, pixels)
+    channels = max(array.shape[-1] for array in pixels.values())
+    rows: dict[str, Any] = {name: as_images(with_channels(array, channels)) for name, array in pixels.items()}
+    if how.video:
+        rows = {name: clips_of(frames, lengths[name], how.frames) for name, frames in rows.items()}
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return build_source(source, kind, rows, shape, labels, names, files, notes, how.testing, frames=how.frames)
+
+
+def used_splits(source: str, splits: Splits, how: Reading, notes: list[str]) -> Splits:
+    """The splits by their roles; those that are left out are noted. Raises `UserError` where none is for training."""
     if len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
     chosen, left_out = choose_splits(source, splits)
@@ -53,34 +98,7 @@ def read_splits(
         )
     if left_out:
         notes.append(f"the splits {', '.join(left_out)} are left out")
-    used = {role: with_images(splits[name], how.image_column, folder) for role, name in chosen.items()}
-
-    features = used["train"].features
-    image = choose_image_column(source, features, how.image_column)
-    label = choose_label_column(source, features, how.label_column) if how.require_labels else None
-    if label is not None and how.label_column is None and not isinstance(features[label], datasets.ClassLabel):
-        kind += f", labels in column {label!r}"
-    names, labels = (None, {}) if label is None else labels_of(source, used, label, how.testing)
-    pixels: dict[str, np.ndarray] = {}
-    files: dict[str, Sequence[str]] = {}
-    for name, split in used.items():
-        if image not in split.column_names or len(split) == 0:
-            lacks = "no images" if len(split) == 0 else f"no column {image!r}"
-            raise UserError(f"data.source is {source!r}, whose {name} split has {lacks}, unlike what training needs")
-        if label is not None and name not in labels:
-            notes.append(f"the {SPLIT_WORDS[name]} images have no labels: they are for prediction only")
-            continue
-        seen = Seen()
-        pixels[name] = decode_images(source, name, split, image, how.limit, folder, seen)
-        notes += seen.notes(SPLIT_WORDS[name])
-        if len(seen.files) == len(split):
-            files[name] = seen.files
-
-    height, width = same_sizes(source, pixels)
-    channels = max(array.shape[-1] for array in pixels.values())
-    rows = {name: as_images(with_channels(array, channels)) for name, array in pixels.items()}
-    shape = (height, width) if channels == 1 else (height, width, channels)
-    return build_source(source, kind, rows, shape, labels, names, files, notes, how.testing)
+    return {role: splits[name] for role, name in chosen.items()}
 
 
 def with_images(split: datasets.Dataset, chosen: str | None, folder: Path | None) -> datasets.Dataset:
@@ -101,24 +119,33 @@ def with_images(split: datasets.Dataset, chosen: str | None, folder: Path | None
     return split
 
 
-def choose_image_column(source: str, features: datasets.Features, chosen: str | None) -> str:
-    """The column that the setting `data.image_column` names, or the only one of images."""
+def choose_image_column(source: str, features: datasets.Features, chosen: str | None, video: bool = False) -> str:
+    """The column that the setting `data.image_column` names, or the only one of images; of a `video` of lists of images."""
     columns = ", ".join(features)
-    candidates = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+    clips = [name for name, feature in features.items() if is_clips(feature)]
+    what, kind = ("lists of images", "List(Image)") if video else ("images", "Image")
+    candidates, others = (clips, images) if video else (images, clips)
+    other = OF_IMAGES if video else OF_VIDEO
     if chosen is not None:
         check_column(source, features, "image_column", chosen)
         if chosen not in candidates:
             raise UserError(
-                f"data.image_column is {chosen!r}, a column of {source!r} that must hold images (type Image), but does not"
+                f"data.image_column is {chosen!r}, a column of {source!r} that must hold {what} (type {kind}), but does not"
+                f"{other if chosen in others else ''}"
             )
         return chosen
     if len(candidates) > 1:
         raise UserError(
-            f"data.source is {source!r}, which has several columns of type Image: set data.image_column to one of "
+            f"data.source is {source!r}, which has several columns of type {kind}: set data.image_column to one of "
             f"{', '.join(candidates)}"
         )
     if not candidates:
-        raise UserError(f"data.source is {source!r}, which has no image column (type Image); its columns are {columns}")
+        lacks = "column of lists of images" if video else "image column"
+        raise UserError(
+            f"data.source is {source!r}, which has no {lacks} (type {kind}); its columns are {columns}"
+            f"{other if others else ''}"
+        )
     return candidates[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,21 @@ def decode_images(
     source: str, split_name: str, split: datasets.Dataset, column: str, limit: float, folder: Path | None, seen: Seen
 ) -> np.ndarray:
     """All images of a split as one uint8 array (N, H, W, 1) or (N, H, W, 3), on the disk if it has more than `limit` bytes."""
-    images = decode_each(source, split_name, split, column, folder, seen)
+    # Decoded here rather than by `datasets`, so that an error can say which image it was.
+    rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
+    numbered = bar(enumerate(rows), f"decoding the {split_name} images", "images", len(split))
+    values = ((index, row[column]) for index, row in numbered)
+    images = decode_each(source, f"{split_name} image", values, split.features[column].mode, folder, seen)
+    return stacked(images, len(split), limit)
+
+
+def stacked(images: Iterator[np.ndarray], count: int, limit: float) -> np.ndarray:
+    """So many images as one array, on the disk if it has more than `limit` bytes; where any is in colour, all are."""
     first = next(images)
     images = chain([first], images)
-    if len(split) * first.nbytes > limit:
+    if count * first.nbytes > limit:
         return write_images(images, first.shape)
-    pixels = np.empty((len(split), *first.shape), np.uint8)
+    pixels = np.empty((count, *first.shape), np.uint8)
     for index, image in enumerate(images):
         channels = max(pixels.shape[-1], image.shape[-1])
         pixels = with_channels(pixels, channels)
@@ -55,19 +64,21 @@ def write_images(images: Iterator[np.ndarray], shape: tuple[int, ...]) -> np.nda
 
 
 def decode_each(
-    source: str, split_name: str, split: datasets.Dataset, column: str, folder: Path | None, seen: Seen
+    source: str,
+    what: str,
+    values: Iterable[tuple[Any, dict[str, Any] | None]],
+    mode: str | None,
+    folder: Path | None,
+    seen: Seen,
 ) -> Iterator[np.ndarray]:
     """The images of a split as uint8 arrays (H, W, 1) or (H, W, 3), decoded one after the other; see `pixels.decode`.
 
+    `values` are those of a column of images, with the number or the place of each; `what` they are, such as "train image".
     Raises `UserError` for an image that is missing, cannot be decoded, has more than 8 bits a channel, or another size.
     """
-    mode = split.features[column].mode
-    # Decoded here rather than by `datasets`, so that an error can say which image it was.
-    rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
     size = None
-    numbered = bar(enumerate(rows), f"decoding the {split_name} images", "images", len(split))
-    for index, row in numbered:
-        value = row[column] or {}
+    for index, value in values:
+        value = value or {}
         name = name_of(value.get("path"), folder)
         if name is not None:
             seen.files.append(name)
@@ -75,12 +86,12 @@ def decode_each(
             image = decode_value(value, name or f"number {index}", seen, mode)
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
             raise UserError(
-                f"data.source is {source!r}, whose {split_name} image {index} ({name or 'no file name'}) cannot be decoded: "
+                f"data.source is {source!r}, whose {what} {index} ({name or 'no file name'}) cannot be decoded: "
                 f"{first_line(error)}"
             ) from error
         size = size or image.shape[:2]
         if image.shape[:2] != size:
-            where = f"{split_name} image {index}" if name is None else f"{split_name} image {index}, {name}"
+            where = f"{what} {index}" if name is None else f"{what} {index}, {name}"
             raise different_sizes(source, size, image.shape[:2], where)
         yield image
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from ffrecur.data.clipfolders import check_containers, in_order
 from ffrecur.data.columns import LABEL_COLUMNS, read_splits
 from ffrecur.data.huggingface import BUILDERS, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
@@ -31,9 +33,11 @@ def read_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSource:
     images = [file for file in files if file.suffix.lower() in extensions()]
     tables = [file for file in files if file.suffix.lower() in BUILDERS]
     if not images:
+        if how.video:
+            check_containers(source, files)
         kind, splits, notes = load_tables(source, folder, how, files, tables)
         return read_splits(source, kind, splits, how, folder, notes)
-    if any(holds_images(folder / table) for table in tables):
+    if any(holds_images(folder / table, how.video) for table in tables):
         listing = labels_or_none(source, folder, how) if how.require_labels else None
         if listing is not None and len(listing.names) > 1:
             raise UserError(
@@ -62,10 +66,12 @@ def load_tables(
     except UserError as error:
         if tables:
             raise
+        images = "images (.png, .jpg, ...), IDX files (train-images-idx3-ubyte, ...)"
+        wanted = "folders of frames (.png, .jpg, ...)" if how.video else images
         found = f"it holds {files[0].as_posix()}" if files else "it holds empty folders"
         raise UserError(
-            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold images (.png, .jpg, ...), IDX "
-            f"files (train-images-idx3-ubyte, ...), arrays (.npz) or tables (parquet, JSON lines, CSV), but {found}"
+            f"data.source is {source!r}, a folder that cannot be read as a data set: it must hold {wanted}, arrays (.npz) or "
+            f"tables (parquet, JSON lines, CSV), but {found}"
         ) from error
 
 
@@ -95,13 +101,14 @@ def load_named(
 
 def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> ImageSource:
     """Read image files; where labels are wanted, from the metadata tables if these have any, else from the sub-folders."""
-    kind = f"image folder {folder}"
+    kind = f"folder of clips {folder}" if how.video else f"image folder {folder}"
     named = [table for table in tables if how.require_labels and read_rows(source, folder, table) is not None]
-    rows = rows_by_file(source, folder, named)
+    rows = rows_by_file(source, folder, named, how.video)
     label = label_in(rows, how.label_column)
+    taken = tables if rows else ()
     try:
         listing = list_images(
-            source, folder, how.require_labels and label is None, how.testing, tables if rows else (), how.known
+            source, folder, how.require_labels and label is None, how.testing, taken, how.known, how.video
         )
     except UserError as error:
         unused = [table for table in tables if table not in named]
@@ -129,23 +136,42 @@ def read_file_names(source: str, table: Path, how: Reading) -> ImageSource | Non
         return None
     if read_rows(source, table.parent, Path(table.name)) is None:
         return None
-    rows = rows_by_file(source, table.parent, [Path(table.name)])
+    rows = rows_by_file(source, table.parent, [Path(table.name)], how.video)
     label = label_in(rows, how.label_column)
     if label is None:
         return None
-    splits = labelled(Listing({"train": list(rows)}), table.parent, labels_by_file(source, rows, label), label)
+    listing = Listing({"train": list(rows)})
+    if how.video:
+        listing.frames = {clip: frames_in(table.parent, clip) for clip in rows}
+    splits = labelled(listing, table.parent, labels_by_file(source, rows, label), label)
     own = Reading(IMAGE, label, *how[2:])
-    return read_splits(source, f"file {table.name}, which names images", splits, own, table.parent)
+    kind = f"file {table.name}, which names {'clips' if how.video else 'images'}"
+    return read_splits(source, kind, splits, own, table.parent)
 
 
 def table_of(folder: Path, listing: Listing, split: str) -> datasets.Dataset:
     """The files of a split with their classes, if it has any, as columns."""
-    features: dict[str, Any] = {IMAGE: datasets.Image()}
-    columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in listing.splits[split]]}
+    values, feature = image_column(folder, listing, listing.splits[split])
+    features: dict[str, Any] = {IMAGE: feature}
+    columns: dict[str, Any] = {IMAGE: values}
     if split in listing.classes:
         features[LABEL] = datasets.ClassLabel(names=list(listing.names))
         columns[LABEL] = listing.classes[split]
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+
+
+def image_column(folder: Path, listing: Listing, files: Sequence[Path]) -> tuple[list[Any], Any]:
+    """The column of some files, and its type; of clips, each the list of its frames."""
+    if listing.frames is None:
+        return [str(folder / file) for file in files], datasets.Image()
+    clips = [[str(folder / frame) for frame in listing.frames[clip]] for clip in files]
+    return clips, datasets.List(datasets.Image())
+
+
+def frames_in(folder: Path, clip: Path) -> list[Path]:
+    """The frames of a clip, a folder relative to `folder`."""
+    found = (file.name for file in (folder / clip).iterdir() if not file.name.startswith("."))
+    return in_order([clip / name for name in found if Path(name).suffix.lower() in extensions()])
 
 
 def labelled(listing: Listing, folder: Path, labels: dict[Path, Any], column: str) -> dict[str, datasets.Dataset]:
@@ -157,12 +183,14 @@ def labelled(listing: Listing, folder: Path, labels: dict[Path, Any], column: st
         inside = set(files)
         named = [file for file in labels if file in inside]
         listing.leave_out([file for file in files if named and file not in labels], "in no row of the metadata")
-        columns: dict[str, Any] = {IMAGE: [str(folder / file) for file in named or files]}
+        values, feature = image_column(folder, listing, named or files)
+        columns: dict[str, Any] = {IMAGE: values}
         if named:  # else a split without labels
-            values = [labels[file] for file in named]
-            mixed = len({type(value) for value in values} - {type(None)}) > 1
-            columns[column] = [None if value is None else str(value) for value in values] if mixed else values
-        splits[split] = datasets.Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
+            own = [labels[file] for file in named]
+            mixed = len({type(value) for value in own} - {type(None)}) > 1
+            columns[column] = [None if value is None else str(value) for value in own] if mixed else own
+        features = {**datasets.Dataset.from_dict(columns).features, IMAGE: feature}
+        splits[split] = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     return splits
 
 
@@ -179,8 +207,8 @@ def label_in(rows: dict[Path, list[Row]], chosen: str | None) -> str | None:
     return chosen
 
 
-def holds_images(table: Path) -> bool:
-    """Whether a parquet file has a column of images: by `datasets`, structs of bytes and path, or bytes."""
+def holds_images(table: Path, video: bool = False) -> bool:
+    """Whether a parquet file has a column of images: by `datasets`, structs of bytes and path, or bytes; of a `video` lists."""
     if table.suffix.lower() != ".parquet":
         return False
     import pyarrow.parquet
@@ -190,12 +218,14 @@ def holds_images(table: Path) -> bool:
     except Exception:  # no parquet file: it is told what is wrong if nothing but it is there
         return False
     kinds = [str(kind) for kind in schema.types]
+    if video:
+        return any(kind.removeprefix("large_").startswith("list<element: struct<bytes: ") for kind in kinds)
     return any(kind in ("binary", "large_binary") or kind.startswith("struct<bytes: ") for kind in kinds)
 
 
 def labels_or_none(source: str, folder: Path, how: Reading) -> Listing | None:
     """The image files with their classes, None where they have none."""
     try:
-        return list_images(source, folder, True, how.testing, known=how.known)
+        return list_images(source, folder, True, how.testing, known=how.known, video=how.video)
     except UserError:
         return None

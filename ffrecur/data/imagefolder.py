@@ -1,4 +1,4 @@
-"""Folders of image files: which are for training and which for test, and the class of each.
+"""Folders of image files, or of clips: which are for training and which for test, and the class of each.
 
 `datasets` has such a reader of its own, but it takes file names such as cat/test_1.png for splits and drops the other
 files without a word, and it asks the network even for a folder on this machine.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ffrecur.bars import bar
 from ffrecur.data.classes import check_known, composed
+from ffrecur.data.clipfolders import check_depth, find_clips, no_classes
+from ffrecur.data.clips import OF_VIDEO
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, exact_role, role_within
 from ffrecur.errors import UserError
@@ -25,12 +27,13 @@ UNNAMED = ("images", "unknown", "unlabeled", "unlabelled", "all")
 
 @dataclass
 class Listing:
-    """The image files of a folder by split, relative to it and in the order of their paths."""
+    """The image files, or folders of clips, of a folder by split, relative to it and in the order of their paths."""
 
     splits: dict[str, list[Path]]
     classes: dict[str, list[str]] = field(default_factory=dict)  # of each file of the splits that have classes
     names: tuple[str, ...] = ()  # the classes
     notes: list[str] = field(default_factory=list)
+    frames: dict[Path, list[Path]] | None = None  # of each clip
 
     def leave_out(self, files: Sequence[Path], what: str) -> None:
         """Note files that are not used, if there are any."""
@@ -94,6 +97,7 @@ def list_images(
     testing: bool = False,
     taken: Collection[Path] = (),
     known: Collection[str] = (),
+    video: bool = False,
 ) -> Listing | None:
     """The image files below `folder` and, if they are to be `labelled`, the class of each; None where it holds no image files.
 
@@ -103,6 +107,7 @@ def list_images(
     split are the classes, whatever lies deeper in them; those of the training split (for `testing` of all) are the classes of the
     whole, in the order of text. Images beside the sub-folders are left out where labels are wanted; a validation or test split
     without sub-folders has no labels. Nothing is decoded yet. Notes tell what is left out, but for the files `taken` by others.
+    Of a `video` the same holds for the folders of clips, see `find_clips`.
     Raises `UserError` for training images without sub-folders, and for a class that the training split does not have.
     """
     files, folders = list_files(source, folder)
@@ -110,11 +115,17 @@ def list_images(
     images = [file for file in files if file.suffix.lower() in readable]
     if not images:
         return None
+    clips = find_clips(source, images, files, folders) if video else None
+    if clips is not None:
+        images = list(clips.frames)
     root = wrapper(images, Path(), known)
     inside = [file for file in images if file.is_relative_to(root)]
     chosen = find_splits(source, [file.relative_to(root) for file in inside])
     roots = {split: root / name for split, name in chosen.items()} or {"train": root}
     listing = Listing({split: [f for f in inside if f.is_relative_to(place)] for split, place in roots.items()})
+    if clips is not None:
+        listing.frames = clips.frames
+        listing.leave_out(clips.beside, "beside the folders of clips")
     if not chosen and not labelled:
         listing.splits["train"] = images
     used = {file for split in listing.splits.values() for file in split}
@@ -204,6 +215,7 @@ def find_splits(source: str, files: Sequence[Path]) -> dict[str, str]:
 
 def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) -> None:
     """Set the classes of a listing: the first folder below the root of each split."""
+    video = listing.frames is not None
     for split, files in listing.splits.items():
         root = roots[split]
         below = {file: file.relative_to(root).parts for file in files if file.is_relative_to(root)}
@@ -212,6 +224,8 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
         if split != "train" and len(own) == 1 and {name.casefold() for name in own} <= {*UNNAMED, root.name.casefold()}:
             own = set()
         if not own and split == "train":
+            if video:
+                raise no_classes(source, files[0])
             raise UserError(
                 f"data.source is {source!r}, which has no label column and no sub-folder for each class: its image "
                 f"{files[0].as_posix()} lies directly in it; give each class a sub-folder of images, or name the class of each "
@@ -219,6 +233,8 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
             )
         if not own:
             continue
+        if video:
+            check_depth(source, files, inner)
         listing.splits[split] = inner
         listing.classes[split] = [composed(below[file][0]) for file in inner]
         chosen = set(inner)
@@ -226,8 +242,9 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
         deeper = [file for file in inner if len(below[file]) > 2]
         if deeper:
             first = deeper[0]
-            what = "1 image lies" if len(deeper) == 1 else f"{len(deeper):,} images lie"
-            listing.notes.append(f"{what} deeper, such as {first.as_posix()}, whose class is {below[first][0]!r}")
+            what, hint = ("clip", "") if video else ("image", OF_VIDEO)
+            lie = f"1 {what} lies" if len(deeper) == 1 else f"{len(deeper):,} {what}s lie"
+            listing.notes.append(f"{lie} deeper, such as {first.as_posix()}, whose class is {below[first][0]!r}{hint}")
     every = {split: sorted(set(own)) for split, own in listing.classes.items()}
     known = [name for split, names in every.items() if split == "train" or testing for name in names]
     listing.names = tuple(sorted(set(known)))

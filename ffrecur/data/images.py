@@ -179,11 +179,16 @@ class ImageDataModule(BatchedDataModule):
             self.memory_limit * 2**20,
             testing,
             self.net_classes or (),
+            **self.reading(),
         )
         self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None:
             self.num_classes, self.class_names = source.num_classes, source.class_names
         return source
+
+    def reading(self) -> dict[str, Any]:
+        """What a subclass adds to how its source is read: arguments of `read_source`."""
+        return {}
 
     def tell(self, source: ImageSource, what: str) -> None:
         """Log what was read, what becomes of it, and what a user should know."""

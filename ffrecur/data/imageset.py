@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.classes import number_labels
+from ffrecur.data.clips import Clips, length_notes, of_one_length
 from ffrecur.data.mapped import MappedImages
 from ffrecur.errors import UserError
 
@@ -21,6 +22,7 @@ class ImageSet(NamedTuple):
     """The images of one split, one row each, and their labels, if they are known and wanted."""
 
     # (N, D) uint8, rows first; colour images as height * width * 3, the channels last. A tensor, or `MappedImages`.
+    # Videos are (N, T, D), as `Clips`.
     images: Any
     labels: Tensor | None  # (N,) int64
 
@@ -43,6 +45,7 @@ class ImageSource:
     description: str  # one line for the log: what the source was taken for
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by split, where known: relative to the source
     notes: tuple[str, ...] = ()  # what a user should know: images left out, of one colour, ...
+    frames: int | None = None  # of a video; None for images
 
 
 class Reading(NamedTuple):
@@ -54,6 +57,8 @@ class Reading(NamedTuple):
     limit: float = float("inf")  # bytes of the images of a split that may be in memory
     testing: bool = False  # to test a net that was trained on another source: one class is enough
     known: Sequence[str] = ()  # classes that the net knows
+    video: bool = False  # clips of frames rather than images
+    frames: int | None = None  # to which clips are padded or cut; by default those of the longest
 
 
 PLAIN = Reading()
@@ -70,16 +75,19 @@ def build_source(
     notes: Iterable[str] = (),
     testing: bool = False,
     in_place: Container[str] = (),
+    frames: int | None = None,
 ) -> ImageSource:
     """Check the splits `train`, `validation` and `test` (the first is needed), number the classes, describe all in one line.
 
     `labels` are those of `number_labels`; splits that lack them while others have them are left out. Training images that come
     grouped by class (as those of an image folder do), in whatever order of the classes, are interleaved: otherwise the last of
     them, which validate, would all be of the last class. Splits that are mapped `in_place` are not looked through for images of
-    one colour.
+    one colour. `Clips` become videos of `frames` frames, without that as many as the longest has.
     Raises `UserError` for fewer than two classes, unless for `testing`, and for what `number_labels` refuses.
     """
     notes, files = list(notes), dict(files or {})
+    video = any(isinstance(rows, Clips) for rows in images.values())
+    things = "clips" if video else "images"
     numbers: dict[str, Tensor] = {}
     if labels:
         names, numbers = number_labels(source, labels, names, testing)
@@ -88,24 +96,21 @@ def build_source(
                 f"data.source is {source!r}, which has one class only, {names[0]!r}, but must have two or more"
             )
         for split in images.keys() - numbers.keys():
-            notes.append(f"the {SPLIT_WORDS[split]} images have no labels: they are for prediction only")
+            notes.append(f"the {SPLIT_WORDS[split]} {things} have no labels: they are for prediction only")
         images = {split: images[split] for split in images if split in numbers}
+    images, frames = videos(images, frames, notes) if video else (images, None)
+    whole_shape = (image_shape[0] * (frames or 1), *image_shape[1:])  # a clip is as an image of all its frames
     sets = {split: ImageSet(rows, numbers.get(split)) for split, rows in images.items()}
     for split, rows in images.items():
-        if split in in_place:
-            continue
-        notes += of_one_colour(SPLIT_WORDS[split], rows, image_shape, files.get(split))
+        if split not in in_place:
+            notes += of_one_colour(f"{SPLIT_WORDS[split]} {things}", rows, whole_shape, files.get(split))
 
-    note = ""
     order = None if testing else interleaved(sets["train"].labels)
+    note = "" if order is None else f"; the training {things} came sorted by class and are interleaved"
     if order is not None:
         sets["train"] = sets["train"].take(order)
         if "train" in files:
             files["train"] = [files["train"][index] for index in order.tolist()]
-        note = "; the training images came sorted by class and are interleaved"
-
-    counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]
-    size = f"{image_shape[0]}x{image_shape[1]}{' in colour' if len(image_shape) == 3 else ''}"
     return ImageSource(
         train=sets["train"],
         validation=sets.get("validation"),
@@ -113,14 +118,37 @@ def build_source(
         image_shape=image_shape,
         num_classes=None if names is None else len(names),
         class_names=None if names is None else tuple(names),
-        description=f"{kind}: {' + '.join(counts)} images of {size}"
-        f"{'' if names is None else f', {len(names)} classes'}{note}",
+        description=f"{kind}: {described(sets, image_shape, frames, names)}{note}",
         files=files,
         notes=tuple(notes),
+        frames=frames,
     )
 
 
-def of_one_colour(word: str, images: Any, image_shape: tuple[int, ...], files: Sequence[str] | None) -> list[str]:
+def videos(clips: Mapping[str, Clips], frames: int | None, notes: list[str]) -> tuple[dict[str, Clips], int]:
+    """The clips as videos of one length, and that length; what is padded and cut is noted."""
+    made = of_one_length(clips, frames)
+    for split, own in made.items():
+        notes += length_notes(SPLIT_WORDS[split], own)
+    return made, made["train"].frames
+
+
+def described(
+    sets: Mapping[str, ImageSet], image_shape: tuple[int, ...], frames: int | None, names: Sequence[str] | None
+) -> str:
+    """How many images of which size there are, or clips of so many frames, and of how many classes.
+
+    >>> described({"train": ImageSet(torch.zeros(9, 4), None)}, (2, 2), None, None)
+    '9 training images of 2x2'
+    """
+    counts = [f"{len(sets[name].images):,} {word}" for name, word in SPLIT_WORDS.items() if name in sets]
+    size = f"{image_shape[0]}x{image_shape[1]}{' in colour' if len(image_shape) == 3 else ''}"
+    what = "images" if frames is None else "clips of 1 frame" if frames == 1 else f"clips of {frames} frames"
+    classes = "" if names is None else f", {len(names)} classes"
+    return f"{' + '.join(counts)} {what} of {size}{classes}"
+
+
+def of_one_colour(what: str, images: Any, image_shape: tuple[int, ...], files: Sequence[str] | None) -> list[str]:
     """A note on images whose pixels are all the same, which a net learns nothing from: how many, and which is the first."""
     places = image_shape[0] * image_shape[1]
     if places < 2:
@@ -135,14 +163,14 @@ def of_one_colour(word: str, images: Any, image_shape: tuple[int, ...], files: S
     if count == 0:
         return []
     example = f"number {first}" if files is None else files[first]
-    return [f"{count:,} of {start:,} {word} images have one colour all over, such as {example}"]
+    return [f"{count:,} of {start:,} {what} have one colour all over, such as {example}"]
 
 
-def parts_of(images: Tensor | MappedImages) -> Iterator[Tensor]:
+def parts_of(images: Tensor | MappedImages | Clips) -> Iterator[Tensor]:
     """The rows, a small part after the other, so that those on the disk do not fill the memory."""
-    size = max(1, PART // max(1, images[:1].shape[1]))
+    size = max(1, PART // max(1, images[:1].numel()))
     for start in range(0, len(images), size):
-        yield images[start : start + size]
+        yield images[start : start + size].flatten(1)
 
 
 def interleaved(labels_N: Tensor | None) -> Tensor | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ffrecur.data.clips import OF_VIDEO
 from ffrecur.errors import UserError
 
 FILE = "file_name"
@@ -82,9 +83,9 @@ def columns_of(source: str, folder: Path, table: Path) -> str:
     return held + (" (commas must separate the values)" if len(names) == 1 and re.search("[;\t|]", names[0]) else "")
 
 
-def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path, list[Row]]:
+def rows_by_file(source: str, folder: Path, tables: Sequence[Path], video: bool = False) -> dict[Path, list[Row]]:
     """The rows of each image file (relative to `folder`) that the tables name, which lie beside or above their images; the files
-    in the order in which they come first.
+    in the order in which they come first. Of a `video` they name the folders of clips.
 
     Raises `UserError` for a file that is not there.
     """
@@ -92,9 +93,11 @@ def rows_by_file(source: str, folder: Path, tables: Sequence[Path]) -> dict[Path
     for table in tables:
         for row in read_rows(source, folder, table) or []:
             file = Path(os.path.normpath(table.parent / row[FILE].replace("\\", "/")))
-            if not (folder / file).is_file():
+            place = folder / file
+            if not (place.is_dir() if video else place.is_file()):
+                kind, hint = ("folder", "") if video else ("file", OF_VIDEO if place.is_dir() else "")
                 raise UserError(
-                    f"data.source is {source!r}, whose {table.as_posix()} names the file {row[FILE]}, which is not there"
+                    f"data.source is {source!r}, whose {table.as_posix()} names the {kind} {row[FILE]}, which is not there{hint}"
                 )
             found.setdefault(file, []).append({name: value for name, value in row.items() if name != FILE})
     return found

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ffrecur.data.arrays import read_arrays
 from ffrecur.data.bundled import read_bundled
+from ffrecur.data.clipfolders import check_file
+from ffrecur.data.clips import OF_IMAGES
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
 from ffrecur.data.imageset import ImageSource, Reading
@@ -16,7 +18,7 @@ from ffrecur.errors import UserError
 from ffrecur.storage.files import existing
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-FILES = (".npz", ".parquet", ".csv", ".json", ".jsonl", ".arrow")
+FILES = (".npz", ".npy", ".parquet", ".csv", ".json", ".jsonl", ".arrow")
 
 
 def read_source(
@@ -27,6 +29,8 @@ def read_source(
     limit: float = math.inf,
     testing: bool = False,
     known: Sequence[str] = (),
+    video: bool = False,
+    frames: int | None = None,
 ) -> ImageSource:
     """Read `source`: `bundled`; a file of arrays (`.npz`) or a table; a folder, tried for IDX files, arrays, images, tables; a
     hub id.
@@ -35,27 +39,42 @@ def read_source(
     columns where the source has some. Without `require_labels` (for prediction) no labels are read: those of the
     result are None, and so is `num_classes` unless the source tells it without them. The images of a split that take more than
     `limit` bytes stay on the disk. For `testing` a net that was trained on another source, one class is enough, and the classes
-    are those of all splits.
+    are those of all splits. A `video` is read as clips, of at most `frames` frames each.
     Raises `UserError` for everything that is wrong with the source, see the functions that read each kind.
     """
-    how = Reading(image_column, label_column, require_labels, limit, testing, known)
+    how = Reading(image_column, label_column, require_labels, limit, testing, known, video, frames)
     if source == "bundled":
+        check_kind(source, "images of digits", video)
         return read_bundled()
     path = existing(source)
     if path is not None and path.is_dir():
         return read_any_folder(source, path, how)
     if path is not None and path.suffix.lower() in FILES:
         return read_file(source, path, how)
+    if path is not None and video:
+        check_file(source, path)
     if path is not None or not HUB_ID.fullmatch(source):
         found = "is not" if path is None else "is a file, not"
+        images = "'bundled', a folder with IDX files, arrays, tables or images"
+        wanted = "a folder with folders of frames, arrays or tables" if video else images
+        hub = "the hub id of a data set with lists of images" if video else "a hub id such as 'ylecun/mnist'"
         raise UserError(
-            f"data.source is {source!r}, which {found} a folder; it must be 'bundled', a folder with IDX files, arrays, tables "
-            f"or images, a folder written by `save_to_disk`, a file ({', '.join(FILES)}), or a hub id such as 'ylecun/mnist'"
+            f"data.source is {source!r}, which {found} a folder; it must be {wanted}, a folder written by `save_to_disk`, a file "
+            f"({', '.join(FILES)}), or {hub}"
         )
     from ffrecur.data.columns import read_splits
     from ffrecur.data.huggingface import load_hub
 
     return read_splits(source, *load_hub(source), how)
+
+
+def check_kind(source: str, found: str, video: bool) -> None:
+    """Raise `UserError` for a source of images where clips were asked for."""
+    if video:
+        raise UserError(
+            f"data.source is {source!r}, {found}, but must be clips of frames{OF_IMAGES}, and made to move by --data "
+            "DriftDataModule"
+        )
 
 
 def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
@@ -67,7 +86,10 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
     if empty:
         raise UserError(f"data.source is {source!r}, which is an empty folder")
     found = read_idx_folder(source, folder, how)
-    if found is None and any(folder.glob("*.np[yz]")) and not has_images(source, folder):
+    if found is not None:
+        check_kind(source, found.description, how.video)
+        return found
+    if any(folder.glob("*.np[yz]")) and not has_images(source, folder):
         found = read_arrays(source, folder, how)
     if found is not None:
         return found
@@ -79,7 +101,7 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
 
 def read_file(source: str, file: Path, how: Reading) -> ImageSource:
     """Read a single file: arrays, a table with images, or one that names the files of images (column file_name)."""
-    if file.suffix.lower() == ".npz":
+    if file.suffix.lower() in (".npz", ".npy"):
         found = read_arrays(source, file, how)
         assert found is not None
         return found

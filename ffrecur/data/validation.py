@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ffrecur.data.clips import Clips
 from ffrecur.data.imageset import ImageSet, ImageSource
 from ffrecur.data.mapped import join
 from ffrecur.errors import UserError
@@ -46,5 +47,7 @@ def whole(source: ImageSource) -> ImageSet:
         labels = None
         if joined.labels is not None and split.labels is not None:
             labels = torch.cat([joined.labels, split.labels])
-        joined = ImageSet(join(joined.images, split.images), labels)
+        first, more = joined.images, split.images
+        images = first.joined(more) if isinstance(first, Clips) else join(first, more)
+        joined = ImageSet(images, labels)
     return joined

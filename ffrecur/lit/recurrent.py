@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -57,6 +58,7 @@ class RecurrentModule(GoodnessModule):
     """
 
     kind = "RecurrentNet"
+    told_frames: int | None = None
 
     def __init__(
         self,
@@ -109,14 +111,27 @@ class RecurrentModule(GoodnessModule):
         return RecurrentNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
 
     def match_data(self, data: Any) -> None:
-        """Take the sizes from the data; raises `UserError` for videos with fewer frames than there are iterations."""
+        """Take the sizes from the data; raises `UserError` for videos with fewer frames than there are iterations.
+
+        Clips may stay at their last frame instead, see `VideoDataModule.stay_until`; frames that are never seen are logged.
+        """
         super().match_data(data)
+        counts = {name: self.hparams[name] for name in ("iterations", "evaluation_iterations")}
+        if hasattr(data, "stay_until"):
+            data.stay_until(max(counts.values()))
         frames = getattr(data, "frames", None)
-        for name in ("iterations", "evaluation_iterations"):
-            if frames is not None:
-                check_setting(
-                    self.hparams[name] <= frames, name, self.hparams[name], f"at most the {frames} frames of the videos"
-                )
+        if frames is None:
+            return
+        for name, count in counts.items():
+            check_setting(count <= frames, name, count, f"at most the {frames} frames of the videos")
+        if min(counts.values()) < frames != self.told_frames:
+            self.told_frames = frames  # once
+            first, last = self.window
+            rank_zero_info(
+                f"warning: the videos have {frames} frames, of which training reads {counts['iterations']} (model.iterations), "
+                f"evaluation {counts['evaluation_iterations']} (model.evaluation_iterations); numbers {first} to {last} score "
+                "(model.window)"
+            )
 
     def new_evaluation(self) -> RecurrentEvaluation:
         """Return the metrics; while training, no iteration is computed that the validation error does not need."""

@@ -54,7 +54,10 @@ def is_text(run: RunFiles) -> bool:
 
 def is_video(run: RunFiles) -> bool:
     """Whether each iteration sees a frame of its own."""
-    return class_of(run, "data") == "DriftDataModule" or part(run.config, "data", "init_args", "frames") is not None
+    return (
+        class_of(run, "data") in ("DriftDataModule", "VideoDataModule")
+        or part(run.config, "data", "init_args", "frames") is not None
+    )
 
 
 def names_of(run: RunFiles) -> set[str]:

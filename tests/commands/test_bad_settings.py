@@ -91,16 +91,16 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         [*FIT, "--data.source=nowhere/at/all"],
-        "data.source is 'nowhere/at/all', which is not a folder; it must be 'bundled', a folder with IDX files, arrays, tables or images, a folder written by `save_to_disk`, a file (.npz, .parquet, .csv, .json, .jsonl, .arrow), or a hub id such as 'ylecun/mnist'",
+        "data.source is 'nowhere/at/all', which is not a folder; it must be 'bundled', a folder with IDX files, arrays, tables or images, a folder written by `save_to_disk`, a file (.npz, .npy, .parquet, .csv, .json, .jsonl, .arrow), or a hub id such as 'ylecun/mnist'",
     ),
     ([*FIT, "--data.source=empty"], "data.source is 'empty', which is an empty folder"),
     (
         [*FIT, "--data.source=tales.txt"],
-        "data.source is 'tales.txt', which is a file, not a folder; it must be 'bundled', a folder with IDX files, arrays, tables or images, a folder written by `save_to_disk`, a file (.npz, .parquet, .csv, .json, .jsonl, .arrow), or a hub id such as 'ylecun/mnist'",
+        "data.source is 'tales.txt', which is a file, not a folder; it must be 'bundled', a folder with IDX files, arrays, tables or images, a folder written by `save_to_disk`, a file (.npz, .npy, .parquet, .csv, .json, .jsonl, .arrow), or a hub id such as 'ylecun/mnist'",
     ),
     (
         [*FIT, "--data.frames=3"],
-        "data.frames is a setting of DriftDataModule only; choose the class first: --data=DriftDataModule",
+        "data.frames is a setting of DriftDataModule and VideoDataModule only; choose the class first: --data=DriftDataModule",
     ),
     ([*FIT, "--seed_everything=-1"], "seed_everything is -1, but must be in 0..2**32-1"),
     ([*FIT, "--seed_everything=x"], "seed_everything is x, but must be a whole number"),

@@ -155,7 +155,8 @@ def _unknown(name: str) -> str:
         name = name.rpartition(".")[2]
     owners = [owner for owner, settings in settings_by_class().items() if name in settings]
     if owners:  # of another class than the one chosen
-        return f"{name} is a setting of {' and '.join(owners)} only; choose the class first: --{name.split('.')[0]}={owners[0]}"
+        listed = " and ".join([", ".join(owners[:-1]), owners[-1]][len(owners) == 1 :])
+        return f"{name} is a setting of {listed} only; choose the class first: --{name.split('.')[0]}={owners[0]}"
     meant = usual_name(name)
     known = known_settings() if "." in name else [setting.split(".")[-1] for setting in known_settings()]
     return f"{name} is not a setting{f' (nearest: {meant})' if meant else _nearest(name, known)}"
