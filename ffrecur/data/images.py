@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.augment import Augmentation, AugmentedLoader, check_augment
 from ffrecur.data.classes import composed, listed, match, plain_names
-from ffrecur.data.imageset import ImageSet, ImageSource
+from ffrecur.data.imageset import ImageSet, ImageSource, without_labels
 from ffrecur.data.loader import BatchedDataModule, TensorLoader
 from ffrecur.data.sources import read_source
 from ffrecur.data.validation import split_off, whole
@@ -186,6 +186,7 @@ class ImageDataModule(BatchedDataModule):
             testing,
             self.net_classes or (),
         )
+        source = source if require_labels else without_labels(source)
         self.description, self.image_shape = source.description, source.image_shape
         if source.num_classes is not None and self.labels:
             self.num_classes, self.class_names = source.num_classes, source.class_names

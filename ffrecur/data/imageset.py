@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +43,14 @@ class ImageSource:
     description: str  # one line for the log: what the source was taken for
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by split, where known: relative to the source
     notes: tuple[str, ...] = ()  # what a user should know: images left out, of one colour, ...
+
+
+def without_labels(source: ImageSource) -> ImageSource:
+    """Return the same images without labels, which some sources have whether they are wanted or not."""
+    sets = {name: getattr(source, name) for name in SPLIT_WORDS}
+    return replace(
+        source, **{name: None if part is None else part._replace(labels=None) for name, part in sets.items()}
+    )
 
 
 class Reading(NamedTuple):

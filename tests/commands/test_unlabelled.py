@@ -4,9 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import datasets
+import numpy as np
 import pytest
 import torch
-from making import check_same_net, image_files
+from making import check_same_net, image_files, make_digits
+from PIL import Image
 from running import TINY, At, boom, check_same_run, fit_with, loaded, only_run, rows, run
 
 import ffrecur
@@ -74,6 +77,27 @@ def test_labels_that_are_there_change_nothing(workplace):
     assert run("fit", *options, "--trainer.default_root_dir=without").code == 0
     one, other = (ffrecur.load(next(Path(root).glob("*/last.ckpt"))) for root in ("with", "without"))
     check_same_net(one, other)
+
+
+@pytest.mark.parametrize("kind", ["bundled", "idx", "arrays", "folder", "table"])
+def test_no_source_gives_labels_that_are_not_wanted(kind, tmp_path):
+    if kind == "idx":
+        make_digits(tmp_path)
+    elif kind == "arrays":
+        np.savez(tmp_path / "set.npz", images=np.zeros((9, 4, 4), np.uint8), labels=np.arange(9) % 3)
+    elif kind == "folder":
+        image_files(tmp_path / "train", [f"{name}/{number}.png" for name in "abc" for number in range(4)])
+    elif kind == "table":
+        images = [Image.fromarray(np.full((4, 4), number, np.uint8)) for number in range(9)]
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+        table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 2] * 3}, features=features)
+        table.to_parquet(str(tmp_path / "train.parquet"))
+    source = {"bundled": "bundled", "arrays": str(tmp_path / "set.npz")}.get(kind, str(tmp_path))
+    data = ImageDataModule(source, labels=False)
+    data.setup("fit")
+    assert (data.num_classes, data.class_names) == (None, None)
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        assert all(len(batch) == 1 for batch in loader)
 
 
 def test_a_run_goes_on_as_if_it_had_not_stopped(plain, monkeypatch):
