@@ -82,7 +82,7 @@ def test_labels_that_are_there_change_nothing(workplace):
 @pytest.mark.parametrize("kind", ["bundled", "idx", "arrays", "folder", "table"])
 def test_no_source_gives_labels_that_are_not_wanted(kind, tmp_path):
     if kind == "idx":
-        make_digits(tmp_path)
+        make_digits(tmp_path / "set")
     elif kind == "arrays":
         np.savez(tmp_path / "set.npz", images=np.zeros((9, 4, 4), np.uint8), labels=np.arange(9) % 3)
     elif kind == "folder":
@@ -92,7 +92,9 @@ def test_no_source_gives_labels_that_are_not_wanted(kind, tmp_path):
         features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
         table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 2] * 3}, features=features)
         table.to_parquet(str(tmp_path / "train.parquet"))
-    source = {"bundled": "bundled", "arrays": str(tmp_path / "set.npz")}.get(kind, str(tmp_path))
+    source = {"bundled": "bundled", "arrays": str(tmp_path / "set.npz"), "idx": str(tmp_path / "set")}.get(
+        kind, str(tmp_path)
+    )
     data = ImageDataModule(source, labels=False)
     data.setup("fit")
     assert (data.num_classes, data.class_names) == (None, None)
