@@ -47,10 +47,8 @@ class ImageSource:
 
 def without_labels(source: ImageSource) -> ImageSource:
     """Return the same images without labels, which some sources have whether they are wanted or not."""
-    sets = {name: getattr(source, name) for name in SPLIT_WORDS}
-    return replace(
-        source, **{name: None if part is None else part._replace(labels=None) for name, part in sets.items()}
-    )
+    bare = [None if part is None else ImageSet(part.images, None) for part in (source.validation, source.test)]
+    return replace(source, train=ImageSet(source.train.images, None), validation=bare[0], test=bare[1])
 
 
 class Reading(NamedTuple):

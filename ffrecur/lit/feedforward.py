@@ -160,7 +160,7 @@ class FeedForwardModule(GoodnessModule):
 
     @property
     def learns_without_labels(self) -> bool:
-        """Whether the hidden layers need none; a net that has never seen any has no head."""
+        """Whether the hidden layers need no labels."""
         return self.hparams["label"] is None
 
     def new_evaluation(self) -> nn.Module:

@@ -48,7 +48,7 @@ class ClassifierModule(NetModule):
         training: see `NetModule`.
     """
 
-    logged = ("error", "one_pass_error")
+    logged: ClassVar[tuple[str, ...]] = ("error", "one_pass_error")
     structure: ClassVar[tuple[str, ...]] = ("in_features", "hidden_features", "num_classes")
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
@@ -69,7 +69,10 @@ class ClassifierModule(NetModule):
 
     # --- what a subclass says -----------------------------------------------------------------------------------------
 
-    learns_without_labels = False  # whether the net can be trained on images that have none
+    @property
+    def learns_without_labels(self) -> bool:
+        """Whether the hidden layers need no labels; a net that has never seen any has no head."""
+        return False
 
     @abstractmethod
     def build_net(self, in_features: int, num_classes: int) -> Any:
