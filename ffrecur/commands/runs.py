@@ -15,7 +15,11 @@ from ffrecur.errors import UserError
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import refused
 
-TARGETS = {"val/error": ("error", "{:.2%}"), "val/bits_per_character": ("bits", "{:.3f}")}
+TARGETS = {
+    "val/error": ("error", "{:.2%}"),
+    "val/separation_error": ("separation error", "{:.2%}"),
+    "val/bits_per_character": ("bits", "{:.3f}"),
+}
 HEADER = ("task", "begun", "epochs", "best validation", "test", "folder")
 
 
@@ -55,7 +59,8 @@ def read_test(file: Path) -> str:
         results = json.loads(file.read_text())
         if "bits_per_character" in results:
             return f"bits {results['bits_per_character']:.3f}"
-        return f"error {results['error']:.2%}"
+        name = "error" if "error" in results else "separation_error"
+        return f"{name.replace('_', ' ')} {results[name]:.2%}"
     except (OSError, ValueError, KeyError, TypeError):  # none, or a file that is none of ours
         return "-"
 

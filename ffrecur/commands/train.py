@@ -249,6 +249,8 @@ class CommandLine(LightningCLI):
             if self.stored_net is not None and self.checkpoint is not None:
                 self.model.check_stored(self.stored_net, self.checkpoint)
             self.model.match_data(self.datamodule)
+            for best in (each for each in self.trainer.callbacks if isinstance(each, BestCheckpoint)):  # type: ignore[attr-defined]
+                best.monitor = self.model.target  # which may depend on the data
             if stage == "fit":
                 self.model.check_optimizer(self.stored_optimizer)
 

@@ -94,7 +94,8 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
             labels[role] = read_labels(source, *found[split, "labels"], arrays[role])
         elif role == "train":
             raise UserError(
-                f"data.source is {source!r}, which has images, but no array of labels for them; it has {', '.join(names)}"
+                f"data.source is {source!r}, which has images, but no array of labels for them; it has {', '.join(names)}; "
+                "data.labels false is for a net that learns without"
             )
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) > 1:

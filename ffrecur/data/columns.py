@@ -171,8 +171,8 @@ def choose_label_column(source: str, features: datasets.Features, chosen: str | 
     if not candidates:
         raise UserError(
             f"data.source is {source!r}, which has no label column: give each class a sub-folder of images, or a column of "
-            f"type ClassLabel or named label, or set data.label_column to a column of whole numbers or text; the columns are "
-            f"{columns}"
+            f"type ClassLabel or named label, or set data.label_column to a column of whole numbers or text, or set "
+            f"data.labels to false for a net that learns without labels; the columns are {columns}"
         )
     return candidates[0]
 

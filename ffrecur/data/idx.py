@@ -155,7 +155,8 @@ def read_idx_folder(source: str, folder: Path, how: Reading = PLAIN) -> ImageSou
                 )
         elif role == "train":
             raise UserError(
-                f"data.source is {source!r}, which has {split} images, but no file *-labels-idx1-ubyte for them"
+                f"data.source is {source!r}, which has {split} images, but no file *-labels-idx1-ubyte for them; data.labels "
+                "false is for a net that learns without"
             )
     shapes = list(dict.fromkeys(array.shape[1:] for array in images.values()))
     if len(shapes) > 1:

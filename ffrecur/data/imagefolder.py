@@ -229,7 +229,8 @@ def label(source: str, listing: Listing, roots: dict[str, Path], testing: bool) 
             raise UserError(
                 f"data.source is {source!r}, which has no label column and no sub-folder for each class: its image "
                 f"{files[0].as_posix()} lies directly in it; give each class a sub-folder of images, or name the class of each "
-                "file in a metadata.csv with the columns file_name and label (data.label_column names another)"
+                "file in a metadata.csv with the columns file_name and label (data.label_column names another), or set "
+                "data.labels to false for a net that learns without labels"
             )
         if not own:
             continue

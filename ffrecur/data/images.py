@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.augment import Augmentation, AugmentedLoader, check_augment
 from ffrecur.data.classes import composed, listed, match, plain_names
-from ffrecur.data.imageset import ImageSet, ImageSource
+from ffrecur.data.imageset import ImageSet, ImageSource, without_labels
 from ffrecur.data.loader import BatchedDataModule, TensorLoader
 from ffrecur.data.sources import read_source
 from ffrecur.data.validation import split_off, whole
@@ -43,6 +43,8 @@ class ImageDataModule(BatchedDataModule):
         augment: changes of the training images, drawn again each epoch, such as
             [{class_path: Shift, init_args: {pixels: 2}}]; class paths of an `ffrecur.data.Augmentation`. Validation, test and
             prediction have the images as they are, and so has `trainer.overfit_batches`.
+        labels: whether labels are read. Without them a batch is `(images,)`, and only a net that learns without labels can be
+            trained; classes are unknown then, and the validation images are drawn with the split_seed 0 by default.
 
     Raises:
         UserError: a setting outside its range; in `setup`, everything wrong with the source.
@@ -75,6 +77,7 @@ class ImageDataModule(BatchedDataModule):
         memory_limit: int = 4096,
         seed: int = 0,
         augment: list[Augmentation] | None = None,
+        labels: bool = True,
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
@@ -104,6 +107,7 @@ class ImageDataModule(BatchedDataModule):
         self.memory_limit = memory_limit
         self.seed = seed
         self.augment = list(augment or ())
+        self.labels = labels
 
     @property
     def predict_images(self) -> Any:
@@ -141,10 +145,12 @@ class ImageDataModule(BatchedDataModule):
 
     def setup_training(self) -> None:
         """Make the images to train with, to validate with and to test with."""
-        source = self.read(require_labels=True)
+        source = self.read(require_labels=self.labels)
         for change in self.augment:
             change.numbers(self.image_shape)  # which refuses images that it cannot change
-        train, validation, how = split_off(source, self.validation_size, self.split_seed)
+        drawn = self.split_seed is None and not self.labels and source.validation is None
+        # Without labels it is not known whether the images come sorted.
+        train, validation, how = split_off(source, self.validation_size, 0 if drawn else self.split_seed)
         self.train_set = self.prepare_set(train, 0)
         self.validation_set = self.prepare_set(validation, 1)
         test = "no test split: the validation images test too, so test figures are validation figures"
@@ -159,7 +165,7 @@ class ImageDataModule(BatchedDataModule):
         """Make the images on which a net from another source is validated or tested: that split, or all without it."""
         if (self.validation_set if stage == "validate" else self.test_set) is not None:
             return
-        source = self.read(require_labels=True, testing=True)
+        source = self.read(require_labels=self.labels, testing=True)
         own = source.validation if stage == "validate" else source.test
         images, name = whole(source) if own is None else own, {"validate": "validation", "test": "test"}[stage]
         how = f"the source's own {name} split" if own is not None else f"all of them, for there is no {name} split"
@@ -181,8 +187,9 @@ class ImageDataModule(BatchedDataModule):
             self.net_classes or (),
             **self.reading(),
         )
+        source = source if require_labels else without_labels(source)
         self.description, self.image_shape = source.description, source.image_shape
-        if source.num_classes is not None:
+        if source.num_classes is not None and self.labels:
             self.num_classes, self.class_names = source.num_classes, source.class_names
         return source
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -46,6 +46,12 @@ class ImageSource:
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by split, where known: relative to the source
     notes: tuple[str, ...] = ()  # what a user should know: images left out, of one colour, ...
     frames: int | None = None  # of a video; None for images
+
+
+def without_labels(source: ImageSource) -> ImageSource:
+    """Return the same images without labels, which some sources have whether they are wanted or not."""
+    bare = [None if part is None else ImageSet(part.images, None) for part in (source.validation, source.test)]
+    return replace(source, train=ImageSet(source.train.images, None), validation=bare[0], test=bare[1])
 
 
 class Reading(NamedTuple):

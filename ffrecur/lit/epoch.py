@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ GOODNESS = ("goodness_positive", "goodness_negative")
 class EpochFigures(EvaluatedModule):
     """Base of a module whose figures of training are the means over an epoch's samples, of all processes."""
 
-    target: ClassVar[str]  # the validation figure, low is good, that chooses the best checkpoint
+    target: str  # the validation figure, low is good, that chooses the best checkpoint
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,8 +24,8 @@ class EvaluatedModule(L.LightningModule, ABC):
         """Return metrics with `update(net, inputs, targets)` and `compute()`, a dictionary."""
 
     @abstractmethod
-    def inputs_and_targets(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Return what the net reads of a batch, and what it should answer, `(B,)`."""
+    def inputs_and_targets(self, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """Return what the net reads of a batch, and what it should answer, `(B,)`, if that is known."""
 
     @abstractmethod
     def evaluated(self, data: Any, stage: str) -> Evaluation:

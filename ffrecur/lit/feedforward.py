@@ -17,12 +17,13 @@ from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
-from ffrecur.lit.report.images import first_of_each_class, goodness_table
+from ffrecur.lit.mixing import check_batches, check_separation, mixed
+from ffrecur.lit.report.images import first_of_each_class, goodness_predictions, goodness_table
 from ffrecur.metrics import plots
-from ffrecur.metrics.evaluation import Evaluation
+from ffrecur.metrics.evaluation import Evaluation, Table
 from ffrecur.metrics.feedforward import FeedForwardEvaluation, UnsupervisedEvaluation
-from ffrecur.metrics.images import ScoreEvaluation
-from ffrecur.negatives.images import Hybrids, ImageNegatives, partners
+from ffrecur.metrics.separation import SeparationEvaluation
+from ffrecur.negatives.images import Hybrids, ImageNegatives
 from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.feedforward import FeedForwardNet
 from ffrecur.nets.layers import local_layers
@@ -42,7 +43,7 @@ class FeedForwardModule(GoodnessModule):
     Args:
         hidden_features: units of each hidden layer, any number of layers.
         in_features: features of an image; learned from the data.
-        num_classes: number of classes; learned from the data.
+        num_classes: number of classes; learned from the data. None where these have no labels: such a net has no head.
         layers: instead of `hidden_features`, layers of local receptive fields without weight sharing: for each
             `out_channels`, `kernel`, and, where not 1 and 0, `stride` and `padding`. See `ffrecur.LocalLinear`.
         image_shape: rows and columns of an image, and 3 for colour, which such layers read; learned from the data.
@@ -62,6 +63,7 @@ class FeedForwardModule(GoodnessModule):
     """
 
     kind = "FeedForwardNet"
+    logged = ("error", "one_pass_error", "separation_error")
     make_images: ImageNegatives  # where there is no label
     structure = ("in_features", "hidden_features", "num_classes", "head_layers")
 
@@ -108,6 +110,7 @@ class FeedForwardModule(GoodnessModule):
     def match_data(self, data: Any) -> None:
         """Take the sizes from the data; raises `UserError` for videos, and for images whose shape no hybrid could have."""
         super().match_data(data)
+        self.target = "val/separation_error" if self.headless else "val/error"
         if getattr(data, "frames", None) is not None:
             raise UserError("data has videos, but a feed-forward net looks once: use a RecurrentModule")
         shape = getattr(data, "image_shape", None)
@@ -117,6 +120,8 @@ class FeedForwardModule(GoodnessModule):
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")
             check_batches(data, self.negatives_per_case)
+        if self.headless:
+            check_separation(data)
 
     def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """As `NetModule.check_stored`; where the label is, and local layers, must be those of the net too."""
@@ -153,20 +158,33 @@ class FeedForwardModule(GoodnessModule):
             **settings,
         )
 
-    def new_evaluation(self) -> ScoreEvaluation:
+    @property
+    def learns_without_labels(self) -> bool:
+        """Whether the hidden layers need no labels."""
+        return self.hparams["label"] is None
+
+    def new_evaluation(self) -> nn.Module:
         """Return the metrics."""
-        if self.hparams["label"] is None:
-            return UnsupervisedEvaluation(self.net, partial(mixed, self.make_images, image_shape=self.image_shape))
-        return FeedForwardEvaluation(self.net, self.temperature, self.head_weight)
+        if self.hparams["label"] is not None:
+            return FeedForwardEvaluation(self.net, self.temperature, self.head_weight)
+        kind = SeparationEvaluation if self.headless else UnsupervisedEvaluation
+        return kind(self.net, partial(mixed, self.make_images, image_shape=self.image_shape))
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
-        """Return the scores of every label, `(B, C)`."""
-        return self.net.score(prepare(batch[0]), self.head_weight)
+        """Return the scores of every label, `(B, C)`; of a net without a head the goodness of its layers, `(B, L)`."""
+        images = prepare(batch[0])
+        return self.net.goodness(images).T if self.headless else self.net.score(images, self.head_weight)
+
+    def predicted(self, scores_NC: Tensor, files: Sequence[str] | None) -> Table:
+        """Return the table of a prediction: classes and scores, or goodness by layer of a net without a head."""
+        return goodness_predictions(scores_NC, files) if self.headless else super().predicted(scores_NC, files)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def scoring(self) -> dict[str, Any]:
         """Return the weight of the head, and the layers whose goodness counts; of a net without labels those that it reads."""
+        if self.headless:
+            return {}
         if self.net.label is None:
             return {"head_layers": list(self.net.head_layers)}
         return {"head_weight": self.head_weight, "score_layers": list(self.net.score_layers)}
@@ -195,7 +213,7 @@ class FeedForwardModule(GoodnessModule):
 
     def ten_negatives(self, examples: Any) -> dict[str, Tensor]:
         """Return up to ten images, those that they are mixed with, what is taken of the first, and the negative images."""
-        shown = first_of_each_class(examples.labels, limit=10)
+        shown = [] if examples.labels is None else first_of_each_class(examples.labels, limit=10)
         shown = shown if len(shown) > 1 else list(range(min(10, len(examples.images))))
         images_ND = prepare(examples.images[shown])
         others_ND = images_ND.roll(1, 0)
@@ -203,47 +221,3 @@ class FeedForwardModule(GoodnessModule):
         mask_ND = self.make_images(torch.ones_like(images_ND), torch.zeros_like(images_ND), noise_NP, self.image_shape)
         negatives_ND = self.make_images(images_ND, others_ND, noise_NP, self.image_shape)
         return {"image": images_ND, "other": others_ND, "mask": mask_ND, "negative": negatives_ND}
-
-
-def mixed(
-    make_images: ImageNegatives,
-    images_BD: Tensor,
-    everyone: Tensor,
-    part: Part,
-    image_shape: Sequence[int],
-    count: int,
-    source: torch.Generator,
-) -> Tensor:
-    """Return `count` negative images for each of our part of a batch, `(K, B, D)`; `everyone` is the whole batch."""
-    others_KB = partners(part.total, count, source)[:, part.mine].to(images_BD.device)
-    noise_KBP = torch.rand(count, part.total, math.prod(image_shape[:2]), generator=source)[:, part.mine]
-    made = []
-    for others_B, noise_BP in zip(others_KB, noise_KBP.to(images_BD.device), strict=True):
-        of_ours = type(make_images) is Hybrids
-        positives_BD = images_BD if of_ours else images_BD.clone()  # which may be written on
-        negatives_BD = make_images(positives_BD, everyone[others_B], noise_BP, image_shape)
-        if not of_ours:
-            check_made(negatives_BD, images_BD, make_images)
-        made.append(negatives_BD)
-    return torch.stack(made)
-
-
-def check_made(negatives_BD: Any, images_BD: Tensor, make_images: ImageNegatives) -> None:
-    """Raise `UserError` for negative images of the user's making that are none."""
-    name, wanted = type(make_images).__name__, tuple(images_BD.shape)
-    if not isinstance(negatives_BD, Tensor) or negatives_BD.shape != wanted:
-        found = tuple(negatives_BD.shape) if isinstance(negatives_BD, Tensor) else type(negatives_BD).__name__
-        raise UserError(f"negatives is {name}, which makes {found}, but must make {wanted}: images of the same size")
-    if not negatives_BD.is_floating_point() or not negatives_BD.isfinite().all():
-        raise UserError(f"negatives is {name}, which makes images with values that are no finite numbers")
-
-
-def check_batches(data: Any, count: int) -> None:
-    """Raise `UserError` for training data of which a batch, the last one perhaps, has too few images to be mixed."""
-    images, batch_size = getattr(getattr(data, "train_set", None), "images", ()), getattr(data, "batch_size", 0)
-    if len(images) > 0 and batch_size > 0:
-        smallest = len(images) % batch_size or batch_size
-        told = (
-            f"one that leaves more than {count} of the {len(images)} images for every batch: each is mixed with others"
-        )
-        check_setting(smallest > count, "data.batch_size", batch_size, told)

@@ -12,7 +12,7 @@ from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
-from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.lit.images import ClassifierModule
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
@@ -76,11 +76,11 @@ class GoodnessModule(ClassifierModule):
         """Return the negatives of a batch as the net's `local_learning` takes them."""
         return partial(self.draw_labels, noise_BC=noise_BC)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
-        images, labels_B = prepare(batch[0]), batch[1]
-        part = self.part_of_batch(len(labels_B))
-        noise_BC, masks = self.noise_and_masks(part, batch_index, self.net.num_classes, head_dropout=self.head_dropout)
+        images, labels_B = self.inputs_and_targets(batch)
+        part, classes = self.part_of_batch(len(batch[0])), self.net.num_classes or 0
+        noise_BC, masks = self.noise_and_masks(part, batch_index, classes, head_dropout=self.head_dropout)
         negatives = self.negatives_of(images, part, noise_BC, batch_index)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
@@ -88,11 +88,10 @@ class GoodnessModule(ClassifierModule):
             "positive": learned.goodness_positive_TLB.mean(dim=-1),
             "negative": learned.goodness_negative_TLB.mean(dim=-1),
         }
-        figures = {
-            "train/loss": learned.loss.detach(),
-            "train/head_loss": learned.head_loss,
-            "train/one_pass_error": (learned.logits_BC.argmax(dim=1) != labels_B).float().mean(),
-        }
+        figures = {"train/loss": learned.loss.detach()}
+        if labels_B is not None:
+            figures["train/head_loss"] = learned.head_loss
+            figures["train/one_pass_error"] = (learned.logits_BC.argmax(dim=1) != labels_B).float().mean()
         return self.finish_step(learned.loss, figures, part, batch_index, goodness)
 
 

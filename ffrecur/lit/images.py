@@ -23,10 +23,11 @@ from ffrecur.lit.report.images import (
     errors_as_text,
     mistakes_table,
     names_of,
+    predictions_table,
 )
 from ffrecur.lit.run.health import making
 from ffrecur.metrics import plots
-from ffrecur.metrics.evaluation import Evaluation
+from ffrecur.metrics.evaluation import Evaluation, Table
 from ffrecur.processes import Part
 from ffrecur.seeding import seeded_generator
 from ffrecur.storage.checkpoint import NET_KEY, describe, stored_names
@@ -47,10 +48,11 @@ class ClassifierModule(NetModule):
         training: see `NetModule`.
     """
 
-    logged = ("error", "one_pass_error")
+    logged: ClassVar[tuple[str, ...]] = ("error", "one_pass_error")
     structure: ClassVar[tuple[str, ...]] = ("in_features", "hidden_features", "num_classes")
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
+    headless = False  # whether there are no labels, and so no classes to answer with
 
     def __init__(
         self,
@@ -66,6 +68,11 @@ class ClassifierModule(NetModule):
             check_setting(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")
 
     # --- what a subclass says -----------------------------------------------------------------------------------------
+
+    @property
+    def learns_without_labels(self) -> bool:
+        """Whether the hidden layers need no labels; a net that has never seen any has no head."""
+        return False
 
     @abstractmethod
     def build_net(self, in_features: int, num_classes: int) -> Any:
@@ -96,6 +103,7 @@ class ClassifierModule(NetModule):
         """
         if hasattr(data, "alphabet"):
             raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads images: ImageDataModule")
+        self.match_labels(data)
         # A net that is new has as many classes as the data, or else what was set is a mistake.
         if (self.trained or self.class_names is not None) and hasattr(data, "match_classes"):
             data.match_classes(self.class_names, self.hparams["num_classes"])
@@ -107,7 +115,7 @@ class ClassifierModule(NetModule):
                 f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
                 f"{listed(self.class_names)}"
             )
-        for name in ("in_features", "num_classes"):
+        for name in ("in_features", *(() if self.headless else ("num_classes",))):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:
                 check_setting(found is not None, name, None, "given where the data does not tell it")
@@ -117,6 +125,18 @@ class ClassifierModule(NetModule):
                     f"{name} of the net is {known}, but the data has {found}; train a net on this data first"
                 )
         self.take_names(getattr(data, "class_names", None))
+
+    def match_labels(self, data: Any) -> None:
+        """Learn whether there are labels; raises `UserError` where the data has none and the net needs some, or the reverse."""
+        given, count = getattr(data, "labels", True) is not False, self.hparams["num_classes"]
+        if not given and not self.learns_without_labels:
+            needs = "true, for this net learns from labels; a FeedForwardModule with label null can do without"
+            check_setting(False, "data.labels", given, needs)
+        if not given and count is not None:
+            check_setting(False, "data.labels", given, f"true, for the net has a head for {count} classes")
+        if given and self.headless and self.trained:
+            check_setting(False, "data.labels", given, "false, for the net was trained without labels and has no head")
+        self.headless = not given
 
     def take_names(self, names: Any) -> None:
         """Give names to the net's classes, unless they have some."""
@@ -133,7 +153,7 @@ class ClassifierModule(NetModule):
         names, count = stored_names(entry), entry["settings"]["num_classes"]
         if self.hparams["num_classes"] != count:  # learned from data that has other classes than the net
             self.hparams["num_classes"], self.net = count, None
-        self.class_names, self.trained = names, True
+        self.class_names, self.trained, self.headless = names, True, count is None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Match the data, which was there before the checkpoint, with the classes of its net."""
@@ -143,7 +163,7 @@ class ClassifierModule(NetModule):
         if data is not None and before != self.class_names:
             self.match_data(data)
         self.take_names(None)
-        if None not in (self.hparams["in_features"], self.hparams["num_classes"]):
+        if self.hparams["in_features"] is not None and (self.headless or self.hparams["num_classes"] is not None):
             self.configure_model()
         super().on_load_checkpoint(checkpoint)
 
@@ -195,24 +215,34 @@ class ClassifierModule(NetModule):
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
-    def inputs_and_targets(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return images as the net reads them, and their labels."""
-        return prepare(batch[0]), batch[1]
+    def inputs_and_targets(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        """Return images as the net reads them, and their labels, if there are any."""
+        return prepare(batch[0]), batch[1] if len(batch) > 1 else None
 
     def scoring(self) -> dict[str, Any]:
         """Return the settings by which classes are scored, for the figures of an evaluation."""
         return {}
 
+    def predicted(self, scores_NC: Tensor, files: Sequence[str] | None) -> Table:
+        """Return the table of a prediction, of what `predict_step` has returned; see `predictions_table`."""
+        return predictions_table(scores_NC, names_of(self.net), files)
+
     def evaluated(self, data: Any, stage: str) -> Evaluation:
-        """Return the errors, how often each class was taken for which, the calibration, and the worst mistakes."""
-        names, measured = names_of(self.net), self.measured
+        """Return the errors, how often each class was taken for which, the calibration, and the worst mistakes.
+
+        Without labels the figures alone.
+        """
+        measured = self.measured
         figures = {
             **{name: measured[name].tolist() for name in FIGURES if name in measured},
             **self.scoring(),
-            "class_names": list(names),
             "seed": self.seed,
             "net": self.net.settings(),
         }
+        if self.headless:
+            return Evaluation(figures, errors_as_text(figures, stage), {})
+        names = names_of(self.net)
+        figures["class_names"] = list(names)
         mistakes, shape = measured["mistakes"], getattr(data, "image_shape", None)
         tables = {
             "confusion": confusion_table(measured["confusion"], names),

@@ -56,7 +56,7 @@ class NetModule(EpochFigures):
     """
 
     kind: ClassVar[str]  # of its net, in `ffrecur.storage.checkpoint.KINDS`
-    target: ClassVar[str] = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
+    target: str = "val/error"  # the validation figure, low is good, that chooses the best checkpoint
     structure: ClassVar[tuple[str, ...]]  # settings of the net that a checkpoint's weights must agree with
     widths: tuple[str, ...] = ("hidden_features",)  # settings that tell how large the net is
     refused: ClassVar[Mapping[str, str]] = {}  # commands that there are not for such a net, and why

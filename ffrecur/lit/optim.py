@@ -34,8 +34,8 @@ def grouped_optimizer(
     """
     hidden = nn.ModuleDict({name: part for name, part in net.named_children() if name != "head"})
     groups = []
-    for module, decay in ((hidden, weight_decay), (net.get_submodule("head"), head_weight_decay)):
-        named = list(module.named_parameters())
+    for module, decay in ((hidden, weight_decay), (getattr(net, "head", None), head_weight_decay)):
+        named = [] if module is None else list(module.named_parameters())
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
         groups.append({"params": [p for name, p in named if not name.endswith("weight")], DECAY_KEY: 0.0})
     try:

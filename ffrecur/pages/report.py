@@ -71,6 +71,7 @@ def compared_curves(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Pict
     pictures = []
     for figure, axis, factor in (
         ("val/error", "validation error, %", 100.0),
+        ("val/separation_error", "validation, pairs told wrongly, %", 100.0),
         ("val/bits_per_character", "validation, bits per character", 1.0),
     ):
         lines = {name: curve(run.metrics, figure, factor) for name, run in zip(names, runs, strict=True)}

@@ -26,6 +26,7 @@ CURVES: tuple[tuple[str, float, dict[str, str]], ...] = (
             "train/one_pass_error": "training, one-pass head",
         },
     ),
+    ("pairs told wrongly, %", 100.0, {"val/separation_error": "validation"}),
     (
         "bits per character",
         1.0,
@@ -47,8 +48,9 @@ def sections_of(run: RunFiles) -> list[Section]:
         command = f"ffrecur test --ckpt_path {run.folder}"
         sections.append(Section("Test", "", damaged(run, "test"), missing=f"It has not been tested yet: {command}"))
     else:
-        images: tuple[Callable[[RunFiles, Stage], Section], ...] = (errors, calibration, classes, mistakes)
-        kinds = (separation, goodness, samples) if is_text(run) else (*images, goodness, looks)
+        labelled: tuple[Callable[[RunFiles, Stage], Section], ...] = (calibration, classes, mistakes)
+        of_images = (errors, *(() if "separation_error" in stage.results else labelled), goodness, looks)
+        kinds = (separation, goodness, samples) if is_text(run) else of_images
         sections += [make(run, stage) for make in kinds]
     told = {note for section in sections for note in section.notes}
     others = [note for name, note in run.notes.items() if note not in told and name != "config.yaml"]
@@ -130,10 +132,15 @@ def errors(run: RunFiles, stage: Stage) -> Section:
         tables.append(grid(["layer", "AUROC"], rows, "real against negative images; 1 is perfect, 0.5 is chance"))
     how = f"Each row is the error of the goodness of one {each if by_iteration else 'layer'} alone, without the others."
     if "auroc_by_layer" in results:
-        how = "The errors are of what the head reads of one layer alone."
+        how = (
+            "The errors are of what the head reads of one layer alone."
+            if by_layer
+            else "The goodness of one layer alone."
+        )
     if video and by_iteration:
         how += " Each iteration sees the next frame of the video."
     title = f"Errors by {each} and layer" if by_iteration else "Errors by layer"
+    title = title if by_layer or by_iteration else "Real images against negative ones"
     notes = damaged(run, f"{stage.stage}_results", f"{stage.stage}_plots/error")
     return Section(title, how if tables else "", notes, pictures, tables)
 

@@ -26,6 +26,7 @@ FIGURES = {
     "goodness_error": ("error of goodness alone", PERCENT),
     "one_pass_error": ("error of the one-pass head", PERCENT),
     "calibration_error": ("expected calibration error", PERCENT),
+    "separation_error": ("pairs of a real and a negative image told wrongly", PERCENT),
     "num_examples": ("images", COUNT),
     "bits_per_character": ("bits per character", PLAIN),
     "head_bits_per_character": ("bits per character, head alone", PLAIN),
@@ -180,6 +181,9 @@ def reached(stage: str, results: dict[str, Any]) -> str:
         count = results.get("num_examples")
         images = f"{count:,} {split} images" if isinstance(count, int) else f"the {split} images"
         return f"Its error on {images} is {percent(results['error'])}."
+    if isinstance(results.get("separation_error"), int | float):
+        wrong = percent(results["separation_error"])
+        return f"Of all pairs of a real and a negative {split} image, the goodness of its layers tells {wrong} wrongly."
     return ""
 
 
@@ -193,7 +197,7 @@ def main_figures(run: RunFiles) -> list[tuple[str, str]]:
             value = stage.results.get(figure)
             if isinstance(value, int | float):
                 found.append((f"{title} ({name})", form(value)))
-    for figure in ("val/error", "val/bits_per_character"):
+    for figure in ("val/error", "val/separation_error", "val/bits_per_character"):
         values = [row[figure] for row in run.metrics if figure in row]
         if values:
             title, form = FIGURES[figure.removeprefix("val/")]

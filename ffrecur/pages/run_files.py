@@ -181,6 +181,7 @@ RESULTS = {
     **dict.fromkeys(
         (
             *("error", "goodness_error", "one_pass_error", "calibration_error", "num_examples", "head_weight", "seed"),
+            "separation_error",
             *("bits_per_character", "accuracy", "head_bits_per_character", "head_accuracy", "num_characters"),
             *("known_word_share", "distinct_4gram_ratio", "longest_copied", "sample_temperature"),
         ),

@@ -13,7 +13,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.files import write_evaluation, write_table
-from ffrecur.lit.report.images import names_of, predictions_table
 from ffrecur.pages.report import NAME, write_report
 from ffrecur.processes import gather_first
 
@@ -113,7 +112,7 @@ class Report(Callback):
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write `predictions.csv`, see `predictions_table`."""
+    """Write `predictions.csv`, see `ClassifierModule.predicted`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(write_interval="epoch")
@@ -131,5 +130,5 @@ class PredictionWriter(BasePredictionWriter):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "predictions.csv"
         files = getattr(trainer.datamodule, "predict_files", None)  # type: ignore[attr-defined]
-        write_table(path, predictions_table(scores_NC, names_of(pl_module.net), files))
+        write_table(path, pl_module.predicted(scores_NC, files))  # type: ignore[operator]
         print(f"{len(scores_NC)} predictions written to {path}")

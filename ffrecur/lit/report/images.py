@@ -19,6 +19,7 @@ FIGURES = (
     "error_by_iteration",
     "error_by_layer",
     "auroc_by_layer",
+    "separation_error",
     "one_pass_error",
     "calibration_error",
     "num_examples",
@@ -44,6 +45,7 @@ def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
         "error_by_layer": "  layer {} alone",
         "one_pass_error": "one-pass softmax error",
         "calibration_error": "expected calibration error",
+        "separation_error": "pairs of a real and a negative image told wrongly",
     }
     lines = [f"\n{stage}: {figures['num_examples']} images, seed {figures['seed']}"]
     for name, title in titles.items():
@@ -109,6 +111,13 @@ def first_of_each_class(labels_N: Tensor, limit: int) -> list[int]:
     [1, 3]
     """
     return [int((labels_N == label).nonzero()[0]) for label in labels_N.unique()[:limit]]
+
+
+def goodness_predictions(goodness_NL: Tensor, files: Sequence[str] | None = None) -> Table:
+    """Return one row an image, as `predictions_table` does: index, file, and the goodness of each layer."""
+    layers = [f"goodness_layer_{layer}" for layer in range(1, goodness_NL.shape[1] + 1)]
+    rows = ([index, *([files[index]] if files else []), *of_one.tolist()] for index, of_one in enumerate(goodness_NL))
+    return Table(["index", *(["file"] if files else []), *layers], rows)
 
 
 def predictions_table(scores_NC: Tensor, names: Sequence[str], files: Sequence[str] | None = None) -> Table:
