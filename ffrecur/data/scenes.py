@@ -71,22 +71,22 @@ class SweepingBar(Scene):
     so that every pixel is seen in the first frame or in the last.
 
     Args:
-        width: pixels that it is wide, at least 1 and at most half of the image's shorter side.
+        pixels: how wide it is, at least 1 and at most half of the image's shorter side.
 
     Raises:
         UserError: a setting outside its range; in `numbers`, a bar too wide for the images, or less than two frames.
     """
 
-    width: int = 12
+    pixels: int = 12
 
     def __post_init__(self) -> None:
-        check_pixels("SweepingBar.width", self.width)
+        check_pixels("SweepingBar.pixels", self.pixels)
 
     def numbers(self, image_shape: ShapeOfImage, frames: int) -> int:
         """See `Scene.numbers`: one for the direction."""
         height, width = image_shape[:2]
         half = f"at most half of the height and of the width of the images, which are {height}x{width}"
-        check_setting(2 * self.width <= min(height, width), "SweepingBar.width", self.width, half)
+        check_setting(2 * self.pixels <= min(height, width), "SweepingBar.pixels", self.pixels, half)
         check_setting(frames >= 2, "data.frames", frames, "at least 2: a bar has to move")
         return 1
 
@@ -98,9 +98,9 @@ class SweepingBar(Scene):
         for direction in range(4):
             mine = (direction_B == direction).nonzero().squeeze(1)
             along = width if direction < 2 else height
-            for frame, start in enumerate(places(along - self.width, frames)):
-                start = start if direction % 2 == 0 else along - self.width - start
-                bar = slice(start, start + self.width)
+            for frame, start in enumerate(places(along - self.pixels, frames)):
+                start = start if direction % 2 == 0 else along - self.pixels - start
+                bar = slice(start, start + self.pixels)
                 video_BTHWC[(mine, frame, slice(None), bar) if direction < 2 else (mine, frame, bar)] = 128
         return video_BTHWC.flatten(2)
 

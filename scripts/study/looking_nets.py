@@ -46,7 +46,7 @@ class SingleFrames(SceneDataModule):
 
     Args:
         source: as of `SceneDataModule`.
-        shown: frames of each video, drawn anew each epoch; at most all of them.
+        shown: frames of each video, drawn again each epoch; at most all of them.
         settings: the others of `SceneDataModule`.
     """
 

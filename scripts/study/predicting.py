@@ -40,7 +40,7 @@ def scene_of(text: str) -> Scene:
     """Return a scene by its name, with its one setting after a "=" where it is not the usual one.
 
     >>> scene_of("SweepingBar=8")
-    SweepingBar(width=8)
+    SweepingBar(pixels=8)
     """
     name, given, value = text.partition("=")
     if name not in SCENES:

@@ -14,7 +14,6 @@ import torch
 from looking_nets import CutModule, SingleFrames, UnrolledModule, unrolled, unrolled_logits
 from making import drawn_net, make_digits, recurrent_net
 
-import ffrecur
 from ffrecur.commands import train
 from ffrecur.data import Aperture, NoisyFrames, SceneDataModule
 from ffrecur.lit.images import prepare
@@ -95,9 +94,10 @@ def test_a_training_that_was_stopped_goes_on(workplace, monkeypatch):
     whole, _ = studied(monkeypatch, *own)
     trained = weights()
     Path("t").rename("whole")
-    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
+    with monkeypatch.context() as patch:
         patch.setattr(train, "Minutes", Stop)  # in its place among the callbacks
-        studied(patch, *own)
+        with pytest.raises(SystemExit, match="143"):
+            studied(patch, *own)
     assert looking.epochs_done(next(iter(written()))) == 1
     assert not Path("t/looking.json").exists()
     assert studied(monkeypatch, *own)[0] == whole

@@ -87,7 +87,7 @@ def test_the_top_layer_hears_the_label_alone():
     [
         ("Shift", "scene is Shift, but must be Aperture or SweepingBar or MovingClutter or NoisyFrames"),
         ("Aperture=x", "invalid literal"),
-        ("SweepingBar=0", "SweepingBar.width is 0"),
+        ("SweepingBar=0", "SweepingBar.pixels is 0"),
     ],
 )
 def test_scenes_that_there_are_not(text, told):
