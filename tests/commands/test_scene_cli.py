@@ -50,7 +50,8 @@ def test_the_last_three_frames_are_scored_and_every_frame_is_measured(workplace)
         (["--data.scene=Aperture", "--data.scene.pixels=x"], "data.scene.pixels is x, but must be a whole number"),
         (
             ["--data.scene=Aperture", "--data.scene.pixels=2"],
-            "Aperture.pixels is 2, but must be at most the shorter side of the images, 6x5, and so many that 8 windows cover them",
+            "Aperture.pixels is 2, but must be at most the shorter side of the images, 6x5, and so many that 8 windows "
+            "cover them",
         ),
         (
             ["--data.scene=Aperture", "--data.scene.pixels=3", "--data.frames=5"],

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import draw_scenes
 import lightning
 import looking
 import pytest
@@ -225,3 +226,10 @@ def test_every_seed_is_shown_the_same_videos(tmp_path):
     assert torch.equal(videos[:3], data.test_set.images[:3])
     assert prepare(videos[:3]).shape == (8, 3, 30)
     assert len(labels) == len(videos)
+
+
+def test_the_picture_has_a_row_a_scene_and_a_column_a_frame():
+    figure = draw_scenes.draw(torch.zeros(len(draw_scenes.SCENES), 8, 3, 3))
+    assert [axis.get_title() for axis in figure.axes[:8]] == [f"frame {t}" for t in range(1, 9)]
+    assert [axis.get_ylabel() for axis in figure.axes[::8]] == list(draw_scenes.SCENES)
+    assert (draw_scenes.DOCS / "images" / "scenes.png").stat().st_size < 150_000
