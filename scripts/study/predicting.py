@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,8 +47,9 @@ def scene_of(text: str) -> Scene:
         sys.exit(f"error: scene is {name}, but must be {' or '.join(SCENES)}")
     scene: type[Scene] = getattr(ffrecur.data, name)
     (setting,) = dataclasses.fields(scene)  # type: ignore[arg-type]
+    usual: Any = setting.default
     try:
-        return scene(**{setting.name: type(setting.default)(value)} if given else {})
+        return scene(**{setting.name: type(usual)(value)} if given else {})
     except ValueError as error:
         sys.exit(f"error: {error}")
 
@@ -76,8 +77,8 @@ def drives(net: RecurrentNet, videos_TBD: Tensor, labels_B: Tensor) -> Iterator[
     for frame, image_BH in enumerate(image_TBH):
         if frame > 0:
             read = [net.read(state, layer) for layer, state in enumerate(states)]
-            below = [image_BH, *(linear(row) for linear, row in zip(net.bottom_up[1:], read[:-1], strict=True))]  # type: ignore[call-overload]
-            above = [linear(row) for linear, row in zip(net.top_down[:-1], read[1:], strict=True)]  # type: ignore[call-overload]
+            below = [image_BH, *(linear(row) for linear, row in zip(net.bottom_up[1:], read[:-1], strict=True))]
+            above = [linear(row) for linear, row in zip(net.top_down[:-1], read[1:], strict=True)]
             yield below, [*above, label_BH]
         states = net.advance(states, image_BH, label_BH, frame)
 

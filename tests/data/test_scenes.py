@@ -198,7 +198,7 @@ def test_more_strokes_are_more_clutter():
         (lambda: NoisyFrames(0), "NoisyFrames.deviation is 0, but must be greater than 0 and finite"),
         (lambda: NoisyFrames(math.nan), "NoisyFrames.deviation is nan, but must be greater than 0 and finite"),
         (lambda: SweepingBar(0), "SweepingBar.pixels is 0, but must be a whole number of at least 1"),
-        (lambda: Aperture(2.5), "Aperture.pixels is 2.5, but must be a whole number of at least 1"),
+        (lambda: Aperture(2.5), "Aperture.pixels is 2.5, but must be a whole number of at least 1"),  # type: ignore[arg-type]
         (lambda: MovingClutter(True), "MovingClutter.strokes is True, but must be a whole number of at least 1"),
         (
             lambda: SweepingBar(5).numbers((12, 9, 3), 8),
