@@ -31,7 +31,7 @@ def draw(frames_STHW: Tensor) -> Figure:
     figure = Figure(figsize=(columns, rows + 0.3), layout="constrained")
     for axes, name, video in zip(figure.subplots(rows, columns, squeeze=False), SCENES, frames_STHW, strict=True):
         for number, (axis, frame) in enumerate(zip(axes, video, strict=True), start=1):
-            axis.imshow(frame, cmap="gray", vmin=0, vmax=255)
+            axis.imshow(frame.numpy(), cmap="gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             if name == SCENES[0]:
                 axis.set_title(f"frame {number}", fontsize="small")

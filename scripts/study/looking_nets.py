@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffrecur.core.learning import Masks
+from ffrecur.core.products import native_autocast
 from ffrecur.data import SceneDataModule
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.staged import TRAINING, SceneLoader
@@ -109,9 +110,10 @@ def unrolled(net: RecurrentNet, videos_TBD: Tensor, masks: Masks | None = None) 
 def unrolled_logits(net: RecurrentNet, videos_TBD: Tensor, masks: Masks | None = None) -> Tensor:
     """Return what the head reads off the states after each frame, `(T, B, C)`: `head_logits`, but with a graph."""
     logits = []
-    for states in unrolled(net, videos_TBD, masks):
-        row = torch.cat([net.read(state, layer, masks) for layer, state in enumerate(states)], dim=-1)
-        logits.append(net.head(masked(row, net.head_mask(masks))))
+    with native_autocast(videos_TBD.device.type):
+        for states in unrolled(net, videos_TBD, masks):
+            row = torch.cat([net.read(state, layer, masks) for layer, state in enumerate(states)], dim=-1)
+            logits.append(net.head(masked(row, net.head_mask(masks))))
     return torch.stack(logits)
 
 
