@@ -255,5 +255,5 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(workplace, typed, 
 def test_text_has_no_such_setting(workplace):
     outcome = run("fit", "--model=CharModule", "--data=CorpusDataModule", SHIFT)
     assert outcome.code == 2
-    owners = "DriftDataModule, ImageDataModule and VideoDataModule"
+    owners = "DriftDataModule, ImageDataModule, SceneDataModule and VideoDataModule"
     assert outcome.err.startswith(f"error: data.augment is a setting of {owners} only;")

@@ -100,7 +100,8 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         [*FIT, "--data.frames=3"],
-        "data.frames is a setting of DriftDataModule and VideoDataModule only; choose the class first: --data=DriftDataModule",
+        "data.frames is a setting of DriftDataModule, SceneDataModule and VideoDataModule only; choose the class first: "
+        "--data=DriftDataModule",
     ),
     ([*FIT, "--seed_everything=-1"], "seed_everything is -1, but must be in 0..2**32-1"),
     ([*FIT, "--seed_everything=x"], "seed_everything is x, but must be a whole number"),

@@ -14,8 +14,8 @@ TEXTS = {
     "=skip_default leaves out those that have their defaults.",
     "model": "The model: RecurrentModule, FeedForwardModule, BackpropModule for images, CharModule, CharBackpropModule for text, "
     "or the class path of your own. --model.NAME sets a setting of it.",
-    "data": "The data: ImageDataModule, CorpusDataModule for text, VideoDataModule, DriftDataModule, or the class path of your "
-    "own. --data.NAME sets a setting of it.",
+    "data": "The data: ImageDataModule, CorpusDataModule for text, VideoDataModule, DriftDataModule and SceneDataModule for "
+    "videos, or the class path of your own. --data.NAME sets a setting of it.",
     "trainer.default_root_dir": "Folder of the runs.",
     "weights_only": "Nothing but true is allowed: nothing in a checkpoint runs as code.",
 }

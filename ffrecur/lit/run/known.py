@@ -53,8 +53,15 @@ def settings_by_class() -> dict[str, list[str]]:
     owners = [("trainer", Trainer)]
     owners += [("model", getattr(ffrecur.lit, name)) for name in ffrecur.lit.__all__]
     for owner in (getattr(ffrecur.data, name) for name in ffrecur.data.__all__):
-        owners.append(("data" if issubclass(owner, LightningDataModule) else "data.augment", owner))
+        owners.append((group_of(owner), owner))
     return {owner.__name__: [f"{group}.{name}" for name in arguments_of(owner)] for group, owner in owners}
+
+
+def group_of(owner: type) -> str:
+    """Return the setting below which those of one of our classes for data stand."""
+    if issubclass(owner, LightningDataModule):
+        return "data"
+    return "data.scene" if issubclass(owner, ffrecur.data.Scene) else "data.augment"
 
 
 def arguments_of(owner: type) -> list[str]:

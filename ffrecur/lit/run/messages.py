@@ -101,6 +101,8 @@ def explain(message: str, args: Sequence[str]) -> str:
         name = _full_name(key, args)
         if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
             return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
+        if match[1] in known_classes():
+            return f"{name} is '{match[1]}', which is not of the kind that is needed here"
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
     if key and (match := re.search(r"Subtypes: \[list\[(?:\w+\.)+(\w+)\], <class 'NoneType'>\]", report)):
         return _no_list(usual_name(key) or key, match[1], report)
@@ -156,7 +158,9 @@ def _unknown(name: str) -> str:
     owners = [owner for owner, settings in settings_by_class().items() if name in settings]
     if owners:  # of another class than the one chosen
         listed = " and ".join([", ".join(owners[:-1]), owners[-1]][len(owners) == 1 :])
-        return f"{name} is a setting of {listed} only; choose the class first: --{name.split('.')[0]}={owners[0]}"
+        group = name.rpartition(".")[0]
+        choose = f"--{group}{'+' if group == 'data.augment' else ''}={owners[0]}"
+        return f"{name} is a setting of {listed} only; choose the class first: {choose}"
     meant = usual_name(name)
     known = known_settings() if "." in name else [setting.split(".")[-1] for setting in known_settings()]
     return f"{name} is not a setting{f' (nearest: {meant})' if meant else _nearest(name, known)}"
