@@ -108,11 +108,9 @@ class FeedForwardModule(GoodnessModule):
         self.make_images = made  # type: ignore[assignment]
 
     def match_data(self, data: Any) -> None:
-        """Take the sizes from the data; raises `UserError` for videos, and for images whose shape no hybrid could have."""
+        """Take the sizes from the data; raises `UserError` for images whose shape no hybrid could have, too."""
         super().match_data(data)
         self.target = "val/separation_error" if self.headless else "val/error"
-        if getattr(data, "frames", None) is not None:
-            raise UserError("data has videos, but a feed-forward net looks once: use a RecurrentModule")
         shape = getattr(data, "image_shape", None)
         if self.reads_shape:
             self.match_shape(data)

@@ -52,6 +52,7 @@ class ClassifierModule(NetModule):
     structure: ClassVar[tuple[str, ...]] = ("in_features", "hidden_features", "num_classes")
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
+    sees_videos = False  # frame after frame
     headless = False  # whether there are no labels, and so no classes to answer with
 
     def __init__(
@@ -99,10 +100,15 @@ class ClassifierModule(NetModule):
         """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
 
         Of a net that has names for its classes, or comes from a checkpoint, the data's labels are matched with them: see
-        `ImageDataModule.match_classes`. Raises `UserError` for data of other sizes, classes that the net does not know, and text.
+        `ImageDataModule.match_classes`. Raises `UserError` for data of other sizes, classes that the net does not know, text, and
+        videos for a net that looks once.
         """
         if hasattr(data, "alphabet"):
             raise UserError(f"data is {type(data).__name__}, but a {type(self).__name__} reads images: ImageDataModule")
+        if getattr(data, "frames", None) is not None and not self.sees_videos:
+            raise UserError(
+                f"data has videos, but the net of a {type(self).__name__} looks once: use a RecurrentModule"
+            )
         self.match_labels(data)
         # A net that is new has as many classes as the data, or else what was set is a mistake.
         if (self.trained or self.class_names is not None) and hasattr(data, "match_classes"):

@@ -58,6 +58,7 @@ class RecurrentModule(GoodnessModule):
     """
 
     kind = "RecurrentNet"
+    sees_videos = True
     told_frames: int | None = None
 
     def __init__(

@@ -103,6 +103,10 @@ TABLE: list[tuple[list[str], str]] = [
         "data.frames is a setting of DriftDataModule, SceneDataModule and VideoDataModule only; choose the class first: "
         "--data=DriftDataModule",
     ),
+    (
+        [*FIT, "--model=BackpropModule", "--data=DriftDataModule"],
+        "data has videos, but the net of a BackpropModule looks once: use a RecurrentModule",
+    ),
     ([*FIT, "--seed_everything=-1"], "seed_everything is -1, but must be in 0..2**32-1"),
     ([*FIT, "--seed_everything=x"], "seed_everything is x, but must be a whole number"),
     ([*FIT, "--trainer.max_epochs=few"], "trainer.max_epochs is few, but must be a whole number or null"),
