@@ -120,7 +120,7 @@ def unrolled_logits(net: RecurrentNet, videos_TBD: Tensor, masks: Masks | None =
 class UnrolledModule(RecurrentModule):
     """Train a recurrent net by backpropagation through time: the mean cross-entropy of its head after the window's frames."""
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         """Return the loss of one batch, whose gradients go through all earlier frames and all layers."""
         videos_TBD, labels_B = prepare(batch[0])[: self.learning.iterations], batch[1]
         part = self.part_of_batch(len(labels_B))
