@@ -27,7 +27,22 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 TASKS = ROOT / "tasks"
 TASK_FILES = sorted(TASKS.glob("*/*.yaml"))
+# Of each kind of net, negatives and data one; the others train as one of these does.
+KINDS = ["mnist-backprop_conv", "mnist-drift", "mnist-local_fields", "mnist-recurrent_shifts", "mnist-supervised"]
+KINDS += [
+    "mnist-unsupervised",
+    "text-backprop",
+    "text-dream",
+    "text-random_hidden",
+    "text-sleep",
+    "text-teacher_forcing",
+]
 FIXTURES = TESTS / "fixtures"
+
+
+def task_name(file: Path) -> str:
+    """The name of a task in the tests: `mnist-bundled`."""
+    return f"{file.parent.name}-{file.stem}"
 
 
 def with_two_layers(task: Path) -> list[str]:
@@ -207,3 +222,9 @@ def largest_file(size: int) -> Iterator[None]:
 def slow(*values):
     """Values of a test that `make test-all` runs."""
     return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def every_task():
+    """The parameter `task` of a test of every task: those that are of no other kind than another are slow."""
+    tasks = [path if task_name(path) in KINDS else slow(path) for path in TASK_FILES]
+    return pytest.mark.parametrize("task", tasks, ids=map(task_name, TASK_FILES))

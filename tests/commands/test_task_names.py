@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from running import TASKS, run
+from running import TASK_FILES, TASKS, run, task_name
 
 from ffrecur.lit.run import tasks
 
@@ -19,6 +19,13 @@ def test_every_file_of_the_tasks_has_its_name():
     names = {file.relative_to(TASKS).with_suffix("").as_posix() for file in TASKS.glob("*/*.yaml")}
     assert names == set(tasks.shipped_tasks())
     assert {"mnist/bundled", "text/bundled"} <= names
+
+
+@pytest.mark.parametrize("file", TASK_FILES, ids=task_name)
+def test_the_settings_of_every_task_are_known(file):
+    with pytest.raises(SystemExit) as ended:
+        run("fit", "--config", file, "--print_config")
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,7 @@ assert seen[:70_000].eq(1).all() and seen[70_000:].eq(0).all()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_data_set_larger_than_the_memory_that_the_process_may_have(tmp_path):
     images = np.zeros((80_000, 28, 28), np.uint8)  # 60 MiB

@@ -18,6 +18,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are not told")
 def test_memory_that_is_let_go_of_is_not_given_back_to_the_system():
     """Tensors of 40 MB, one after the other: the system clears the pages of each anew, or those of the first alone."""

@@ -13,9 +13,9 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 from running import (
     DROPOUT,
-    TASK_FILES,
     TINY,
     check_same,
+    every_task,
     loaded,
     only_run,
     rows,
@@ -81,20 +81,7 @@ def test_a_signal_saves_and_the_run_goes_on_where_it_was(beside_whole, monkeypat
     assert rows("runs") == rows("whole"), "the epochs' figures are those of all batches"
 
 
-# Of each kind of net, negatives and data one; the others train as one of these does.
-KINDS = ["backprop_conv", "drift", "local_fields", "recurrent_shifts", "supervised", "unsupervised"]
-KINDS += ["text-backprop", "dream", "random_hidden", "sleep", "teacher_forcing"]
-
-
-def names(path):
-    return {path.stem, f"{path.parent.name}-{path.stem}"}
-
-
-@pytest.mark.parametrize(
-    "task",
-    [path if names(path) & set(KINDS) else slow(path) for path in TASK_FILES],
-    ids=[f"{path.parent.name}-{path.stem}" for path in TASK_FILES],
-)
+@every_task()
 def test_every_task_goes_on_after_two_stops_in_one_epoch(task, workplace, monkeypatch):
     options = [
         "--config",

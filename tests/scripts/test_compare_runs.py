@@ -7,7 +7,7 @@ from pathlib import Path
 import compare_runs
 import pytest
 import torch
-from running import TASK_FILES, TESTS, TINY, run, with_two_layers
+from running import TASK_FILES, TESTS, TINY, every_task, run, task_name, with_two_layers
 
 FEW = [
     "--data.source=bundled",
@@ -17,10 +17,6 @@ FEW = [
 ]
 FEW += ["--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.max_epochs=2"]
 FEW += ["--trainer.check_val_every_n_epoch=1", "--trainer.logger=false"]
-
-
-def task_name(file):
-    return f"{file.parent.name}-{file.stem}"
 
 
 def trained_twice(*options, other=()):
@@ -92,7 +88,7 @@ def check_tested(task):
     assert results["num_characters" if task.parent.name == "text" else "num_examples"] == 40
 
 
-@pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
+@every_task()
 def test_every_task_begins_as_in_earlier_versions(task, tmp_path, monkeypatch):
     """To store a curve anew after a change that is meant: delete its file, and copy the one that the failure names."""
     monkeypatch.chdir(tmp_path)
