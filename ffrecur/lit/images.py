@@ -245,8 +245,9 @@ class ClassifierModule(NetModule):
             "seed": self.seed,
             "net": self.net.settings(),
         }
+        text = errors_as_text(figures, stage, getattr(data, "frames", None) is not None)
         if self.headless:
-            return Evaluation(figures, errors_as_text(figures, stage), {})
+            return Evaluation(figures, text, {})
         names = names_of(self.net)
         figures["class_names"] = list(names)
         mistakes, shape = measured["mistakes"], getattr(data, "image_shape", None)
@@ -259,7 +260,7 @@ class ClassifierModule(NetModule):
         def pictures() -> dict[str, Figure]:
             return {} if shape is None else {"mistakes": plots.worst_mistakes(mistakes, shape, names)}
 
-        return Evaluation(figures, errors_as_text(figures, stage), tables, pictures=pictures)
+        return Evaluation(figures, text, tables, pictures=pictures)
 
 
 def described(layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -32,22 +32,28 @@ def names_of(net: Any) -> tuple[str, ...]:
     return plain_names(net.num_classes) if net.class_names is None else net.class_names
 
 
-def errors_as_text(figures: Mapping[str, Any], stage: str) -> str:
+def errors_as_text(figures: Mapping[str, Any], stage: str, video: bool = False) -> str:
     """Return the errors among the figures as text, in percent, a line each; `window` is of the goodness, if there is any.
 
-    Of a net that learns from negative images, how well each layer's goodness tells real ones from them as well.
+    Of a net that learns from negative images, how well each layer's goodness tells real ones from them as well. Of a `video`
+    iterations are frames.
+
+    >>> print(errors_as_text({"num_examples": 8, "seed": 0, "error_by_iteration": [0.25]}, "test", video=True).strip())
+    test: 8 videos, seed 0
+      frame 1 alone                            25.00%
     """
-    over = " over iterations {} to {}".format(*figures["window"]) if "window" in figures else ""
+    images, iteration = ("videos", "frame") if video else ("images", "iteration")
+    over = " over {}s {} to {}".format(iteration, *figures["window"]) if "window" in figures else ""
     titles = {
         "error": "error",
         "goodness_error": f"goodness{over} alone",
-        "error_by_iteration": "  iteration {} alone",
+        "error_by_iteration": f"  {iteration} {{}} alone",
         "error_by_layer": "  layer {} alone",
         "one_pass_error": "one-pass softmax error",
         "calibration_error": "expected calibration error",
         "separation_error": "pairs of a real and a negative image told wrongly",
     }
-    lines = [f"\n{stage}: {figures['num_examples']} images, seed {figures['seed']}"]
+    lines = [f"\n{stage}: {figures['num_examples']} {images}, seed {figures['seed']}"]
     for name, title in titles.items():
         errors = figures.get(name, [])
         numbers = figures.get("head_layers") if name == "error_by_layer" else None  # a read-out has those layers only
