@@ -35,15 +35,15 @@ def uniform_at(first: int, count: int, columns: int, *key: int) -> Tensor:
 
 
 def normal_of(uniform: Tensor) -> Tensor:
-    """Return standard normal numbers, float64, made of uniform ones of `uniform_at`, each by itself.
+    """Return standard normal numbers, float32, made of uniform ones of `uniform_at`, each by itself.
 
     The inverse of the normal distribution function at `u + 2**-25`: the numbers u are multiples of 2**-24 from 0 on, so the
-    results lie symmetrically, and none is infinite.
+    results lie symmetrically, and none is infinite. `2 (u + 2**-25) - 1` is exact in float32.
 
     >>> normal_of(torch.tensor([0.5, 0.0, 1 - 2**-24])).round(decimals=3)
-    tensor([ 0.0000, -5.4200,  5.4200], dtype=torch.float64)
+    tensor([ 0.0000, -5.4200,  5.4200])
     """
-    return torch.special.ndtri(uniform.double() + 2**-25)
+    return torch.erfinv(2 * uniform - (1 - 2**-24)) * 2**0.5
 
 
 def draw_normal(weight: Tensor, std: float) -> None:

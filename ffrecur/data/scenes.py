@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ffrecur.data.augment import ShapeOfImage
 from ffrecur.errors import check_setting
+from ffrecur.seeding import normal_of
 
 TURN = 2 * math.pi
 
@@ -58,8 +59,7 @@ class NoisyFrames(Scene):
 
     def __call__(self, images_BD: Tensor, noise_BK: Tensor, image_shape: ShapeOfImage, frames: int) -> Tensor:
         """See `Scene`."""
-        normal_BK = torch.erfinv(2 * noise_BK - 1)
-        noise_BTD = normal_BK.mul_(255 * self.deviation * 2**0.5).view(len(images_BD), frames, -1)
+        noise_BTD = normal_of(noise_BK).mul_(255 * self.deviation).view(len(images_BD), frames, -1)
         return noise_BTD.add_(images_BD[:, None]).round_().clamp_(0, 255).byte()
 
 

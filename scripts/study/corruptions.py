@@ -40,7 +40,7 @@ def noisy(images_BD: Tensor, deviation: float, numbers_BK: Tensor, shape: Shape)
 
 def uncut(images_BD: Tensor, deviation: float, numbers_BK: Tensor, shape: Shape) -> Tensor:
     """Gaussian noise on every value."""
-    return images_BD + deviation * normal_of(numbers_BK).float()
+    return images_BD + deviation * normal_of(numbers_BK)
 
 
 def salted(images_BD: Tensor, share: float, numbers_BK: Tensor, shape: Shape) -> Tensor:

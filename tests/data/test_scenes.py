@@ -221,3 +221,9 @@ def test_refusals(make, told):
 def test_a_scene_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Scene()
+
+
+def test_the_lowest_number_is_noise_like_any_other() -> None:
+    """5.42 deviations below: white becomes grey, not black, as noise without a bound would make it."""
+    white, lowest = torch.full((1, 4), 255, dtype=torch.uint8), torch.zeros(1, 8)
+    assert NoisyFrames(0.1)(white, lowest, (2, 2), 2).tolist() == [[[round(255 * (1 - 0.542))] * 4] * 2]
