@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -16,6 +15,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.functional import Noise
+from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
@@ -53,6 +53,7 @@ class CharModule(TextModule):
         dream_every: epochs after which the model dreams again.
         dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
+        deprivation: the first of the updates, counted from 0, that have positive data alone, and how many they are.
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
             true next character against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which a window is as likely positive as negative.
@@ -79,6 +80,7 @@ class CharModule(TextModule):
         dream_every: int = 1,
         dream_every_steps: int = 0,
         sleep: int = 0,
+        deprivation: tuple[int, int] = NO_DEPRIVATION,
         objective: Literal["logistic", "paired", "softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
@@ -92,14 +94,12 @@ class CharModule(TextModule):
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
         check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
-        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
-        check_setting(not sleep or objective == "logistic", "objective", objective, "logistic with phases apart")
-        chosen: Any = objective_of(objective, threshold, temperature)
+        chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case, negatives in ("dream", "self_generated"))
-        awake_asleep = {"negative_weight": 0.0}, {"positive_weight": 0.0}
-        chosen_of = [replace(chosen, **weights) for weights in awake_asleep] if sleep else [chosen]
-        self.learnings = [Learning(objective=each, iterations=1) for each in chosen_of]
-        self.negatives, self.sleep, self.goodness = negatives, sleep, goodness or MEAN_SQUARE
+        self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
+        check_phases(chosen, sleep, self.deprivation)
+        self.learning = Learning(objective=chosen, iterations=1)
+        self.negatives, self.goodness = negatives, goodness or MEAN_SQUARE
         self.draw_windows = drawn_by(negatives, negatives_per_case)
         self.noise = noise_of(negatives, chosen)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
@@ -189,7 +189,7 @@ class CharModule(TextModule):
             ):
                 self.dreams_MW, self.dreamt_at = self.dream(batch_index), self.global_step
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
-        learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
+        learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),
