@@ -30,7 +30,10 @@ DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 NEGATIVES = get_args(Negatives)
-LAST_CHARACTER = {"teacher_forcing": forced_symbols, "uniform": uniform_labels}  # what they draw the last one by
+LAST_CHARACTER: dict[str, Callable[..., Tensor]] = {
+    "teacher_forcing": forced_symbols,
+    "uniform": uniform_labels,
+}  # what they draw the last one by
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 

@@ -86,6 +86,7 @@ def mean_goodness(row: Row) -> dict[str, list[float]]:
     """Return by layer the mean goodness of validation windows: real, teacher-forced and dreamt."""
     run = Path(row["run"])
     net, data = ffrecur.load(run / "last.ckpt"), load_data(str(run / "config.yaml"), [])
+    assert isinstance(net, ffrecur.CharNet)
     found = goodness_of_kinds(net, data.validation_text, PAPER_DREAM, row["seed"])
     return {kind: goodness_LM.mean(dim=1).tolist() for kind, goodness_LM in found.items()}
 

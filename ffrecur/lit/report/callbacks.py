@@ -79,8 +79,9 @@ class TextSamples(Callback):
             return
         sample = pl_module.sample_of_epoch(trainer.datamodule)  # type: ignore[attr-defined]
         # TensorBoard shows Markdown, which breaks a line after two spaces.
-        for board in boards if sample is not None else ():
-            board.experiment.add_text("sample", sample.replace("\n", "  \n"), global_step=trainer.global_step)
+        written = None if sample is None else sample.replace("\n", "  \n")
+        for board in boards if written is not None else ():
+            board.experiment.add_text("sample", written, global_step=trainer.global_step)
 
 
 class Report(Callback):
