@@ -199,8 +199,9 @@ def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight
 
     Goodness that tells true symbols from drawn ones as well as can be (paired objective, temperature T) differs between
     two symbols by T times the difference of `log p - log n`; p are the true probabilities. With `weight = 1 / T` the
-    result is then log p up to a constant, however poor the head is. It is noise-contrastive estimation (Gutmann and
-    Hyvärinen 2010); not in the paper.
+    result is then log p up to a constant, however poor the head is. A case may have any number of negative symbols, each
+    drawn for itself ("uniform": without putting any back, too): the logarithm of their number is a constant. It is
+    noise-contrastive estimation (Gutmann and Hyvärinen 2010); not in the paper.
 
     >>> head, goodness = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 3.0])
     >>> torch.softmax(noise_contrastive_logits(head, goodness, weight=0.5, noise="head"), dim=0)

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.documents import DOES, Documents, read_documents
-from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
+from ffrecur.data.encoding import DecodedDocuments, encode_documents, learned_symbols
 from ffrecur.data.loader import BatchedDataModule, WindowLoader
 from ffrecur.data.textmessages import (
     all_short,
@@ -23,7 +23,7 @@ from ffrecur.data.textmessages import (
 from ffrecur.data.textsettings import LEARNED, check_text_settings
 from ffrecur.data.textsplits import cut_by_place, long_enough, split_documents, without_short
 from ffrecur.errors import UserError
-from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown, choose_symbols, count_characters, shown
+from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown, shown
 from ffrecur.text.places import Places, Text
 
 
@@ -58,6 +58,8 @@ class CorpusDataModule(BatchedDataModule):
         text_column: column with the text, where a data set has several.
         seed: seed of the order of the training windows; the command line sets it to `seed_everything`.
         encoding: of text files, CSV and JSON, any that Python knows; a file's byte order mark decides over it.
+        keep_white_space: whether line ends and other white space are symbols of a learned alphabet, and documents keep all of
+            theirs; line ends of all kinds are "\n". By default white space of any kind and length is one space.
 
     Raises:
         UserError: a setting outside its range; in `setup`, everything wrong with the source.
@@ -95,6 +97,7 @@ class CorpusDataModule(BatchedDataModule):
         text_column: str | None = None,
         seed: int = 0,
         encoding: str = "utf-8",
+        keep_white_space: bool = False,
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
@@ -117,7 +120,8 @@ class CorpusDataModule(BatchedDataModule):
     def read_source(self) -> Documents:
         """Return the documents of the source as they are."""
         own = self.hparams
-        return read_documents(self.source, own["document_separator"], own["text_column"], own["encoding"])
+        how = own["document_separator"], own["text_column"], own["encoding"], own["keep_white_space"]
+        return read_documents(self.source, *how)
 
     def read_all(self) -> None:
         """Make training, validation and test text."""
@@ -197,8 +201,8 @@ class CorpusDataModule(BatchedDataModule):
             symbols = stored
         elif symbols == LEARNED:
             seen = (document[: self.hparams["document_length"]] for document in documents)
-            counts = count_characters(chunks(text.lower() if fold_case else text for text in seen))
-            symbols = choose_symbols(counts, self.hparams["minimum_count"])
+            lowered = (text.lower() if fold_case else text for text in seen)
+            symbols = learned_symbols(lowered, self.hparams["minimum_count"], self.hparams["keep_white_space"])
         return Alphabet(symbols, fold_case, self.hparams["unknown"])
 
     def usable(self, name: str, documents: list[str]) -> list[str]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ffrecur.bars import bar
+from ffrecur.data.textfiles import with_line_feeds
 from ffrecur.errors import UserError, check_setting
 
 PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
 WHITE_SPACE = re.compile(r"\s")
 CARRIAGE_RETURN = re.compile(r"\r|(?<!\\)(\\\\)*\\r")  # in an expression
+
+
+class Cutting(NamedTuple):
+    """How text becomes documents."""
+
+    separator: re.Pattern[str] | None = None
+    keep_white_space: bool = False  # otherwise white space of any kind and length becomes a space
 
 
 def compile_separator(separator: str | None) -> re.Pattern[str] | None:
@@ -35,13 +44,21 @@ def sees_line_ends(separator: re.Pattern[str] | None) -> bool:
     return separator is not None and CARRIAGE_RETURN.search(separator.pattern) is not None
 
 
-def cut(text: str, separator: re.Pattern[str] | None) -> list[str]:
+def cut(text: str, separator: re.Pattern[str] | None, keep_white_space: bool = False) -> list[str]:
     r"""Return the documents of a text, without those that are white space alone.
+
+    White space of any kind and length becomes a space, without any at either end of a document. Where it is kept, a document
+    is what stands between two matches of the separator, to the last character; line ends of all kinds become `\n`.
 
     >>> cut("one\nline\n---\ntwo\n---\n", re.compile("---"))
     ['one line', 'two']
+    >>> cut("one\nline\r\n---two\n", re.compile("---"), keep_white_space=True)
+    ['one\nline\n', 'two\n']
     """
     parts = bar(spans(text, separator), "cutting the text", "characters", len(text), length)
+    if keep_white_space:
+        kept = (with_line_feeds(text[start:stop]) for start, stop in parts)
+        return [document for document in kept if document and not document.isspace()]
     documents = [with_single_spaces(text, *part) for part in parts]
     return [document for document in documents if document]
 

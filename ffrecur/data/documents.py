@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ffrecur.bars import bar
-from ffrecur.data.cutting import compile_separator, cut, sees_line_ends
+from ffrecur.data.cutting import Cutting, compile_separator, cut, sees_line_ends
 from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
 from ffrecur.data.textfolder import Listing, is_data_set, list_folder, plural, shortened, told
 from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, ending
@@ -21,7 +21,7 @@ DOES = {"train": "train", "validation": "validate", "test": "test"}
 
 
 class Documents(NamedTuple):
-    """Documents of a source: strings without line breaks, and where they came from."""
+    """Documents of a source, and where they came from."""
 
     description: str
     train: list[str]  # empty where the source has held-out splits only
@@ -32,36 +32,41 @@ class Documents(NamedTuple):
 
 
 def read_documents(
-    source: str, separator: str | None = None, text_column: str | None = None, encoding: str = "utf-8"
+    source: str,
+    separator: str | None = None,
+    text_column: str | None = None,
+    encoding: str = "utf-8",
+    keep_white_space: bool = False,
 ) -> Documents:
     r"""Read `source`: `bundled`; a text file or a table; a folder of either, or one of `save_to_disk`; a hub id.
 
     A file, or a row of a table, is cut into documents where the regular expression `separator` matches (`^` and `$` match at
     every line); what it matches is left out. Without one, each file and each row is a document. Line ends of all kinds are
-    `\n` to the separator, unless it names `\r` itself. White space of any kind and length becomes a space.
+    `\n` to the separator, unless it names `\r` itself. White space of any kind and length becomes a space, unless it is
+    kept: see `cutting.cut`.
     Raises `UserError` for everything that is wrong with the source.
     """
-    pattern = compile_separator(separator)
+    cutting = Cutting(compile_separator(separator), keep_white_space)
     check_encoding(encoding)
     if source == "bundled":
         text = resources.files("ffrecur.data").joinpath("fables.txt").read_text(encoding="utf-8")
-        fables = cut(text, re.compile(r"\n\n"))
+        fables = cut(text, re.compile(r"\n\n"), keep_white_space)
         size = BUNDLED_TEST
         return Documents("300 fables of our own", fables[: -2 * size], fables[-2 * size : -size], fables[-size:])
     path = existing(source)
     if path is None:
-        return read_hub(source, pattern, text_column)
+        return read_hub(source, cutting, text_column)
     if path.is_dir():
         try:
-            return read_folder(source, path, pattern, text_column, encoding)
+            return read_folder(source, path, cutting, text_column, encoding)
         except PermissionError as error:
             where = error.filename or path
             raise UserError(f"data.source is {source!r}, a folder that may not be read, because of {where}") from error
     if ending(path.name) in TABLES:
         return read_tables(
-            source, f"file {path.name}", TABLES[ending(path.name)], {"train": [path]}, pattern, text_column, encoding
+            source, f"file {path.name}", TABLES[ending(path.name)], {"train": [path]}, cutting, text_column, encoding
         )
-    return read_files(source, f"text file {path.name}", path.parent, {"train": [path]}, pattern, encoding)
+    return read_files(source, f"text file {path.name}", path.parent, {"train": [path]}, cutting, encoding)
 
 
 # --- files and folders of text ----------------------------------------------------------------------------------------
@@ -72,17 +77,17 @@ def read_files(
     description: str,
     folder: Path,
     files_of: Mapping[str, Sequence[Path]],
-    separator: re.Pattern[str] | None,
+    cutting: Cutting,
     encoding: str,
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> Documents:
     """Read the text files of each split; those that are empty are left out, if not all of them are."""
-    unify = not sees_line_ends(separator)
+    unify = not sees_line_ends(cutting.separator)
     names = ((split, file, file.relative_to(folder).as_posix()) for split, files in files_of.items() for file in files)
     count = sum(map(len, files_of.values()))
     shown = bar(names, "reading text files", "files", count)
     texts = ((split, name, read_text(source, file, name, encoding, unify)) for split, file, name in shown)
-    documents, empty, separated = cut_all(files_of, texts, separator)
+    documents, empty, separated = cut_all(files_of, texts, cutting)
     if len(empty) == count:
         which = f"file {empty[0]} is empty" if count == 1 else f"{count} text files are all empty"
         raise UserError(f"data.source is {source!r}, whose {which}")
@@ -92,23 +97,21 @@ def read_files(
     return gathered(description, documents, notes, separated)
 
 
-def read_folder(
-    source: str, folder: Path, separator: re.Pattern[str] | None, text_column: str | None, encoding: str
-) -> Documents:
+def read_folder(source: str, folder: Path, cutting: Cutting, text_column: str | None, encoding: str) -> Documents:
     """Read a folder of text files, of tables, or of a data set."""
     if is_data_set(folder):
         from ffrecur.data.huggingface import load_folder  # as in `read_tables`
 
-        return from_splits(source, *load_folder(source, folder), separator, text_column)
+        return from_splits(source, *load_folder(source, folder), cutting, text_column)
     listing = list_folder(source, folder)
     count = sum(map(len, listing.splits.values()))
     if listing.builder is None:
         what = f"folder {folder.name} of {plural(count, 'text file')}"
-        found = read_files(source, what, folder, listing.splits, separator, encoding, listing.left_out)
+        found = read_files(source, what, folder, listing.splits, cutting, encoding, listing.left_out)
     else:
         what = f"folder {folder.name} of {plural(count, 'table')}"
         found = read_tables(
-            source, what, listing.builder, listing.splits, separator, text_column, encoding, listing.left_out
+            source, what, listing.builder, listing.splits, cutting, text_column, encoding, listing.left_out
         )
     return found._replace(notes=(*splits_by_name(folder, listing), *found.notes))
 
@@ -130,7 +133,7 @@ def splits_by_name(folder: Path, listing: Listing) -> list[str]:
 
 
 def cut_all(
-    splits: Iterable[str], texts: Iterable[tuple[str, str, str]], separator: re.Pattern[str] | None
+    splits: Iterable[str], texts: Iterable[tuple[str, str, str]], cutting: Cutting
 ) -> tuple[dict[str, list[str]], list[str], bool]:
     """Return the documents of each split; the names of the texts without any; and whether the separator matches anywhere.
 
@@ -138,9 +141,9 @@ def cut_all(
     """
     documents: dict[str, list[str]] = {split: [] for split in splits}
     empty: list[str] = []
-    separated = separator is None
+    separator, separated = cutting.separator, cutting.separator is None
     for split, name, text in texts:
-        found = cut(text, separator)
+        found = cut(text, *cutting)
         separated = separated or len(found) > 1 or bool(separator and separator.search(text))
         del text
         documents[split] += found
@@ -165,7 +168,7 @@ def read_tables(
     description: str,
     builder: str,
     files_of: Mapping[str, Sequence[Path]],
-    separator: re.Pattern[str] | None,
+    cutting: Cutting,
     text_column: str | None,
     encoding: str,
     left_out: Mapping[str, Sequence[str]] | None = None,
@@ -180,7 +183,7 @@ def read_tables(
     description, left_out = f"{description} read by datasets", {**(left_out or {}), **empty}
     header = header_like_data(splits) if builder == "csv" else None
     try:
-        found = from_splits(source, description, splits, separator, text_column, left_out)
+        found = from_splits(source, description, splits, cutting, text_column, left_out)
         return found._replace(notes=(*found.notes, f"warning: {header}")) if header else found
     except UserError as error:
         raise UserError(f"{error}; {header}") if header else error from error
@@ -191,7 +194,7 @@ def read_tables(
         raise UserError(f"data.source is {source!r}, which has text that is not UTF-8: {error}") from error
 
 
-def read_hub(source: str, separator: re.Pattern[str] | None, text_column: str | None) -> Documents:
+def read_hub(source: str, cutting: Cutting, text_column: str | None) -> Documents:
     """Read a data set of the hub."""
     from ffrecur.data.huggingface import load_hub  # as above
     from ffrecur.data.sources import HUB_ID
@@ -201,14 +204,14 @@ def read_hub(source: str, separator: re.Pattern[str] | None, text_column: str | 
             f"data.source is {source!r}, which is not there, neither a file nor a folder here; it must be 'bundled', a text "
             "file, a folder of them or of a data set, or a hub id"
         )
-    return from_splits(source, *load_hub(source), separator, text_column)
+    return from_splits(source, *load_hub(source), cutting, text_column)
 
 
 def from_splits(
     source: str,
     description: str,
     splits: dict,
-    separator: re.Pattern[str] | None,
+    cutting: Cutting,
     text_column: str | None,
     left_out: Mapping[str, Sequence[str]] | None = None,
 ) -> Documents:
@@ -217,7 +220,7 @@ def from_splits(
 
     rows = rows_of(source, splits, text_column)
     description += f", column {rows.column[:40]!r}" if rows.column != "text" else ""
-    unify = not sees_line_ends(separator)
+    unify = not sees_line_ends(cutting.separator)
 
     def texts() -> Iterator[tuple[str, str, str]]:
         for split, numbered in rows.of_split.items():
@@ -229,7 +232,7 @@ def from_splits(
                     )
                 yield split, f"{split} row {number}", (with_line_feeds(text) if unify else text) if text else ""
 
-    documents, without, separated = cut_all(rows.of_split, texts(), separator)
+    documents, without, separated = cut_all(rows.of_split, texts(), cutting)
     return gathered(
         description,
         documents,

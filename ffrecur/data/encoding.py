@@ -4,34 +4,51 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
 
 from ffrecur.bars import bar
-from ffrecur.text.alphabet import Alphabet, characters, code_points
+from ffrecur.text.alphabet import Alphabet, characters, choose_symbols, code_points, count_characters
 from ffrecur.text.places import Text, symbol_type
 
 CHUNK = 1 << 18  # characters that are encoded at a time, which takes some 30 bytes for each
 
 
-def chunks(documents: Iterable[str]) -> Iterator[str]:
-    """Return the documents one after another, a line break between each and the next, cut into parts of any length.
+class Chunk(NamedTuple):
+    """A part of documents that stand one after another."""
 
-    Documents have no line breaks, see `cutting.cut`. A part has `CHUNK` characters or some more.
-    """
+    text: str
+    starts: list[int]  # places in it at which a document starts, other than the first of all
+
+
+def chunks(documents: Iterable[str]) -> Iterator[Chunk]:
+    """Return the documents one after another, cut into parts of any length: of `CHUNK` characters or some more."""
     parts: list[str] = []
+    starts: list[int] = []
     size = 0
     for number, document in enumerate(documents):
-        parts.append("\n" if number else "")
+        if number:
+            starts.append(size)
         for start in range(0, len(document), CHUNK):
             parts.append(document[start : start + CHUNK])
-            size += len(parts[-1]) + 1
-            if size >= CHUNK:
-                yield "".join(parts)
-                parts, size = [], 0
-    yield "".join(parts)
+            size += len(parts[-1])
+            if size + len(starts) >= CHUNK:
+                yield Chunk("".join(parts), starts)
+                parts, starts, size = [], [], 0
+    yield Chunk("".join(parts), starts)
+
+
+def learned_symbols(documents: Iterable[str], minimum_count: int, keep_white_space: bool) -> str:
+    """Return the alphabet that documents have, see `learn_alphabet`; where white space is none of its own they are joined
+    by spaces.
+
+    Raises the same errors.
+    """
+    between = "" if keep_white_space else " "
+    parts = (text + between * len(starts) for text, starts in chunks(documents))
+    return choose_symbols(count_characters(parts, keep_white_space), minimum_count)
 
 
 def encode_documents(
@@ -47,19 +64,16 @@ def encode_documents(
     kept = 0
     total = sum(map(len, documents)) if isinstance(documents, Sequence) else None
     parts = chunks(alphabet.lower(document) for document in documents)
-    for part in bar(parts, "encoding the text", "characters", total, len):
-        codes = code_points(part)
-        breaks = np.flatnonzero(codes == ord("\n"))
+    for part in bar(parts, "encoding the text", "characters", total, lambda part: len(part.text)):
+        codes, starts = code_points(part.text), np.array(part.starts, np.int64)
         numbers = alphabet.look_up(codes)
         other = numbers < 0
-        other[breaks] = False
         if other.any():
             unknown.update(characters(codes[other]))
             if alphabet.unknown == "replace":
                 numbers[other] = alphabet.symbols.index(" ")
-        numbers[breaks] = -1
         dropped = np.flatnonzero(numbers < 0)
-        begins.append(kept + breaks - np.searchsorted(dropped, breaks))
+        begins.append(kept + starts - np.searchsorted(dropped, starts))
         kept += len(numbers) - len(dropped)
         symbols += torch.from_numpy(numbers[numbers >= 0]).to(kind).numpy().tobytes()
     begins.append(np.array([kept]))

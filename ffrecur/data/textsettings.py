@@ -7,8 +7,8 @@ from typing import Any
 
 from ffrecur.data.cutting import compile_separator
 from ffrecur.data.textfiles import check_encoding
-from ffrecur.errors import check_setting
-from ffrecur.text.alphabet import Alphabet
+from ffrecur.errors import UserError, check_setting
+from ffrecur.text.alphabet import Alphabet, shown
 
 LEARNED = "learned"  # no alphabet: it has an e twice
 
@@ -29,4 +29,9 @@ def check_text_settings(own: Mapping[str, Any]) -> None:
     for name in ("split_seed", "seed"):
         check_setting(own[name] is None or 0 <= own[name] < 2**32, f"data.{name}", own[name], "from 0 to 2**32 - 1")
     if own["alphabet"] != LEARNED:
-        Alphabet(own["alphabet"], own["fold_case"], own["unknown"])
+        symbols = Alphabet(own["alphabet"], own["fold_case"], own["unknown"]).symbols
+        if own["keep_white_space"] and not any(symbol.isspace() and symbol != " " for symbol in symbols):
+            raise UserError(
+                f"data.keep_white_space is true, but data.alphabet, {shown(symbols)}, has no white space except a space: it "
+                "must be learned, or have symbols such as a line end"
+            )

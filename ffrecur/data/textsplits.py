@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ffrecur.data.cutting import WHITE_SPACE
 from ffrecur.errors import UserError, check_setting
 from ffrecur.text.places import Text
 
@@ -36,20 +37,24 @@ def split_documents(
     return [documents[i] for i in order[:-size]], [documents[i] for i in order[-size:]]
 
 
-def split_by_place(text: str, twentieths: Sequence[int]) -> list[str]:
-    """Return a text cut behind so many of its twentieths, each time at the next white space, so that no word is torn.
+def split_by_place(text: str, twentieths: Sequence[int], keep_white_space: bool = False) -> list[str]:
+    r"""Return a text cut behind so many of its twentieths, each time at the next white space, so that no word is torn.
 
-    A script without white space is cut at the place itself.
+    The white space at a cut is left out, unless it is kept: then it begins the part after the cut, and the parts together
+    are the text. A script without white space is cut at the place itself.
 
     >>> split_by_place("one two three four five six seven eight", [10, 15])
     ['one two three four five', 'six seven', 'eight']
+    >>> split_by_place("one two\nthree ", [10], keep_white_space=True)
+    ['one two', '\nthree ']
     """
     starts = [0]
     for count in twentieths:
         place = max(len(text) * count // TWENTIETHS, starts[-1])
-        space = text.find(" ", place, place + NEAREST_SPACE)
-        starts.append(place if space < 0 else space)
-    return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+        space = WHITE_SPACE.search(text, place, place + NEAREST_SPACE)
+        starts.append(space.start() if space else place)
+    parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return parts if keep_white_space else [part.strip() for part in parts]
 
 
 def cut_by_place(
@@ -70,7 +75,7 @@ def cut_by_place(
     text = documents.pop()[: settings["document_length"]]
     cut = f", the first of {whole:,} (data.document_length)" if len(text) < whole else ""
     names = ("training", "validation", "test") if with_test else ("training", "validation")
-    parts = split_by_place(text, [18, 19] if with_test else [18])
+    parts = split_by_place(text, [18, 19] if with_test else [18], settings["keep_white_space"])
     least = min(parts, key=len)
     if len(least) <= window:
         raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -16,11 +15,12 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.functional import Noise
+from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.text_probes import variety
-from ffrecur.negatives.labels import hard_labels, uniform_labels
-from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with
+from ffrecur.negatives.labels import uniform_labels
+from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with, forced_symbols
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
@@ -30,7 +30,10 @@ DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
 Negatives = Literal["teacher_forcing", "uniform", "self_generated", "dream", "none"]
 NEGATIVES = get_args(Negatives)
-LAST_CHARACTER = {"teacher_forcing": hard_labels, "uniform": uniform_labels}  # what they draw the last one by
+LAST_CHARACTER: dict[str, Callable[..., Tensor]] = {
+    "teacher_forcing": forced_symbols,
+    "uniform": uniform_labels,
+}  # what they draw the last one by
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
@@ -53,12 +56,13 @@ class CharModule(TextModule):
         dream_every: epochs after which the model dreams again.
         dream_every_steps: updates after which it does so as well, counted over the whole training; 0 leaves it at the epochs.
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
+        deprivation: the first of the updates, counted from 0, that have positive data alone, and how many they are.
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
             true next character against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
-        negatives_per_case: different wrong characters for each window, each of which weighs as much; for "teacher_forcing"
-            and "uniform".
+        negatives_per_case: wrong characters for each window, each of which weighs as much: "uniform" draws different ones,
+            "teacher_forcing" each for itself. For no others.
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `TextModule` and `NetModule`.
 
@@ -79,6 +83,7 @@ class CharModule(TextModule):
         dream_every: int = 1,
         dream_every_steps: int = 0,
         sleep: int = 0,
+        deprivation: tuple[int, int] = NO_DEPRIVATION,
         objective: Literal["logistic", "paired", "softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
@@ -92,14 +97,12 @@ class CharModule(TextModule):
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
         check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
         check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
-        check_setting(sleep >= 0, "sleep", sleep, "at least 0")
-        check_setting(not sleep or objective == "logistic", "objective", objective, "logistic with phases apart")
-        chosen: Any = objective_of(objective, threshold, temperature)
+        chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case, negatives in ("dream", "self_generated"))
-        awake_asleep = {"negative_weight": 0.0}, {"positive_weight": 0.0}
-        chosen_of = [replace(chosen, **weights) for weights in awake_asleep] if sleep else [chosen]
-        self.learnings = [Learning(objective=each, iterations=1) for each in chosen_of]
-        self.negatives, self.sleep, self.goodness = negatives, sleep, goodness or MEAN_SQUARE
+        self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
+        check_phases(chosen, sleep, self.deprivation)
+        self.learning = Learning(objective=chosen, iterations=1)
+        self.negatives, self.goodness = negatives, goodness or MEAN_SQUARE
         self.draw_windows = drawn_by(negatives, negatives_per_case)
         self.noise = noise_of(negatives, chosen)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
@@ -107,6 +110,14 @@ class CharModule(TextModule):
         self.dreams_MW: Tensor | None = None
         self.dreamt_at = -1  # the update before which it dreamt last
         self.check_net_settings()
+
+    def match_data(self, data: Any) -> None:
+        """See `TextModule.match_data`; raises `UserError` for more wrong characters than there are, too."""
+        super().match_data(data)
+        if self.hparams["alphabet"] is not None:
+            symbols, count = len(self.hparams["alphabet"]), self.hparams["negatives_per_case"]
+            allowed = f"at most {symbols - 1}, the wrong characters of an alphabet of {symbols}"
+            check_setting(count < symbols, "negatives_per_case", count, allowed)
 
     def net_settings(self) -> dict[str, Any]:
         """Add what the negatives are drawn from, which decides how `CharNet.score` weighs the head."""
@@ -171,8 +182,9 @@ class CharModule(TextModule):
             return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)
         negatives: Any
         if self.draw_windows is not None:
-            noise_BV = self.batch_noise(part, len(self.net.alphabet), source)
-            negatives = partial(drawn, self.draw_windows, contexts_BW, noise_BV)
+            draws = self.hparams["negatives_per_case"] if self.negatives == "teacher_forcing" else 1
+            noise_BN = self.batch_noise(part, draws * len(self.net.alphabet), source)
+            negatives = partial(drawn, self.draw_windows, contexts_BW, noise_BN)
         else:
             steps = self.hparams["dream_every_steps"]
             if self.dreams_MW is None or (
@@ -180,7 +192,7 @@ class CharModule(TextModule):
             ):
                 self.dreams_MW, self.dreamt_at = self.dream(batch_index), self.global_step
             negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
-        learning = self.learnings[(self.global_step // max(self.sleep, 1)) % len(self.learnings)]
+        learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),
@@ -220,9 +232,9 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
         check_setting(count >= 1, "negatives_per_case", count, "at least 1")
         draw = LAST_CHARACTER[negatives]
 
-        def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BV: Tensor) -> Any:
-            symbols = draw(logits_BV, next_B, noise_BV, count)
-            return ended_with(contexts_BW, symbols) if count == 1 else LastSymbols(symbols)
+        def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BN: Tensor) -> Any:
+            symbols = draw(logits_BV, next_B, noise_BN, count)
+            return ended_with(contexts_BW, symbols.view(-1)) if count == 1 else LastSymbols(symbols)
 
         return last_characters
     rule = " or ".join(LAST_CHARACTER)
@@ -230,9 +242,9 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
     return negatives if isinstance(negatives, WindowNegatives) else None
 
 
-def drawn(draw: Callable[..., Any], contexts_BW: Tensor, noise_BV: Tensor, logits_BV: Tensor, next_B: Tensor) -> Any:
+def drawn(draw: Callable[..., Any], contexts_BW: Tensor, noise_BN: Tensor, logits_BV: Tensor, next_B: Tensor) -> Any:
     """Draw negatives, once logits and next characters are known."""
-    return draw(contexts_BW, next_B, logits_BV, noise_BV)
+    return draw(contexts_BW, next_B, logits_BV, noise_BN)
 
 
 def noise_of(negatives: str | WindowNegatives, objective: Objective) -> Noise:

@@ -13,6 +13,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule
+from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
@@ -33,6 +34,8 @@ class GoodnessModule(ClassifierModule):
         peer_normalization: strength of peer normalisation; 0 is off.
         negatives_per_case: different negatives for each image, each of which weighs as much.
         head_dropout: share of what the head reads that is dropped in training, in [0, 1).
+        sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
+        deprivation: the first of the updates, counted from 0, that have positive data alone, and how many they are.
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `ClassifierModule` and `NetModule`.
     """
@@ -53,6 +56,8 @@ class GoodnessModule(ClassifierModule):
         goodness: Goodness | None = None,
         *,
         head_dropout: float = 0.0,
+        sleep: int = 0,
+        deprivation: tuple[int, int] = NO_DEPRIVATION,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
@@ -65,6 +70,8 @@ class GoodnessModule(ClassifierModule):
             negatives_per_case,
         )
         self.objective, self.peer_normalization = objective_of(objective, threshold, temperature), peer_normalization
+        self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
+        check_phases(self.objective, sleep, self.deprivation)
         self.temperature = getattr(self.objective, "temperature", temperature)  # of the scores, as probabilities
 
     def learn_from(self, negatives: str | LabelNegatives) -> None:
@@ -83,7 +90,8 @@ class GoodnessModule(ClassifierModule):
         noise_BC, masks = self.noise_and_masks(part, batch_index, classes, head_dropout=self.head_dropout)
         negatives = self.negatives_of(images, part, noise_BC, batch_index)
         average = partial(mean_over_processes, count=part.size)
-        learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
+        learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
+        learned = self.net.local_learning(images, labels_B, negatives, learning, masks, average)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),
             "negative": learned.goodness_negative_TLB.mean(dim=-1),

@@ -60,6 +60,17 @@ def teacher_forced(
     return ended_with(contexts_BW, hard_labels(logits_BV, next_B, noise_BV))
 
 
+def forced_symbols(logits_BV: Tensor, next_B: Tensor, noise_BN: Tensor, count: int) -> Tensor:
+    """Wrong last characters by teacher forcing, `count` for each window, `(B, count)`; noise is `(B, count * V)`.
+
+    Each is drawn for itself, whatever the others are, so that some may be equal: only then does the prediction know what all
+    of them are drawn from, q (1 - q) for any count, see `functional.noise_contrastive_logits`. Of different ones likely
+    characters would be too few.
+    """
+    logits_NV, next_N = (each.repeat_interleave(count, dim=0) for each in (logits_BV, next_B))
+    return hard_labels(logits_NV, next_N, noise_BN.reshape(logits_NV.shape)).view(-1, count)
+
+
 def dream_begins(
     text: Text, places_M: Tensor, window: int, depth: tuple[int, int], generator: Generator | None = None
 ) -> Tensor:

@@ -8,7 +8,7 @@ function playWithText(net) {
   let [dreaming, next, telling] = [null, null, null];
   let known = { text: null, scores: null };
 
-  const nameOf = (symbol) => (symbol === " " ? "space" : symbol);
+  const nameOf = (symbol) => ({ " ": "space", "\n": "line end", "\t": "tab" })[symbol] ?? symbol;
   const spoken = (symbol) => ({ ",": "comma", ".": "full stop", ";": "semicolon" })[symbol] ?? nameOf(symbol);
 
   /** Scores of all symbols after a text; null where the alphabet refuses it. Those of the last text are kept. */

@@ -124,26 +124,29 @@ def shown(symbols: str) -> str:
     return repr(symbols) if len(symbols) <= 60 else f"{symbols[:60]!r}..."
 
 
-def learn_alphabet(text: str, minimum_count: int = 1, fold_case: bool = True) -> str:
+def learn_alphabet(text: str, minimum_count: int = 1, fold_case: bool = True, keep_white_space: bool = False) -> str:
     r"""Return the symbols that occur at least `minimum_count` times in a text, in the order of their code points.
 
-    White space counts as a space. Raises `UserError` where fewer than two symbols are left.
+    White space counts as a space, unless it is kept: then each kind of it is a symbol of its own. Raises `UserError` where
+    fewer than two symbols are left.
 
     >>> learn_alphabet("Banana\nbread", minimum_count=2)
     'abn'
+    >>> learn_alphabet("a\nb c", keep_white_space=True)
+    '\n abc'
     """
-    return choose_symbols(count_characters([text.lower() if fold_case else text]), minimum_count)
+    return choose_symbols(count_characters([text.lower() if fold_case else text], keep_white_space), minimum_count)
 
 
-def count_characters(parts: Iterable[str]) -> Counter[str]:
-    """Count the characters of a text that comes in parts; white space counts as a space."""
+def count_characters(parts: Iterable[str], keep_white_space: bool = False) -> Counter[str]:
+    """Count the characters of a text that comes in parts; white space counts as a space, unless it is kept."""
     count_of = np.zeros(sys.maxunicode + 1, np.int64)
     for part in parts:
         found = np.bincount(code_points(part))
         count_of[: len(found)] += found
     counts: Counter[str] = Counter()
     for code in count_of.nonzero()[0].tolist():
-        counts[" " if chr(code).isspace() else chr(code)] += int(count_of[code])
+        counts[" " if chr(code).isspace() and not keep_white_space else chr(code)] += int(count_of[code])
     return counts
 
 

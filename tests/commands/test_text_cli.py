@@ -99,6 +99,31 @@ def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, ne
         assert torch.equal(continued["state_dict"][name], weight), name
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds", "noise"),
+    [
+        (["--model.negatives_per_case=3"], 4, "masked_head"),
+        slow(["--model.negatives=uniform", "--model.negatives_per_case=29"], 30, "uniform"),
+        (["--model.objective=softmax"], 30, "uniform"),
+    ],
+    ids=str,
+)
+def test_several_negatives_and_all_candidates(tales, options, kinds, noise, monkeypatch):
+    """How many windows of a place the layers see, and what the prediction takes the negatives to be drawn from."""
+    seen, wired = [], CharNet.wired
+    monkeypatch.setattr(CharNet, "wired", lambda *args: seen.append(args[4]) or wired(*args))
+    assert run("fit", *TINY_TEXT, "--model.goodness_weight=3", *options).code == 0
+    assert kinds in seen
+    net = ffrecur.load(only_run())
+    assert net.noise == noise
+    windows = net.encode("the cat")[None, :4]
+    of_candidates = torch.stack([torch.cat([windows[0, 1:], symbol[None]]) for symbol in torch.arange(30)])
+    goodness = net.goodness(of_candidates).sum(dim=0)
+    q = torch.softmax(net.logits(windows), dim=1)[0]
+    expected = 3 * goodness + (0 if noise == "uniform" else torch.log(q * (1 - q)))
+    torch.testing.assert_close(net.score(windows)[0], expected)
+
+
 def test_dreams_are_watched(tales):
     assert run("fit", *TINY_TEXT, "--model.negatives=self_generated").code == 0
     with (only_run() / "metrics.csv").open(newline="") as file:
@@ -268,6 +293,8 @@ def test_any_script(tales):
         ("--model.dream_every=0", ["dream_every is 0", "at least 1"]),
         ("--model.goodness_weight=-1", ["goodness_weight is -1", "at least 0"]),
         ("--model.dream_every_steps=-1", ["dream_every_steps is -1", "at least 0"]),
+        ("--model.negatives_per_case=30", ["negatives_per_case is 30", "at most 29", "an alphabet of 30"]),
+        ("--model.negatives_per_case=0", ["negatives_per_case is 0", "at least 1"]),
         ("--model.sleep=-1", ["sleep is -1", "at least 0"]),
         ("--model.state_dropout=1", ["state_dropout is 1", "at least 0 and less than 1"]),
         ("--model.sample_temperature=-1", ["sample_temperature is -1", "at least 0"]),

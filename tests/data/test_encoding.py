@@ -9,20 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffrecur.data.cutting import cut
-from ffrecur.data.encoding import DecodedDocuments, chunks, encode_documents
+from ffrecur.data.encoding import DecodedDocuments, encode_documents, learned_symbols
 from ffrecur.data.loader import epoch_order
 from ffrecur.seeding import seeded_generator
-from ffrecur.text.alphabet import Alphabet, choose_symbols, count_characters, learn_alphabet
+from ffrecur.text.alphabet import Alphabet, learn_alphabet
 from ffrecur.text.places import Places, make_text, places
 
 # A capital sigma becomes another letter at the end of a word; the small letter of a dotted capital I is two characters.
 LETTERS = st.one_of(st.sampled_from("ab ABΣς.'İ\u0345é🦊\ud800\x00"), st.characters())
 DOCUMENT = st.text(LETTERS, max_size=12).map(lambda text: " ".join(text.split())).filter(bool)
 DOCUMENTS = st.lists(DOCUMENT, min_size=1, max_size=6)
+LINES = st.lists(st.text(LETTERS | st.sampled_from("\n\t "), min_size=1, max_size=12), min_size=1, max_size=6)
 SIZES = st.integers(1, 20)
 
 
-@given(DOCUMENTS, SIZES, st.sampled_from(["drop", "replace", "error"]), st.booleans(), st.sampled_from([None, 3]))
+@given(
+    DOCUMENTS | LINES, SIZES, st.sampled_from(["drop", "replace", "error"]), st.booleans(), st.sampled_from([None, 3])
+)
 def test_parts_are_encoded_as_documents_are(documents, size, unknown, fold_case, longest):
     alphabet = Alphabet("ab σς\n\u0307🦊\ud800", fold_case, unknown)
     with pytest.MonkeyPatch.context() as patch:
@@ -35,19 +38,21 @@ def test_parts_are_encoded_as_documents_are(documents, size, unknown, fold_case,
     assert torch.equal(text.begins, expected.begins)
     folded = "".join(document.lower() if fold_case else document for document in documents)
     assert list(counts.items()) == list(
-        Counter(c for c in folded if c not in alphabet.symbols).items()
+        Counter(c for c in folded if c not in alphabet.symbols and not c.isspace()).items()
     )  # the order, too
 
 
-@given(DOCUMENTS, SIZES, st.booleans(), st.integers(1, 2))
-def test_an_alphabet_is_learned_from_parts_as_from_the_whole(documents, size, fold_case, minimum_count):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ffrecur.data.encoding.CHUNK", size)
-        counts = count_characters(chunks(document.lower() if fold_case else document for document in documents))
-    whole = " ".join(documents)
-    assert counts == Counter(whole.lower() if fold_case else whole)
-    if sum(count >= minimum_count for count in counts.values()) >= 2:
-        assert choose_symbols(counts, minimum_count) == learn_alphabet(whole, minimum_count, fold_case)
+@given(LINES, SIZES, st.booleans(), st.integers(1, 2), st.booleans())
+def test_an_alphabet_is_learned_from_parts_as_from_the_whole(documents, size, fold_case, minimum_count, keep):
+    lowered = [document.lower() if fold_case else document for document in documents]
+    whole = ("" if keep else " ").join(lowered)
+    counts = Counter(whole if keep else [" " if character.isspace() else character for character in whole])
+    expected = "".join(sorted(symbol for symbol, count in counts.items() if count >= minimum_count))
+    if len(expected) >= 2:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ffrecur.data.encoding.CHUNK", size)
+            assert learned_symbols(lowered, minimum_count, keep) == expected
+        assert learn_alphabet(whole, minimum_count, False, keep) == expected
 
 
 def test_an_alphabet_of_more_than_256_symbols():

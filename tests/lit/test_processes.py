@@ -46,6 +46,7 @@ REST = {
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],
     "uniform": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=uniform"],
     "self_generated": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=self_generated"],
+    "sleep_of_images": [*COMMON, *IMAGES, "--model.sleep=2", "--model.deprivation=[3,2]"],
     "none": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=none"],
     "character_backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
 }

@@ -47,9 +47,14 @@ def test_a_wrong_last_character_and_only_there(source):
     positives = torch.cat([contexts[:, 1:], following[:, None]], dim=1)
     assert torch.equal(negatives[:, :-1], positives[:, :-1])
     assert (negatives[:, -1] != positives[:, -1]).all()
+    if source == "teacher_forcing":  # each is drawn by noise of its own
+        noise = torch.cat([noise, torch.rand(200, 8, generator=generator(2))], dim=1)
     symbols = drawn_by(source, 3)(contexts, following, logits, noise).symbols_BK
+    assert symbols.shape == (200, 3)
     assert torch.equal(symbols[:, 0], negatives[:, -1])
     assert (symbols != following[:, None]).all()
+    different = [len(set(row)) for row in symbols.tolist()]
+    assert (min(different) == 3) == (source == "uniform")
     if source == "teacher_forcing":
         assert torch.equal(negatives, teacher_forced(contexts, following, logits, generator(1)))
 

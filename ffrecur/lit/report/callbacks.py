@@ -78,8 +78,10 @@ class TextSamples(Callback):
         if not isinstance(pl_module, NetModule) or not trainer.is_global_zero or not boards:
             return
         sample = pl_module.sample_of_epoch(trainer.datamodule)  # type: ignore[attr-defined]
-        for board in boards if sample is not None else ():
-            board.experiment.add_text("sample", sample, global_step=trainer.global_step)
+        # TensorBoard shows Markdown, which breaks a line after two spaces.
+        written = None if sample is None else sample.replace("\n", "  \n")
+        for board in boards if written is not None else ():
+            board.experiment.add_text("sample", written, global_step=trainer.global_step)
 
 
 class Report(Callback):

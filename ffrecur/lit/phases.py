@@ -1,0 +1,52 @@
+"""Positive and negative data in phases apart: awake and asleep in turn, or without any sleep for a while."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Logistic, Objective
+from ffrecur.errors import check_setting
+
+NO_DEPRIVATION = (0, 0)
+
+
+def check_phases(objective: Objective, sleep: int, deprivation: tuple[int, int]) -> None:
+    """Raise `UserError` for settings outside their range, and for an objective that compares positive and negative data."""
+    check_setting(sleep >= 0, "sleep", sleep, "at least 0")
+    first, updates = deprivation
+    in_range = first >= 0 and updates >= 0
+    check_setting(
+        in_range, "deprivation", [first, updates], "two numbers of at least 0: the first update, and how many"
+    )
+    if sleep or updates:
+        what = "logistic with phases apart" if sleep else "logistic with deprivation"
+        check_setting(isinstance(objective, Logistic), "objective", type(objective).__name__.lower(), what)
+
+
+def weights_at(update: int, sleep: int, deprivation: tuple[int, int] = NO_DEPRIVATION) -> tuple[float, float]:
+    """Return the weights of positive and of negative data in an update, counted from 0 over the whole training.
+
+    With `sleep` n, n updates have positive data alone, the next n negative data alone; 0 has both in each. `deprivation` is
+    the first of the updates that have positive data alone whatever the phase, and how many they are.
+
+    >>> [weights_at(update, sleep=1, deprivation=(2, 2)) for update in range(5)]
+    [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
+    >>> [weights_at(update, sleep=0, deprivation=(1, 1)) for update in range(3)]
+    [(1.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+    """
+    first, updates = deprivation
+    if first <= update < first + updates:
+        return 1.0, 0.0
+    if sleep == 0:
+        return 1.0, 1.0
+    return (0.0, 1.0) if update // sleep % 2 else (1.0, 0.0)
+
+
+def learning_at(update: int, learning: Learning, sleep: int, deprivation: tuple[int, int] = NO_DEPRIVATION) -> Learning:
+    """Return how a net learns in an update. Without positive data there is no peer normalisation, which looks at it."""
+    positive, negative = weights_at(update, sleep, deprivation)
+    if positive == negative:
+        return learning
+    objective = replace(learning.objective, positive_weight=positive, negative_weight=negative)  # type: ignore[type-var]
+    return replace(learning, objective=objective, peer_normalization=positive * learning.peer_normalization)

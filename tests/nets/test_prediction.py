@@ -1,0 +1,56 @@
+"""What goodness predicts: at its optimum the true probabilities, for any number of negatives and however poor the head is."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from ffrecur import CharNet
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import objective_of
+from ffrecur.lit.character import drawn, drawn_by, noise_of
+
+COUNTS = torch.tensor([[8, 4, 3, 1], [1, 9, 2, 4], [5, 5, 1, 5], [2, 1, 12, 1]])  # of what follows each symbol, of 16
+TRUE = COUNTS.double() / 16
+HEAD = torch.tensor([2.0, 0.5, -1.0, 0.0])  # it never learns
+TEMPERATURE = 0.5
+UPDATES = 100
+
+
+def bits_lost(logits):
+    """Kullback-Leibler divergence of the true probabilities from those predicted, in bits a symbol."""
+    return (TRUE * (TRUE.log() - torch.log_softmax(logits.detach(), dim=1))).sum(dim=1).mean().item() / math.log(2)
+
+
+@pytest.mark.parametrize(
+    ("negatives", "count", "objective"),
+    [
+        ("teacher_forcing", 1, "paired"),
+        ("teacher_forcing", 3, "paired"),
+        ("uniform", 1, "paired"),
+        ("uniform", 2, "paired"),
+        ("teacher_forcing", 1, "softmax"),
+    ],
+)
+def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, objective):
+    """A wide layer is shown what follows what in exactly these proportions; noise is left in the negatives alone."""
+    torch.manual_seed(0)
+    chosen, draw = objective_of(objective, temperature=TEMPERATURE), drawn_by(negatives, count)
+    net = CharNet("abcd", 2, (24,), goodness_weight=1 / TEMPERATURE, noise=noise_of(negatives, chosen)).double()
+    net.head.bias.data.copy_(HEAD)
+    optimizer = torch.optim.Adam(net.hidden.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, UPDATES)
+    pairs = torch.arange(16).repeat_interleave(COUNTS.flatten()).repeat(4)
+    last, following = pairs // 4, pairs % 4
+    learning, source = Learning(objective=chosen, iterations=1), torch.Generator().manual_seed(0)
+    for _ in range(UPDATES):
+        contexts = torch.stack([torch.randint(4, last.shape, generator=source), last], dim=1)
+        noise = torch.rand(len(last), 4 * (count if negatives == "teacher_forcing" else 1), generator=source)
+        optimizer.zero_grad()
+        net.local_learning(contexts, following, partial(drawn, draw, contexts, noise), learning).loss.backward()
+        optimizer.step()
+        schedule.step()
+    windows = torch.stack([torch.zeros(4, dtype=torch.long), torch.arange(4)], dim=1)
+    assert bits_lost(net.logits(windows)) > 0.5
+    assert bits_lost(net.score(windows)) < 0.01
