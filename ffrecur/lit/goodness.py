@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
-from ffrecur.core.learning import Learning
+from ffrecur.core.learning import Learning, Masks
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule
@@ -76,12 +76,17 @@ class GoodnessModule(ClassifierModule):
         """Return the negatives of a batch as the net's `local_learning` takes them."""
         return partial(self.draw_labels, noise_BC=noise_BC)
 
+    def harder(self, images: Tensor, labels_B: Tensor | None, negatives: Any, masks: Masks) -> Tensor:
+        """Return the images that a net learns from in place of those of the batch: the same ones."""
+        return images
+
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = self.inputs_and_targets(batch)
         part, classes = self.part_of_batch(len(batch[0])), self.net.num_classes or 0
         noise_BC, masks = self.noise_and_masks(part, batch_index, classes, head_dropout=self.head_dropout)
         negatives = self.negatives_of(images, part, noise_BC, batch_index)
+        images = self.harder(images, labels_B, negatives, masks)
         average = partial(mean_over_processes, count=part.size)
         learned = self.net.local_learning(images, labels_B, negatives, self.learning, masks, average)
         goodness = {
