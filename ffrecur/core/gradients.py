@@ -34,13 +34,13 @@ class Gradients:
         moved = [1 - damping for damping in sweep.damping[start : start + len(slopes_TLNBK)]]
         slopes_TLNBK = slopes_TLNBK * (slopes_TLNBK.new_tensor(moved) / cases)[:, None, None, None, None]
         for layer in range(len(sweep.layers)):
-            delta_TNBH = self._delta(layer, slopes_TLNBK[:, layer])
+            delta_TNBH = self.by_drive(layer, slopes_TLNBK[:, layer])
             if ascents:
                 delta_TNBH[:, 0] -= (ascents[layer] / cases)[:, None]
             self._add_layer(layer, delta_TNBH, start)
 
-    def _delta(self, layer: int, slopes_TNBK: Tensor) -> Tensor:
-        """The derivatives by a layer's drives, `(t, N, B, H)`."""
+    def by_drive(self, layer: int, slopes_TNBK: Tensor) -> Tensor:
+        """Return the derivatives by a layer's drives, `(t, N, B, H)`; what is on the tape is used up."""
         sweep, kept_TNBH = self.sweep, self.sweep.kept[layer]
         factor = sweep.goodness.factor(slopes_TNBK, kept_TNBH.shape[-1])
         if factor is not None:

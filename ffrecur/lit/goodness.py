@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
-from ffrecur.core.learning import Learning
+from ffrecur.core.learning import Learning, Masks
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting
 from ffrecur.lit.images import ClassifierModule
@@ -83,6 +83,12 @@ class GoodnessModule(ClassifierModule):
         """Return the negatives of a batch as the net's `local_learning` takes them."""
         return partial(self.draw_labels, noise_BC=noise_BC)
 
+    def harder(
+        self, images: Tensor, labels_B: Tensor | None, negatives: Any, learning: Learning, masks: Masks
+    ) -> Tensor:
+        """Return the images that a net learns from in place of those of the batch: the same ones."""
+        return images
+
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         """Return the local loss of one batch; its backward leaves each layer's local gradients."""
         images, labels_B = self.inputs_and_targets(batch)
@@ -91,6 +97,7 @@ class GoodnessModule(ClassifierModule):
         negatives = self.negatives_of(images, part, noise_BC, batch_index)
         average = partial(mean_over_processes, count=part.size)
         learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
+        images = self.harder(images, labels_B, negatives, learning, masks)
         learned = self.net.local_learning(images, labels_B, negatives, learning, masks, average)
         goodness = {
             "positive": learned.goodness_positive_TLB.mean(dim=-1),

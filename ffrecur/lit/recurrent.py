@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ffrecur.core.learning import Learning, Memory
+from ffrecur.core.learning import Learning, Masks, Memory
 from ffrecur.core.objectives import Objective
 from ffrecur.errors import check_setting
 from ffrecur.functional import window_score
@@ -49,6 +49,8 @@ class RecurrentModule(GoodnessModule):
             alone, the temperature multiplies both probabilities.
         peer_normalization: strength of peer normalisation; 0 is off.
         memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
+        adversarial_length: how far each training image is moved uphill of layer 1's own loss before the net learns from it, as a
+            share of the image's length; 0 is off. See `RecurrentNet.adversarial_images`; half as many iterations more.
         negatives: "hard" (wrong labels as the one-pass head would guess them), "uniform", or the class path of an
             `ffrecur.negatives.LabelNegatives`.
         shared: see `GoodnessModule`, `ClassifierModule` and `NetModule`.
@@ -80,6 +82,7 @@ class RecurrentModule(GoodnessModule):
         memory: Memory = "full",
         *,
         negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
+        adversarial_length: float = 0.0,
         **shared: Any,
     ) -> None:
         # Those of the base that stand here could be given by place in 0.1.0.
@@ -101,6 +104,8 @@ class RecurrentModule(GoodnessModule):
         )
         self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
         self.learn_from(negatives)
+        check_setting(adversarial_length >= 0, "adversarial_length", adversarial_length, "at least 0")
+        self.adversarial_length = adversarial_length
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_window(self.window, evaluation_iterations)
         self.check_net_settings()
@@ -123,6 +128,7 @@ class RecurrentModule(GoodnessModule):
         frames = getattr(data, "frames", None)
         if frames is None:
             return
+        check_setting(self.adversarial_length == 0, "adversarial_length", self.adversarial_length, "0 for videos")
         for name, count in counts.items():
             check_setting(count <= frames, name, count, f"at most the {frames} frames of the videos")
         if min(counts.values()) < frames != self.told_frames:
@@ -140,6 +146,16 @@ class RecurrentModule(GoodnessModule):
         return RecurrentEvaluation(self.net, iterations, self.window, self.temperature, self.head_weight)
 
     # --- training -----------------------------------------------------------------------------------------------------
+
+    def harder(
+        self, images: Tensor, labels_B: Tensor | None, negatives: Any, learning: Learning, masks: Masks
+    ) -> Tensor:
+        """Return the images moved uphill of layer 1's own loss, where that is set."""
+        if self.adversarial_length == 0:
+            return images
+        length = self.adversarial_length
+        moved: Tensor = self.net.adversarial_images(images, labels_B, negatives, learning, length, masks)
+        return moved
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""

@@ -7,12 +7,14 @@ C classes. Iterations are numbered from 1, windows are inclusive.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ffrecur.core.adversary import first_layer_slopes, moved_uphill
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Memory, Negatives, local_learning
 from ffrecur.core.objectives import Objective, objective_of
@@ -201,6 +203,32 @@ class RecurrentNet(TopDownDynamics):
             negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
         check_iterations(images, learning.iterations)
         return local_learning(self, images, labels_B, negative_labels_B, learning, masks, average)
+
+    def adversarial_images(
+        self,
+        images: Tensor,
+        labels_B: Tensor,
+        negative_labels_B: Negatives | None,
+        learning: Learning,
+        length: float,
+        masks: Masks | None = None,
+    ) -> Tensor:
+        """Return images that are harder for layer 1, `(B, D)`: see `core.adversary.moved_uphill`.
+
+        Each is moved by `length` times its own length along the gradient of layer 1's own loss, of half as many iterations
+        as `learning` has, rounded up. No other layer sends a gradient there. The other arguments are those of
+        `local_learning`. Raises `UserError` for what does not fit the net, for videos, and for a length below 0.
+        """
+        check_setting(length >= 0, "length", length, "at least 0")
+        images = self.check_images(images, values=False, some=True)
+        check_setting(images.ndim == 2, "images", tuple(images.shape), "still ones of shape (B, D), not a video")
+        labels_B = as_labels("labels", labels_B, len(images), self.num_classes, images.device, values=False)
+        half = replace(learning, iterations=(learning.iterations + 1) // 2)
+        images = images.to(self.weight.dtype)
+        slopes_BH = first_layer_slopes(self, images, labels_B, negative_labels_B, half, masks)
+        return moved_uphill(
+            images, lambda each_BD: self.bottom_up[0](self.image_row(each_BD, masks)), slopes_BH, length
+        )
 
     def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Make the bottom-up pass; see `core.learning.LocalNet`."""

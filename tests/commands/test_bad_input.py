@@ -48,6 +48,7 @@ def check_refused(args, *pieces):
         ("--model.state_dropout=-1", ["state_dropout is -1", "at least 0"]),
         ("--model.weight_decay=-1", ["weight_decay is -1", "at least 0"]),
         ("--model.peer_normalization=-1", ["peer_normalization is -1", "at least 0"]),
+        ("--model.adversarial_length=-0.1", ["adversarial_length is -0.1", "at least 0"]),
         ("--model.head_learning_rate_scale=0", ["head_learning_rate_scale is 0", "greater than 0"]),
         ("--model.objective=hinge", ["model.objective is hinge", "'logistic', 'paired'"]),
         ("--model.negatives=easy", ["model.negatives is easy", "'hard', 'uniform'"]),

@@ -70,6 +70,7 @@ LEARNING = [
     {},
     {"negatives": "uniform", "objective": "paired", "sign": -1, "update_scheme": "alternating", "iterations": 4},
     {"image_dropout": 0.3, "state_dropout": 0.2, "peer_normalization": 0.05, "threshold": 0.7, "damping": 0.1},
+    {"adversarial_length": 0.2, "state_dropout": 0.1, "iterations": 3},
 ]
 
 
@@ -92,9 +93,10 @@ def plain_training(data, settings, epochs, rate):
             masks = net.dropout_masks(len(indices), *rates, source)
             chosen = {name: settings[name] for name in of_learning if name in settings}
             optimizer.zero_grad()
-            learned = net.local_learning(
-                images, labels, partial(draw, noise_BC=noise), Learning(objective=objective, **chosen), masks
-            )
+            negatives, learning = partial(draw, noise_BC=noise), Learning(objective=objective, **chosen)
+            if length := settings.get("adversarial_length"):
+                images = net.adversarial_images(images, labels, negatives, learning, length, masks)
+            learned = net.local_learning(images, labels, negatives, learning, masks)
             learned.loss.backward()
             optimizer.step()
             losses.append(learned.loss.item() * len(indices))

@@ -1,0 +1,69 @@
+"""Inputs that are harder for a net's first layer: moved uphill of that layer's own loss, without backpropagation.
+
+Adversarial training (Goodfellow et al. 2015, arXiv 1412.6572) follows the gradient of the whole net's loss down to the image.
+Here the gradient is local: the loss of layer 1 alone, through its own computed states, with neighbours and earlier iterations
+constant, just as its weights learn. Not in the Forward-Forward paper. Shapes: B cases, H units of layer 1, D input features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrecur.core.gradients import Gradients
+from ffrecur.core.learning import Learning, LocalNet, Masks, draw
+from ffrecur.core.objectives import slopes_of
+from ffrecur.core.products import product_dtype
+from ffrecur.core.sweep import Sweep
+
+
+@torch.no_grad()
+def first_layer_slopes(
+    net: LocalNet, inputs: Tensor, true_B: Tensor, negatives: Any, learning: Learning, masks: Masks | None = None
+) -> Tensor:
+    """Return the derivatives of layer 1's own loss, of each case, by the part of its drive that all kinds share, `(B, H)`.
+
+    Summed over iterations and kinds. The arguments are those of `learning.local_learning`; no weight's gradient is taken, and
+    one iteration is kept at a time.
+    """
+    dtype = product_dtype(net.weight)
+    with torch.autocast(inputs.device.type, enabled=False):
+        begun = net.begin(inputs, masks, dtype)
+        logits_BC = None if net.head is None or begun.features_BF is None else net.head(begun.features_BF)
+        wiring = begun.wiring(true_B, draw(net, negatives, logits_BC, true_B, learning), learning.iterations)
+        sweep = Sweep(wiring, net.goodness_function, dtype, tape=1)
+        local = Gradients(sweep)
+        shape = (len(wiring.layers), wiring.kinds, wiring.cases, net.goodness_function.blocks)
+        total_BH: Tensor | None = None
+        for iteration, damping in enumerate(wiring.damping):
+            goodness_LNBK = net.weight.new_empty(shape)
+            sweep.iterate(iteration, 0, goodness_LNBK)
+            slopes_TLNBK = slopes_of(learning.objective, goodness_LNBK[None], net.sign) * (1 - damping)
+            part_BH = local.by_drive(0, slopes_TLNBK[:, 0]).sum((0, 1), dtype=net.weight.dtype)
+            total_BH = part_BH if total_BH is None else total_BH.add_(part_BH)
+            if iteration + 1 < len(wiring.damping):
+                sweep.wind_back()
+    assert total_BH is not None, "there is at least one iteration"
+    return total_BH
+
+
+def moved_uphill(images_BD: Tensor, drive: Callable[[Tensor], Tensor], slopes_BH: Tensor, length: float) -> Tensor:
+    """Return `images + length * |images| * ascent / |ascent|`, `(B, D)`, |.| the Euclidean length of each image.
+
+    `ascent` is the gradient by the images of a loss whose derivatives by the `drive` of the images are the slopes. An image
+    whose ascent is 0 stays where it is.
+
+    >>> images, slopes = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0]])
+    >>> moved_uphill(images, lambda images_BD: images_BD[:, :1], slopes, length=0.1)
+    tensor([[3.5000, 4.0000]])
+    """
+    with torch.enable_grad(), torch.autocast(images_BD.device.type, enabled=False):
+        images_BD = images_BD.detach().requires_grad_()
+        (ascent_BD,) = torch.autograd.grad(drive(images_BD), images_BD, slopes_BH)
+    images_BD = images_BD.detach()
+    far = torch.linalg.vector_norm(images_BD, dim=1, keepdim=True) * length
+    steep = torch.linalg.vector_norm(ascent_BD, dim=1, keepdim=True)
+    return images_BD + ascent_BD * (far / steep.clamp(min=torch.finfo(steep.dtype).tiny))
