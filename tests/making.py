@@ -39,6 +39,28 @@ def character_net(alphabet="abc ", window=3, hidden=(6, 5, 4), seed=0, **options
     return net
 
 
+def stream_net(alphabet="abc ", hidden=(6, 5, 4), seed=0, kind=ffrecur.StreamNet, **options):
+    """A streaming character model in float64, its biases and its head's weight drawn too."""
+    torch.manual_seed(seed)
+    net = kind(alphabet, hidden, **options).double()
+    nn.init.normal_(net.head.weight)
+    for linear in net.bottom_up:
+        nn.init.normal_(linear.bias, std=0.1)
+    return net
+
+
+def stream_state(net, count, seed=1):
+    """A state at random, as streams that have read something have one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(like, low):
+        drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype)
+        return (drawn * 2 - low).clamp(min=-1 if low > 0.5 else 0)
+
+    empty = net.first_state(count)
+    return type(empty)(tuple(some(each, 0.4) for each in empty.hidden), tuple(some(each, 1) for each in empty.memory))
+
+
 def feed_forward_net(hidden=None, in_features=6, classes=3, seed=0, **settings):
     """A feed-forward net in float64, every parameter drawn."""
     torch.manual_seed(seed)

@@ -18,7 +18,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.core.gradients import Gradients
 from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
 from ffrecur.core.products import product_dtype
-from ffrecur.core.sources import parameters_of
+from ffrecur.core.sources import Layers, parameters_of
 from ffrecur.core.sweep import Sweep, Wiring
 from ffrecur.errors import check_setting
 from ffrecur.functional import peer_ascent, peer_mean
@@ -79,6 +79,7 @@ class Carried(NamedTuple):
 
     states: list[Tensor]  # before normalisation
     drives: dict[int, Tensor]  # of the last visit, of the layers that the wiring keeps
+    layers: Layers  # with their sources
 
 
 class Begun(NamedTuple):
@@ -225,7 +226,8 @@ def carried_on(sweep: Sweep) -> Carried | None:
     """Return what positive data leaves, in tensors that hold nothing else; None where no states were brought along."""
     if sweep.first is None or not sweep.first.carried:
         return None
-    return Carried([state[0].clone() for state in sweep.states if state is not None], sweep.last_drives)
+    states = [state[0].clone() for state in sweep.states if state is not None]
+    return Carried(states, sweep.last_drives, sweep.layers)
 
 
 def find_ascents(

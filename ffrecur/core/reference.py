@@ -74,7 +74,8 @@ def visit_all(
     goodness_TLNBK = torch.stack(of_iterations)
     carried = None
     if wiring.first is not None and wiring.first.carried:
-        carried = Carried([state[0].detach() for state in states], {layer: drives[layer] for layer in wiring.kept})  # type: ignore[index]
+        kept = {layer: drives[layer] for layer in wiring.kept}
+        carried = Carried([state[0].detach() for state in states], kept, wiring.layers)  # type: ignore[index]
     return loss_of(learning.objective, goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms, carried
 
 

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from ffrecur.core.goodness import Goodness, judge
 from ffrecur.core.sources import Layers, Stream, clamped_drive, plus_product
-from ffrecur.functional import masked, rms_normalize
 
 Order = Sequence[
     Sequence[int]
@@ -262,12 +261,6 @@ def damping_of(damping: Sequence[float | Sequence[float]], iteration: int, layer
     """Return the share of a layer's previous state in an iteration."""
     shares = damping[iteration]
     return shares[layer] if isinstance(shares, Sequence) else shares
-
-
-def carried(states: Sequence[Tensor], masks: Sequence[Tensor | None]) -> First:
-    """Return states `(B, H)`, the same for all kinds, as what the iterations begin from."""
-    rows = [masked(rms_normalize(state), mask)[None] for state, mask in zip(states, masks, strict=True)]
-    return First([state[None] for state in states], rows, [], carried=True)
 
 
 def rise(layers: Layers, goodness: Goodness, masks: Sequence[Tensor | None]) -> First:
