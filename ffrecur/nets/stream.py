@@ -108,13 +108,19 @@ class StreamNet(StreamDynamics):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights from `N(0, 2 / (fan_in * sources))`, the keys' from `N(0, 1 / fan_in)`; biases and head are 0."""
+        """Draw the weights from `N(0, 2 / (fan_in * sources))`, the keys' from `N(0, 1 / fan_in)`; biases and head are 0.
+
+        The keys' weights have a mean of 0 over what each key reads, so that what all states have in common makes no key.
+        """
         draw_weights([], 1, self.head)
         for layer in range(len(self.hidden_features)):
             above = [self.top_down[layer]] if layer < len(self.top_down) else []
             drawn = [self.bottom_up[layer], *self.lateral[layer : layer + 1], *above]
             draw_weights(drawn, 2 / len(drawn), None)
         draw_weights(self.fast, 1, None)
+        with torch.no_grad():
+            for linear in self.fast:
+                linear.weight -= linear.weight.mean(dim=1, keepdim=True)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
