@@ -100,6 +100,9 @@ def one_of_each_net():
         ffrecur.BackpropNet(4, [5], 3),
         ffrecur.BackpropNet(60, [5], 3, True, channels=[2], kernel=3, image_shape=[4, 5, 3]),
         ffrecur.CharNet("añ ☃", 3, [5, 4], head_layers=[2], goodness_weight=0.5, noise="uniform", unknown="replace"),
+        ffrecur.StreamNet(
+            "añ ☃", [5, 4], [0.1, 0.2], iterations=2, lateral=False, keys=3, decay=0.9, unknown="replace"
+        ),
     ]
     return [drawn(net) for net in made]
 
