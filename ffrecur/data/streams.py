@@ -108,7 +108,7 @@ class DocumentLoader(TensorLoader):
 
     def take(self, part: Tensor) -> tuple[Tensor, ...]:
         """Return the documents at some places of the order by length."""
-        return documents_at(self.text, self.tensors[0][part])  # type: ignore[arg-type]
+        return documents_at(self.text, self.tensors[0][part])
 
 
 def documents_at(text: Text, numbers_S: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ class TextModule(NetModule):
     kind = "CharNet"
     target = "val/bits_per_character"
     logged = ("bits_per_character", "head_bits_per_character", "accuracy", "head_accuracy")
-    structure = ("alphabet", "window", "hidden_features", "head_layers")
+    structure: ClassVar[tuple[str, ...]] = ("alphabet", "window", "hidden_features", "head_layers")
     refused: ClassVar = {"predict": "which labels images; a character model writes: ffrecur generate"}
     next_commands = ("ffrecur generate --checkpoint",)
     net_class: ClassVar[type] = CharNet

@@ -85,7 +85,7 @@ class StreamNet(StreamDynamics):
         super().__init__(widths, sign, goodness)
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
         single = isinstance(damping, Real)
-        shares = tuple(float(share) for share in ([damping] if single else damping))  # type: ignore[union-attr, list-item]
+        shares = tuple(float(share) for share in ([damping] if single else damping))  # type: ignore[union-attr, arg-type]
         fits = (single or len(shares) == len(widths)) and all(0 <= share < 1 for share in shares)
         allowed = f"at least 0 and less than 1, one number or {len(widths)}, one a layer"
         check_setting(fits, "damping", damping if single else list(shares), allowed)
@@ -194,7 +194,7 @@ class StreamNet(StreamDynamics):
             raise UserError(f"state is a {type(state).__name__}, but must be a StreamState: see StreamNet.first_state")
         given = [tuple(each.shape) for each in (*state.hidden, *state.memory)]
         count = len(state.hidden[0]) if given and state.hidden[0].ndim else 0
-        wanted = [(count, width) for width in self.hidden_features]
+        wanted: list[tuple[int, ...]] = [(count, width) for width in self.hidden_features]
         wanted += [(count, width, self.keys) for width in self.hidden_features] if self.keys else []
         if given != wanted:
             raise UserError(f"state has tensors of the shapes {given}, but the net's have {wanted}")

@@ -22,7 +22,6 @@ from ffrecur.functional import Noise, masked, noise_contrastive_logits, rms_norm
 from ffrecur.nets.arguments import as_windows
 from ffrecur.nets.base import LocalNet, States
 from ffrecur.text.alphabet import Alphabet
-from ffrecur.text.sampling import padded
 
 CANDIDATES = 8192  # windows at once, to bound the memory of a score
 
@@ -127,14 +126,6 @@ class WindowDynamics(LocalNet):
             if layer < len(prepared.above):
                 source = prepared.above[layer]
                 drive_KH = source.drive(row_KH, source.bias)
-
-    def begun_with(self, prepared: Prepared, numbers_N: Tensor) -> Tensor:
-        """Return the last window of a text, `(1, W)`; see `text.sampling.Writer`."""
-        return padded(self, numbers_N)
-
-    def extended(self, prepared: Prepared, windows_BW: Tensor, symbols_B: Tensor) -> Tensor:
-        """Return the windows one place on."""
-        return torch.cat([windows_BW[:, 1:], symbols_B[:, None]], dim=1)
 
     def features(self, prepared: Prepared, windows_BW: Tensor, masks: Masks | None = None) -> Tensor:
         """Return what the head reads, `(B, F)`."""

@@ -164,7 +164,7 @@ class FlatStream(StreamNet):
         shaped = tuple(part.reshape(each.shape) for part, each in zip(parts, (*like.hidden, *like.memory), strict=True))
         return StreamState(shaped[: len(like.hidden)], shaped[len(like.hidden) :])
 
-    def begin(self, inputs: Tensor, masks: Any, dtype: torch.dtype) -> Any:
+    def begin(self, inputs: Any, masks: Any, dtype: torch.dtype) -> Any:
         """See `StreamNet.begin`."""
         return super().begin(self.state_of(inputs), masks, dtype)
 
