@@ -43,9 +43,8 @@ class StreamModule(TextModule):
         iterations: visits to every layer for each character.
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
-        keys: keys of each layer's fast weights; 0 is without.
-        decay: share of the fast weights that is left after a character, in [0, 1].
-        rate: weight of what is written into the fast weights, at least 0.
+        fast_weights: of each layer's fast weights: how many keys, 0 for none; the decay, the share that is left after a
+            character, in [0, 1]; the rate, the weight of what is written, at least 0.
         sign: 1 if real text shall have high goodness, -1 if low.
         goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `StreamNet.score`.
         negatives: "teacher_forcing" (a wrong character, as the head predicts it) or "uniform" (any wrong one).
@@ -62,7 +61,7 @@ class StreamModule(TextModule):
     """
 
     kind = "StreamNet"
-    structure = ("alphabet", "hidden_features", "lateral", "top_down", "keys")
+    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights")
     net_class: ClassVar[type] = StreamNet
 
     def __init__(
@@ -73,9 +72,7 @@ class StreamModule(TextModule):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
-        keys: int = 0,
-        decay: float = 0.95,
-        rate: float = 0.5,
+        fast_weights: tuple[int, float, float] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
         negatives: Literal["teacher_forcing", "uniform"] = "teacher_forcing",
@@ -87,6 +84,7 @@ class StreamModule(TextModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        self.hparams["fast_weights"] = list(fast_weights)  # as the net's settings have them
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(negatives_per_case >= 1, "negatives_per_case", negatives_per_case, "at least 1")
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")

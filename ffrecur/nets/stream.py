@@ -48,9 +48,8 @@ class StreamNet(StreamDynamics):
         iterations: visits to every layer for each character, at least 1.
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
-        keys: keys of each layer's fast weights; 0 is without. See `ffrecur.core.fast`.
-        decay: share of the fast weights that is left after a character, in [0, 1].
-        rate: weight of what is written into the fast weights, at least 0.
+        fast_weights: of each layer's fast weights, see `ffrecur.core.fast`: how many keys, 0 for none; the decay, the share that
+            is left after a character, in [0, 1]; the rate, the weight of what is written, at least 0.
         sign: 1 if real text shall have high goodness, -1 if low.
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
@@ -71,9 +70,7 @@ class StreamNet(StreamDynamics):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
-        keys: int = 0,
-        decay: float = 0.95,
-        rate: float = 0.5,
+        fast_weights: Sequence[float] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
         noise: Noise = "masked_head",
@@ -90,14 +87,17 @@ class StreamNet(StreamDynamics):
         allowed = f"at least 0 and less than 1, one number or {len(widths)}, one a layer"
         check_setting(fits, "damping", damping if single else list(shares), allowed)
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")
-        check_setting(keys >= 0, "keys", keys, "at least 0")
-        check_setting(0 <= decay <= 1, "decay", decay, "from 0 to 1")
-        check_setting(rate >= 0, "rate", rate, "at least 0")
+        listed = list(fast_weights)
+        whole = len(listed) == 3 and listed[0] == int(listed[0]) >= 0
+        allowed = "three numbers: keys, a whole number of at least 0; decay, from 0 to 1; rate, at least 0"
+        check_setting(whole and 0 <= listed[1] <= 1 and listed[2] >= 0, "fast_weights", listed, allowed)
+        keys = int(listed[0])
+        self.keys, self.decay, self.rate = keys, float(listed[1]), float(listed[2])
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares
-        self.iterations, self.keys, self.decay, self.rate = iterations, keys, decay, rate
-        self.goodness_weight, self.noise, self.head_layers = goodness_weight, noise, range(1, len(widths) + 1)
+        self.iterations, self.goodness_weight, self.noise = iterations, goodness_weight, noise
+        self.head_layers = range(1, len(widths) + 1)
         # A ModuleList does not tell what it holds; the annotations above do.
         self.bottom_up = linear_layers(len(self.alphabet), widths)  # type: ignore[assignment]
         own, higher = list(zip(widths, widths, strict=True)), list(zip(widths[1:], widths, strict=False))
@@ -131,9 +131,7 @@ class StreamNet(StreamDynamics):
             "iterations": self.iterations,
             "lateral": len(self.lateral) > 0,
             "top_down": self.reads_above,  # also where there is one layer
-            "keys": self.keys,
-            "decay": self.decay,
-            "rate": self.rate,
+            "fast_weights": [self.keys, self.decay, self.rate],
             "sign": self.sign,
             "fold_case": self.alphabet.fold_case,
             "unknown": self.alphabet.unknown,

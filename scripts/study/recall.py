@@ -101,9 +101,9 @@ def recalled(net: StreamNet, own: argparse.Namespace) -> dict[str, float]:
 def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
     """Train and test one net."""
     torch.manual_seed(own.seed)
-    settings = {"damping": own.damping, "decay": own.decay, "rate": own.rate, "top_down": False}
-    settings |= {"keys": 0 if memory == "hidden" else own.keys, "lateral": memory != "fast"}
-    net = StreamNet(ALPHABET, own.hidden, goodness_weight=1 / own.temperature, noise="uniform", **settings)
+    fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate), memory != "fast"
+    settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "top_down": False}
+    net = StreamNet(ALPHABET, own.hidden, own.damping, fast_weights=fast, lateral=lateral, **settings)
     begun = time.monotonic()
     train(net, own)
     return {"memory": memory, "recalled": recalled(net, own), "minutes": (time.monotonic() - begun) / 60}

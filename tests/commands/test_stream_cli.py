@@ -46,7 +46,7 @@ def text_of(capsys, command, *args):
     return shown.out
 
 
-ALL = ["--model.keys=3", "--model.goodness_weight=2", "--model.iterations=2"]
+ALL = ["--model.fast_weights=[3,0.9,0.5]", "--model.goodness_weight=2", "--model.iterations=2"]
 
 
 @pytest.mark.parametrize("options", [slow([]), ALL], ids=["head alone", "all"])
@@ -90,7 +90,7 @@ def test_a_run_from_training_to_text(tales, options, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [slow(["--model.state_dropout=0.2"]), ["--model.keys=2", "--trainer.accumulate_grad_batches=3"]],
+    [slow(["--model.state_dropout=0.2"]), ["--model.fast_weights=[2,0.9,0.5]", "--trainer.accumulate_grad_batches=3"]],
     ids=["dropout", "fast weights"],
 )
 def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, options):
@@ -168,5 +168,8 @@ def test_the_other_character_model_is_another_kind(tales):
     refused(
         ["fit", "--ckpt_path", checkpoint, "--model=CharModule"], "which trains a CharNet, but", "holds a StreamNet"
     )
-    refused(["fit", "--ckpt_path", checkpoint, "--model.keys=3"], "keys is 3, but the net in")
+    refused(
+        ["fit", "--ckpt_path", checkpoint, "--model.fast_weights=[3,0.9,0.5]"],
+        "fast_weights is [3, 0.9, 0.5], but the net in",
+    )
     refused(["predict"], "subcommand is 'predict'", "ffrecur generate")

@@ -35,7 +35,7 @@ SAMPLE = {
     "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
-    "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.keys=3"],
+    "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5]"],
 }
 REST = {
     "alternating": [*COMMON, *IMAGES, *OTHERWISE],

@@ -253,9 +253,14 @@ def test_first_weights():
         ({"damping": [0.1, 0.2]}, r"damping is \[0.1, 0.2\], but must be .* one number or 3, one a layer"),
         ({"damping": 1.0}, "damping is 1.0, but must be at least 0 and less than 1"),
         ({"iterations": 0}, "iterations is 0, but must be at least 1"),
-        ({"keys": -1}, "keys is -1, but must be at least 0"),
-        ({"decay": 1.5}, "decay is 1.5, but must be from 0 to 1"),
-        ({"rate": -1.0}, "rate is -1.0, but must be at least 0"),
+        (
+            {"fast_weights": [-1, 0.9, 0.5]},
+            r"fast_weights is \[-1, 0.9, 0.5\], but must be three numbers: keys, a whole",
+        ),
+        ({"fast_weights": [2.5, 0.9, 0.5]}, r"fast_weights is \[2.5, "),
+        ({"fast_weights": [2, 1.5, 0.5]}, "decay, from 0 to 1"),
+        ({"fast_weights": [2, 0.9, -1.0]}, "rate, at least 0"),
+        ({"fast_weights": [2, 0.9]}, "three numbers"),
         ({"hidden": ()}, "hidden_features"),
     ],
 )
