@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffrecur.nets.character import CharNet
     from ffrecur.nets.feedforward import FeedForwardNet
     from ffrecur.nets.recurrent import RecurrentNet
+    from ffrecur.nets.stream import StreamNet
     from ffrecur.storage.checkpoint import load, save
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "Paired",
     "RecurrentNet",
     "Softmax",
+    "StreamNet",
     "UserError",
     "functional",
     "load",
@@ -48,6 +50,7 @@ PLACES = {  # of the names that are no modules
     "nets.character": ("CharNet",),
     "nets.feedforward": ("FeedForwardNet",),
     "nets.recurrent": ("RecurrentNet",),
+    "nets.stream": ("StreamNet",),
     "storage.checkpoint": ("load", "save"),
 }
 

@@ -39,6 +39,30 @@ def character_net(alphabet="abc ", window=3, hidden=(6, 5, 4), seed=0, **options
     return net
 
 
+def stream_net(alphabet="abc ", hidden=(6, 5, 4), seed=0, kind=ffrecur.StreamNet, **options):
+    """A streaming character model in float64, its biases and its head's weight drawn too."""
+    torch.manual_seed(seed)
+    fast = [options.pop(name, usual) for name, usual in (("keys", 0), ("decay", 0.95), ("rate", 0.5))]
+    options = {"fast_weights": fast, **options}
+    net = kind(alphabet, hidden, **options).double()
+    nn.init.normal_(net.head.weight)
+    for linear in net.bottom_up:
+        nn.init.normal_(linear.bias, std=0.1)
+    return net
+
+
+def stream_state(net, count, seed=1):
+    """A state at random, as streams that have read something have one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(like, low):
+        drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype)
+        return (drawn * 2 - low).clamp(min=-1 if low > 0.5 else 0)
+
+    empty = net.first_state(count)
+    return type(empty)(tuple(some(each, 0.4) for each in empty.hidden), tuple(some(each, 1) for each in empty.memory))
+
+
 def feed_forward_net(hidden=None, in_features=6, classes=3, seed=0, **settings):
     """A feed-forward net in float64, every parameter drawn."""
     torch.manual_seed(seed)
@@ -78,6 +102,9 @@ def one_of_each_net():
         ffrecur.BackpropNet(4, [5], 3),
         ffrecur.BackpropNet(60, [5], 3, True, channels=[2], kernel=3, image_shape=[4, 5, 3]),
         ffrecur.CharNet("añ ☃", 3, [5, 4], head_layers=[2], goodness_weight=0.5, noise="uniform", unknown="replace"),
+        ffrecur.StreamNet(
+            "añ ☃", [5, 4], [0.1, 0.2], iterations=2, lateral=False, fast_weights=[3, 0.9, 0.5], unknown="replace"
+        ),
     ]
     return [drawn(net) for net in made]
 

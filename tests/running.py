@@ -35,6 +35,7 @@ KINDS += [
     "text-dream",
     "text-random_hidden",
     "text-sleep",
+    "text-stream",
     "text-teacher_forcing",
 ]
 FIXTURES = TESTS / "fixtures"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_or_museum
+from ffrecur.commands.plain import GOODNESS_HELP, TEXT_NETS, Parser, exit_code, given_goodness, newest_or_museum
 from ffrecur.errors import UserError, check_setting
 from ffrecur.nets.character import CharNet
+from ffrecur.nets.stream import StreamNet
 from ffrecur.seeding import seeded_generator
 from ffrecur.storage.checkpoint import load
 from ffrecur.storage.files import with_home
@@ -68,7 +69,7 @@ def read_prompt(prompt: str) -> str:
     return prompt
 
 
-def warn_of_unknown(net: CharNet, prompt: str) -> None:
+def warn_of_unknown(net: CharNet | StreamNet, prompt: str) -> None:
     """Say on standard error which characters of the prompt the model does not know, and what becomes of them."""
     unknown = net.alphabet.unknown_in(prompt)
     if unknown and net.alphabet.unknown != "error":
@@ -82,11 +83,11 @@ def run(arguments: Sequence[str]) -> None:
     options = make_parser().parse_args(arguments)
     check_setting(options.num_samples >= 1, "num_samples", options.num_samples, "at least 1")
     check_setting(0 <= options.seed < 2**32, "seed", options.seed, "in 0..2**32-1")
-    checkpoint = options.checkpoint or newest_or_museum(options.root, "CharNet", *WITHOUT_A_RUN)
+    checkpoint = options.checkpoint or newest_or_museum(options.root, TEXT_NETS, *WITHOUT_A_RUN)
     net = load(checkpoint, goodness=given_goodness(options.goodness))
-    if not isinstance(net, CharNet):
+    if not isinstance(net, CharNet | StreamNet):
         raise UserError(
-            f"checkpoint is '{options.checkpoint}', which holds a {type(net).__name__}, but must hold a CharNet"
+            f"checkpoint is '{options.checkpoint}', which holds a {type(net).__name__}, but must hold a CharNet or a StreamNet"
         )
     prompt = read_prompt(options.prompt)
 

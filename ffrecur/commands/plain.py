@@ -42,8 +42,11 @@ def given_goodness(class_path: str | None) -> type[Goodness] | None:
     return None if class_path is None else imported_goodness(class_path)
 
 
-def newest_run(root: str, kind: str | None = None) -> Path | None:
-    """Return the folder below `root` whose checkpoint was written last, of a net of this `kind`; None if there is none.
+TEXT_NETS = ("CharNet", "StreamNet")  # that write
+
+
+def newest_run(root: str, kinds: Sequence[str] | None = None) -> Path | None:
+    """Return the folder below `root` whose checkpoint was written last, of a net of these `kinds`; None if there is none.
 
     It says on standard error which one that is. Raises `UserError` for a root that cannot be read.
     """
@@ -53,18 +56,18 @@ def newest_run(root: str, kind: str | None = None) -> Path | None:
         raise UserError(f"root is '{root}', which cannot be read: {error.strerror}") from error
     for last in lasts:
         found = kind_of(last)
-        if found is not None and kind in (None, found):
-            print(f"Using {last.parent}, the newest {'text ' if kind == 'CharNet' else ''}run.", file=sys.stderr)
+        if found is not None and (kinds is None or found in kinds):
+            print(f"Using {last.parent}, the newest {'text ' if kinds == TEXT_NETS else ''}run.", file=sys.stderr)
             return last.parent
     return None
 
 
-def newest_or_museum(root: str, kind: str | None, name: str, command: str) -> Path:
+def newest_or_museum(root: str, kinds: Sequence[str] | None, name: str, command: str) -> Path:
     """Return the newest run's folder, see `newest_run`; where there is none, the path of a net that comes with ffrecur.
 
     It says on standard error which one that is, and the `command` that trains one like it.
     """
-    newest = newest_run(root, kind)
+    newest = newest_run(root, kinds)
     if newest is None:
         print(said(name, command), file=sys.stderr)
     return newest or standing_in(name)

@@ -17,7 +17,7 @@ from ffrecur.core.gradients import Gradients
 from ffrecur.core.learning import Learning, LocalNet, Masks, draw
 from ffrecur.core.objectives import slopes_of
 from ffrecur.core.products import product_dtype
-from ffrecur.core.sweep import Sweep
+from ffrecur.core.sweep import Sweep, damping_of
 
 
 @torch.no_grad()
@@ -38,10 +38,11 @@ def first_layer_slopes(
         local = Gradients(sweep)
         shape = (len(wiring.layers), wiring.kinds, wiring.cases, net.goodness_function.blocks)
         total_BH: Tensor | None = None
-        for iteration, damping in enumerate(wiring.damping):
+        for iteration in range(len(wiring.damping)):
             goodness_LNBK = net.weight.new_empty(shape)
             sweep.iterate(iteration, 0, goodness_LNBK)
-            slopes_TLNBK = slopes_of(learning.objective, goodness_LNBK[None], net.sign) * (1 - damping)
+            slopes_TLNBK = slopes_of(learning.objective, goodness_LNBK[None], net.sign)
+            slopes_TLNBK *= 1 - damping_of(wiring.damping, iteration, 0)
             part_BH = local.by_drive(0, slopes_TLNBK[:, 0]).sum((0, 1), dtype=net.weight.dtype)
             total_BH = part_BH if total_BH is None else total_BH.add_(part_BH)
             if iteration + 1 < len(wiring.damping):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ffrecur.core.sources import Stream
-from ffrecur.core.sweep import Sweep
+from ffrecur.core.sweep import Sweep, damping_of
 
 
 class Gradients:
@@ -31,9 +31,10 @@ class Gradients:
         to the direction of ascent of every positive case's drive.
         """
         sweep, cases = self.sweep, slopes_TLNBK.shape[3]
-        moved = [1 - damping for damping in sweep.damping[start : start + len(slopes_TLNBK)]]
-        slopes_TLNBK = slopes_TLNBK * (slopes_TLNBK.new_tensor(moved) / cases)[:, None, None, None, None]
-        for layer in range(len(sweep.layers)):
+        layers, iterations = range(len(sweep.layers)), range(start, start + len(slopes_TLNBK))
+        moved = [[1 - damping_of(sweep.damping, iteration, layer) for layer in layers] for iteration in iterations]
+        slopes_TLNBK = slopes_TLNBK * (slopes_TLNBK.new_tensor(moved) / cases)[:, :, None, None, None]
+        for layer in layers:
             delta_TNBH = self.by_drive(layer, slopes_TLNBK[:, layer])
             if ascents:
                 delta_TNBH[:, 0] -= (ascents[layer] / cases)[:, None]

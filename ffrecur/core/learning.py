@@ -18,7 +18,7 @@ from ffrecur.core.goodness import Goodness
 from ffrecur.core.gradients import Gradients
 from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
 from ffrecur.core.products import product_dtype
-from ffrecur.core.sources import parameters_of
+from ffrecur.core.sources import Layers, parameters_of
 from ffrecur.core.sweep import Sweep, Wiring
 from ffrecur.errors import check_setting
 from ffrecur.functional import peer_ascent, peer_mean
@@ -71,6 +71,15 @@ class LocalLoss(NamedTuple):
     negatives: Any  # as they were drawn or given
     goodness_positive_TLB: Tensor
     goodness_negative_TLB: Tensor  # mean over the negatives of a case
+    carried: Carried | None = None  # what positive data leaves, where states were brought along
+
+
+class Carried(NamedTuple):
+    """What the true answers leave, of each layer `(B, H)`."""
+
+    states: list[Tensor]  # before normalisation
+    drives: dict[int, Tensor]  # of the last visit, of the layers that the wiring keeps
+    layers: Layers  # with their sources
 
 
 class Begun(NamedTuple):
@@ -94,7 +103,7 @@ class LocalNet(Protocol):
     def weight(self) -> Tensor:
         """One of the parameters: all have its type and its device."""
 
-    def begin(self, inputs: Tensor, masks: Masks | None, dtype: torch.dtype) -> Begun:
+    def begin(self, inputs: Any, masks: Masks | None, dtype: torch.dtype) -> Begun:
         """Show a batch to the net, once; with autocast switched off."""
 
     def read_out(self, rows: Mapping[int, Tensor] | Sequence[Tensor], masks: Masks | None = None) -> Tensor:
@@ -103,7 +112,7 @@ class LocalNet(Protocol):
     def candidates(self, true_B: Any) -> Any:
         """Return all wrong answers as negatives."""
 
-    def plain_logits(self, inputs: Tensor, masks: Masks | None) -> Tensor | None:
+    def plain_logits(self, inputs: Any, masks: Masks | None) -> Tensor | None:
         """Return the head's logits, differentiable by the head: for the reference."""
 
 
@@ -114,11 +123,12 @@ class Swept(NamedTuple):
     goodness_TLNBK: Tensor
     gradients: list[Tensor | None]  # of `parameters_of(layers)`; empty if none were asked for
     rows: dict[int, Tensor]  # of layers that are read, (n, B, H): their normalised states at the end
+    carried: Carried | None
 
 
 def local_learning(
     net: LocalNet,
-    inputs: Tensor,
+    inputs: Any,
     true_B: Tensor | None,
     negatives: Any,
     learning: Learning,
@@ -132,7 +142,7 @@ def local_learning(
     """
     gradients, dtype = torch.is_grad_enabled(), product_dtype(net.weight)
     # Under autocast the products alone are in bfloat16: the rest is sums of small differences.
-    with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(net.weight.device.type, enabled=False):
         begun = net.begin(inputs, masks, dtype)
         features_BF = begun.features_BF
         logits_BC = None if net.head is None or features_BF is None else net.head(features_BF)
@@ -148,7 +158,7 @@ def local_learning(
             found += [None, None] if true_B is None else head_gradients(logits_BC, features_BF, true_B, learning)
     loss = HandOut.apply(swept.loss, found, *parameters) if gradients else swept.loss
     head_loss = head_loss_of(logits_BC, true_B, swept.loss, learning)
-    return LocalLoss(loss, head_loss, logits_BC, negatives, *goodness_of_both(swept.goodness_TLNBK))
+    return LocalLoss(loss, head_loss, logits_BC, negatives, *goodness_of_both(swept.goodness_TLNBK), swept.carried)
 
 
 def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor, learning: Learning) -> Tensor:
@@ -208,7 +218,16 @@ def sweep_batch(
         if start + length < total:
             sweep.wind_back()
     loss = loss_of(learning.objective, goodness_TLNBK, net.sign)
-    return Swept(loss, goodness_TLNBK, [] if sums is None else sums.finish(), sweep.shown())
+    found = [] if sums is None else sums.finish()
+    return Swept(loss, goodness_TLNBK, found, sweep.shown(), carried_on(sweep))
+
+
+def carried_on(sweep: Sweep) -> Carried | None:
+    """Return what positive data leaves, in tensors that hold nothing else; None where no states were brought along."""
+    if sweep.first is None or not sweep.first.carried:
+        return None
+    states = [state[0].clone() for state in sweep.states if state is not None]
+    return Carried(states, sweep.last_drives, sweep.layers)
 
 
 def find_ascents(

@@ -10,16 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrecur.core.learning import Average, Learning, LocalLoss, LocalNet, Masks, draw, goodness_of_both, head_loss_of
+from ffrecur.core.learning import (
+    Average,
+    Carried,
+    Learning,
+    LocalLoss,
+    LocalNet,
+    Masks,
+    draw,
+    goodness_of_both,
+    head_loss_of,
+)
 from ffrecur.core.objectives import loss_of
 from ffrecur.core.sources import Stream
-from ffrecur.core.sweep import Wiring
+from ffrecur.core.sweep import Wiring, damping_of
 from ffrecur.functional import damped_update, masked, peer_ascent, peer_mean, rms_normalize
 
 
 def local_learning(
     net: LocalNet,
-    inputs: Tensor,
+    inputs: Any,
     true_B: Tensor | None,
     negatives: Any,
     learning: Learning,
@@ -32,36 +42,50 @@ def local_learning(
     negatives = draw(net, negatives, logits_BC, true_B, learning)
     with torch.no_grad():
         wiring = net.begin(inputs, masks, net.weight.dtype).wiring(true_B, negatives, learning.iterations)
-    loss, goodness_TLNBK, terms = visit_all(net, wiring, learning, average)
+    loss, goodness_TLNBK, terms, carried = visit_all(net, wiring, learning, average)
     for term in [head_loss, *terms]:  # gradients only
         loss = loss + (term - term.detach())
     both = goodness_of_both(goodness_TLNBK)
-    return LocalLoss(loss, head_loss.detach(), None if logits_BC is None else logits_BC.detach(), negatives, *both)
+    logits_BC = None if logits_BC is None else logits_BC.detach()
+    return LocalLoss(loss, head_loss.detach(), logits_BC, negatives, *both, carried)
 
 
 def visit_all(
     net: LocalNet, wiring: Wiring, learning: Learning, average: Average | None = None
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Return the loss, the goodness `(T, L, N, B, K)`, and terms whose descent by the drives is peer normalisation's ascent."""
+) -> tuple[Tensor, Tensor, list[Tensor], Carried | None]:
+    """Return the loss, the goodness `(T, L, N, B, K)`, and terms whose descent by the drives is peer normalisation's ascent.
+
+    And what positive data leaves, where states were brought along.
+    """
     states, of_iterations, terms = first_states(wiring), [], []
-    for iteration, damping in enumerate(wiring.damping):
+    drives: dict[int, Tensor] = {}
+    for iteration in range(len(wiring.damping)):
         for group in wiring.order:
             before = list(states)
             for layer in group:
                 drive = drive_of(wiring, before, layer, iteration)
-                previous = before[layer]
-                computed = torch.relu(drive)
+                previous, damping = before[layer], damping_of(wiring.damping, iteration, layer)
+                computed, drives[layer] = torch.relu(drive), drive[0].detach()
                 states[layer] = computed if previous is None else damped_update(previous.detach(), computed, damping)
                 if learning.peer_normalization > 0 and torch.is_grad_enabled():
                     terms.append(peer_term(wiring.peer_means[layer], drive[0], learning, average))
         values = [net.goodness_function.value(state.flatten(0, 1)).unflatten(0, state.shape[:2]) for state in states]  # type: ignore[union-attr]
         of_iterations.append(torch.stack(values))
     goodness_TLNBK = torch.stack(of_iterations)
-    return loss_of(learning.objective, goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms
+    carried = None
+    if wiring.first is not None and wiring.first.carried:
+        kept = {layer: drives[layer] for layer in wiring.kept}
+        carried = Carried([state[0].detach() for state in states], kept, wiring.layers)  # type: ignore[index]
+    return loss_of(learning.objective, goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms, carried
 
 
 def first_states(wiring: Wiring) -> list[Tensor | None]:
-    """Return the states before the first iteration `(N, B, H)`: each layer reads the one below, and nothing else."""
+    """Return the states before the first iteration `(N, B, H)`: each layer reads the one below, and nothing else.
+
+    Or those that are brought along.
+    """
+    if wiring.first is not None and wiring.first.carried:
+        return [state.expand(wiring.kinds, wiring.cases, -1) for state in wiring.first.states]
     states: list[Tensor | None] = [None] * len(wiring.layers)
     for layer, streams in enumerate(wiring.layers if wiring.first is not None else []):
         with torch.no_grad():

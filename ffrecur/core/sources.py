@@ -237,6 +237,27 @@ class Stream:
     drive: Tensor | None = None
 
 
+def plus_product(source: Source, rows: Tensor, outer: Tensor | None) -> Tensor:
+    """Return the drive of rows `(n, B, N)` plus `outer`, `(H,)` or what broadcasts to `(n, B, H)`, in a new tensor."""
+    flat = rows.flatten(0, 1)
+    if outer is None or outer.ndim == 1:
+        return source.drive(flat, outer).unflatten(0, rows.shape[:2])
+    if outer.shape[:2] == rows.shape[:2]:
+        return source.drive(flat, outer.flatten(0, 1)).unflatten(0, rows.shape[:2])
+    drive = source.drive(flat).unflatten(0, rows.shape[:2])
+    wider = any(a > b for a, b in zip(outer.shape, drive.shape, strict=True))
+    return drive + outer if wider else drive.add_(outer)
+
+
+def clamped_drive(stream: Stream) -> Tensor:
+    """Return the drive of clamped rows with the bias, `(n, B, H)`, of a video `(T, n, B, H)`."""
+    if stream.drive is not None:
+        return stream.drive
+    assert stream.rows is not None
+    flat = stream.rows.flatten(0, -2)
+    return stream.source.drive(flat, stream.source.bias).unflatten(0, stream.rows.shape[:-1])
+
+
 Layers = Sequence[Sequence[Stream]]  # of each hidden layer, its streams
 
 

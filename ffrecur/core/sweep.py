@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.core.goodness import Goodness, judge
-from ffrecur.core.sources import Layers, Source, Stream
+from ffrecur.core.sources import Layers, Stream, clamped_drive, plus_product
 
 Order = Sequence[
     Sequence[int]
@@ -30,13 +30,17 @@ Order = Sequence[
 
 @dataclass
 class First:
-    """What one visit to each layer in turn leaves, each reading the one below; the iterations begin from there."""
+    """What one visit to each layer in turn leaves, each reading the one below; the iterations begin from there.
+
+    Or, `carried`, states that are brought along, from a character before: then there are no drives, and no goodness.
+    """
 
     states: list[Tensor]  # (n, B, H)
     rows: list[Tensor]  # (n, B, H): normalised and masked, as neighbours and head read them
     goodness: list[Tensor]  # (n, B, K)
     drives: dict[int, Tensor] = field(default_factory=dict)  # of streams, by their place: (T, n, B, H) of video
     # Each is that of the first stream of its layer, without the bias where it moves.
+    carried: bool = False
 
 
 class Wiring(NamedTuple):
@@ -44,13 +48,14 @@ class Wiring(NamedTuple):
 
     layers: Layers
     order: Order
-    damping: Sequence[float]  # of each iteration
+    damping: Sequence[float | Sequence[float]]  # of each iteration, of all its layers or one a layer
     masks: Sequence[Tensor | None]  # of each layer's normalised state, (B, H)
     kinds: int  # N: the positive, and its negatives
     cases: int  # B
     first: First | None = None  # where the iterations begin; None for layers that are visited once, in turn
     peer_means: Sequence[Tensor] = ()  # running means of the units' activities, of each layer (H,)
     shown: Sequence[int] = ()  # layers of which something but a layer reads what they become in the end
+    kept: Sequence[int] = ()  # layers of which the last drive of positive data is kept
 
 
 class Sweep:
@@ -88,6 +93,7 @@ class Sweep:
         self.read |= set(wiring.shown)
         self.positive_means: list[list[Tensor]] = [[] for _ in self.layers]  # of each iteration on the tape (H,)
         self.folds = [False] * count  # whether in the first iteration all kinds read the same rows
+        self.keeps, self.last_drives = wiring.kept, dict[int, Tensor]()  # (B, H)
         if self.first is not None:
             self._begin(self.first)
 
@@ -98,7 +104,8 @@ class Sweep:
         held: Tensor | None = None
         for place, stream in enumerate(self.layers[layer]):
             if stream.rows is not None and not stream.video:
-                part = clamped_drive(stream) if self.first is None or place > 0 else self.first.drives[layer]
+                ready = None if self.first is None or place > 0 else self.first.drives.get(layer)
+                part = clamped_drive(stream) if ready is None else ready
             elif stream.source.bias is not None and stream.rows is None:
                 part = stream.source.bias
             else:
@@ -159,12 +166,14 @@ class Sweep:
         With a tape there is nothing to be read of a layer that no other reads, and that is visited once.
         """
         drive, agree = self.drive(layer, iteration)
+        if layer in self.keeps:
+            self.last_drives[layer] = drive[0].clone()
         computed = drive.clamp_(min=0)
         if self.peers:
             self.positive_means[layer].append(computed[0].mean(dim=0))
         if self.tape and len(computed) < self.kinds:
             computed = computed.repeat(self.kinds, 1, 1)
-        previous, damping = self.states[layer], self.damping[iteration]
+        previous, damping = self.states[layer], damping_of(self.damping, iteration, layer)
         if previous is None:
             state = computed
             if self.tape:
@@ -219,8 +228,8 @@ class Sweep:
             rows = self.rows[stream.layer]
             assert rows is not None, "a layer reads what was visited before"
             rows = rows[:1] if same else rows
-            if self.first is not None and stream is streams[0] and self.visits[stream.layer] == 0:
-                ready = self.first.drives[layer]
+            ready = self.first.drives.get(layer) if self.first is not None and stream is streams[0] else None
+            if ready is not None and self.visits[stream.layer] == 0:
                 outer = ready.clone() if outer is None else outer + ready
             else:
                 outer = plus_product(stream.source, rows, outer)
@@ -238,34 +247,20 @@ def check_wiring(wiring: Wiring) -> None:
     count, first, length = len(wiring.layers), wiring.first, len(wiring.damping)
     if first is None and length != 1:
         raise ValueError(f"there are {length} iterations, but without a first pass layers are visited once")
-    if first is not None and sorted(first.drives) != list(range(count)):
+    if first is not None and not first.carried and sorted(first.drives) != list(range(count)):
         raise ValueError(f"the first pass has drives of layers {sorted(first.drives)}, but needs all {count}")
     if sorted(layer for group in wiring.order for layer in group) != list(range(count)):
         raise ValueError(f"the order of visits is {wiring.order}, but must have each of {count} layers once")
     for layer, streams in enumerate(wiring.layers):
-        if any(stream.video and (place > 0 or first is None) for place, stream in enumerate(streams)):
+        passed = first is not None and not first.carried
+        if any(stream.video and (place > 0 or not passed) for place, stream in enumerate(streams)):
             raise ValueError(f"layer {layer} reads a video, which must be its first stream, with a first pass")
 
 
-def plus_product(source: Source, rows: Tensor, outer: Tensor | None) -> Tensor:
-    """Return the drive of rows `(n, B, N)` plus `outer`, `(H,)` or what broadcasts to `(n, B, H)`, in a new tensor."""
-    flat = rows.flatten(0, 1)
-    if outer is None or outer.ndim == 1:
-        return source.drive(flat, outer).unflatten(0, rows.shape[:2])
-    if outer.shape[:2] == rows.shape[:2]:
-        return source.drive(flat, outer.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    drive = source.drive(flat).unflatten(0, rows.shape[:2])
-    wider = any(a > b for a, b in zip(outer.shape, drive.shape, strict=True))
-    return drive + outer if wider else drive.add_(outer)
-
-
-def clamped_drive(stream: Stream) -> Tensor:
-    """Return the drive of clamped rows with the bias, `(n, B, H)`, of a video `(T, n, B, H)`."""
-    if stream.drive is not None:
-        return stream.drive
-    assert stream.rows is not None
-    flat = stream.rows.flatten(0, -2)
-    return stream.source.drive(flat, stream.source.bias).unflatten(0, stream.rows.shape[:-1])
+def damping_of(damping: Sequence[float | Sequence[float]], iteration: int, layer: int) -> float:
+    """Return the share of a layer's previous state in an iteration."""
+    shares = damping[iteration]
+    return shares[layer] if isinstance(shares, Sequence) else shares
 
 
 def rise(layers: Layers, goodness: Goodness, masks: Sequence[Tensor | None]) -> First:

@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.documents import DOES, Documents, read_documents
 from ffrecur.data.encoding import DecodedDocuments, encode_documents, learned_symbols
-from ffrecur.data.loader import BatchedDataModule, WindowLoader
+from ffrecur.data.loader import BatchedDataModule, TensorLoader, WindowLoader
+from ffrecur.data.streams import DocumentLoader, StreamLoader
 from ffrecur.data.textmessages import (
     all_short,
     no_training_text,
@@ -45,13 +46,13 @@ class CorpusDataModule(BatchedDataModule):
         document_separator: regular expression that cuts a file, or a row of a table, into documents, such as "\n\n"; what it
             matches is left out. Without one each file or row is a document. Line ends of all kinds are "\n" to it.
         document_length: characters that are kept of each document, its first; all by default. The paper has 100.
-        window: characters that the model looks back, W.
+        window: characters that the model looks back, W; of `StreamModule`, those of a document before the first that is judged.
         alphabet: the symbols, or "learned" from the training text; a net that has been trained brings its own.
         minimum_count: how often a symbol must occur to be learned.
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
-        batch_size: windows a training batch, of all processes together.
-        evaluation_batch_size: windows a batch in validation and test.
+        batch_size: windows a training batch, of all processes together; of `StreamModule`, parallel streams of characters.
+        evaluation_batch_size: windows a batch in validation and test; of `StreamModule`, whole documents.
         validation_size: the last so many training documents validate. By default the source's own validation split;
             where it has none, a tenth. Refused for a single document, which is split by place.
         split_seed: draw the validation documents at random with this seed instead.
@@ -71,6 +72,7 @@ class CorpusDataModule(BatchedDataModule):
     other_source: bool = False  # whether the source is not what the net was trained on
     training_settings: dict[str, Any] | None = None  # of the data module that the net was trained with, if known
     quiet: bool = False  # whether nothing is logged
+    streamed: bool = False  # whether the model carries a state, and takes characters of parallel streams for windows
     short: int = 0  # documents that were left out
     short_example: str
     train_text: Text | None = None
@@ -238,9 +240,11 @@ class CorpusDataModule(BatchedDataModule):
             self.short_example = f"{example[:30]}"
         self.short += count
 
-    def make_loader(self, split: str, *arguments: object) -> WindowLoader:
-        """The loader of a split."""
+    def make_loader(self, split: str, *arguments: Any) -> TensorLoader:
+        """The loader of a split: of windows, or for a model that carries a state, of streams and of whole documents."""
         text = getattr(self, f"{split}_text", None)
         if text is None:
             raise RuntimeError("call setup() first")
+        if self.streamed:
+            return StreamLoader(text, *arguments) if split == "train" else DocumentLoader(text, *arguments)
         return WindowLoader(text, Places(text, self.window), self.window, *arguments)

@@ -5,6 +5,7 @@ from ffrecur.lit.character import CharModule
 from ffrecur.lit.feedforward import FeedForwardModule
 from ffrecur.lit.recurrent import RecurrentModule
 from ffrecur.lit.schedules import FlatThenLinear
+from ffrecur.lit.stream import StreamModule
 
 __all__ = [
     "BackpropModule",
@@ -13,4 +14,5 @@ __all__ = [
     "FeedForwardModule",
     "FlatThenLinear",
     "RecurrentModule",
+    "StreamModule",
 ]

@@ -126,7 +126,7 @@ class CharModule(TextModule):
     def configure_model(self) -> None:
         """Build the net; without negatives its hidden layers stay as they are."""
         super().configure_model()
-        self.net.hidden.requires_grad_(self.negatives != "none")  # type: ignore[attr-defined]
+        self.net.hidden.requires_grad_(self.negatives != "none")
 
     def on_train_start(self) -> None:
         """Look at the dreams of the checkpoint that training goes on from."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -48,10 +48,11 @@ class TextModule(NetModule):
     kind = "CharNet"
     target = "val/bits_per_character"
     logged = ("bits_per_character", "head_bits_per_character", "accuracy", "head_accuracy")
-    structure = ("alphabet", "window", "hidden_features", "head_layers")
+    structure: ClassVar[tuple[str, ...]] = ("alphabet", "window", "hidden_features", "head_layers")
     refused: ClassVar = {"predict": "which labels images; a character model writes: ffrecur generate"}
     next_commands = ("ffrecur generate --checkpoint",)
-    net: CharNet
+    net_class: ClassVar[type] = CharNet
+    net: Any
     trained_on: str | None = (
         None  # the fingerprint of the training text; None before training, and in older checkpoints
     )
@@ -91,12 +92,12 @@ class TextModule(NetModule):
 
     def net_settings(self) -> dict[str, Any]:
         """Return the settings of the net, those that are known."""
-        names = inspect.signature(CharNet).parameters
+        names = inspect.signature(self.net_class).parameters
         return {name: self.hparams[name] for name in names if self.hparams.get(name) is not None}
 
-    def build(self) -> CharNet:
+    def build(self) -> Any:
         """Return a new net."""
-        return CharNet(**self.net_settings())
+        return self.net_class(**self.net_settings())
 
     def check_net_settings(self) -> None:
         """Refuse bad settings before any data is read, by a net without memory; build it if the alphabet is known."""
@@ -118,18 +119,17 @@ class TextModule(NetModule):
 
     def evaluated(self, data: Any, stage: str) -> Evaluation:
         """Return how well it predicts, what its goodness tells apart, and samples beside real text of the same length."""
-        net, documents = self.net, getattr(data, f"{stage}_documents")
-        goodness = goodness_of_kinds(net, getattr(data, f"{stage}_text"), PAPER_DREAM, self.seed)
-        documents = [document[: net.window + LONGEST] for document in documents[:MOST]]
-        beginnings = [document[: net.window] for document in documents]
-        samples = write_on(net, documents, self.sample_temperature, seeded_generator(self.seed, 2))
+        net, window, documents = self.net, data.window, getattr(data, f"{stage}_documents")
+        documents = [document[: window + LONGEST] for document in documents[:MOST]]
+        goodness, samples = self.goodness_and_samples(data, stage, documents)
+        beginnings = [document[:window] for document in documents]
         training, missing = training_documents(data, self.trained_on, net.alphabet.symbols)
         figures = {
             **self.measured,
             **separations(net, goodness),
             "sample_temperature": self.sample_temperature,
             **judge(beginnings, samples, training),
-            "real_text": judge(beginnings, [document[net.window :] for document in documents], training),
+            "real_text": judge(beginnings, [document[window:] for document in documents], training),
             "without_training_text": missing,
             "seed": self.seed,
             "net": net.settings(),
@@ -142,9 +142,16 @@ class TextModule(NetModule):
             pictures=lambda: {"goodness": plots.goodness_histograms(goodness)},
         )
 
+    def goodness_and_samples(
+        self, data: Any, stage: str, documents: Sequence[str]
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Return the goodness `(L, M)` of real text and of other kinds, and what the net writes after the documents' begins."""
+        goodness = goodness_of_kinds(self.net, getattr(data, f"{stage}_text"), PAPER_DREAM, self.seed)
+        return goodness, write_on(self.net, documents, self.sample_temperature, seeded_generator(self.seed, 2))
+
     def sample_of_epoch(self, data: Any) -> str:
         """Return the window that the first validation document begins with, and what the net writes after it."""
-        prompt = data.validation_documents[0][: self.net.window]
+        prompt = data.validation_documents[0][: data.window]
         source = seeded_generator(self.seed, self.current_epoch)
         return prompt + "".join(stream(self.net, prompt, SAMPLE, self.sample_temperature, generator=source))
 

@@ -16,7 +16,7 @@ from ffrecur.negatives.labels import hard_labels
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import rank_slice
 from ffrecur.text.places import Text, check_depth, document_begins, windows_at
-from ffrecur.text.sampling import Writer, roll_out
+from ffrecur.text.sampling import WindowWriter, roll_out
 
 ROWS = 4096  # of one roll-out; more would not be faster
 PAPER_DREAM = (1, 90)  # characters that the paper's model writes on from the first ten of a document
@@ -94,7 +94,7 @@ def dream_begins(
 
 @torch.no_grad()
 def dreamt_windows(
-    net: Writer,
+    net: WindowWriter,
     text: Text,
     places_M: Tensor,
     depth: tuple[int, int],

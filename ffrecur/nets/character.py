@@ -25,7 +25,7 @@ from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_an
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
-from ffrecur.text.sampling import stream
+from ffrecur.text.sampling import padded, stream
 
 
 class LastSymbols(NamedTuple):
@@ -242,6 +242,14 @@ class CharNet(WindowDynamics):
         return self.draw_masks(batch_size, 0, (0.0, state_dropout), generator)[1:]
 
     # --- text ---------------------------------------------------------------------------------------------------------
+
+    def begun_with(self, prepared: Prepared, numbers_N: Tensor) -> Tensor:
+        """Return the last window of a text, `(1, W)`; see `text.sampling.Writer`."""
+        return padded(self, numbers_N)
+
+    def extended(self, prepared: Prepared, windows_BW: Tensor, symbols_B: Tensor) -> Tensor:
+        """Return the windows one place on."""
+        return torch.cat([windows_BW[:, 1:], symbols_B[:, None]], dim=1)
 
     def generate(
         self,

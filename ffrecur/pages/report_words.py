@@ -17,6 +17,7 @@ NETS = {
     "FeedForwardModule": "feed-forward net",
     "BackpropModule": "net trained by backpropagation",
     "CharModule": "character model",
+    "StreamModule": "streaming character model",
     "CharBackpropModule": "character model trained by backpropagation",
 }
 # The main figures: their title, and how they are written. Errors are fractions.

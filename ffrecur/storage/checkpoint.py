@@ -15,6 +15,7 @@ from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.feedforward import FeedForwardNet
 from ffrecur.nets.recurrent import RecurrentNet
+from ffrecur.nets.stream import StreamNet
 from ffrecur.storage.archive import read_archive
 from ffrecur.storage.classes import built_goodness
 from ffrecur.storage.exported import is_exported, read_exported, write_exported
@@ -24,8 +25,10 @@ from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 # Entry of a checkpoint that tells which net it holds: {"kind": ..., "settings": {...}}, and the names of its classes where it has
 # some: "class_names": [...].
 NET_KEY = "ffrecur_net"
-Net = RecurrentNet | FeedForwardNet | BackpropNet | CharNet
-KINDS: dict[str, type[Net]] = {kind.__name__: kind for kind in (RecurrentNet, FeedForwardNet, BackpropNet, CharNet)}
+Net = RecurrentNet | FeedForwardNet | BackpropNet | CharNet | StreamNet
+KINDS: dict[str, type[Net]] = {
+    kind.__name__: kind for kind in (RecurrentNet, FeedForwardNet, BackpropNet, CharNet, StreamNet)
+}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of weights; all of a net have the same
 
 
@@ -175,7 +178,7 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness
         # Copies, since the file may be mapped; they keep their type.
         copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
         net.load_state_dict(copies, assign=True)
-        if not isinstance(net, CharNet):
+        if not isinstance(net, CharNet | StreamNet):
             net.class_names = stored_names(entry)
     except Exception as error:  # as above: a description can hold anything
         raise UserError(f"checkpoint is '{path}', from which no net can be built ({one_line(error)})") from error

@@ -17,10 +17,12 @@ BY = get_args(By)
 
 
 class Writer(Protocol):
-    """What a net must have to write text: `CharNet` has it. `prepare` lays the weights out once for many windows."""
+    """What a net must have to write text. `prepare` lays the weights out once for many characters.
+
+    A context is what the net knows of the text so far: the window of a `CharNet`, the state of a `StreamNet`.
+    """
 
     alphabet: Alphabet
-    window: int
     sign: int
     head: nn.Linear
 
@@ -33,14 +35,26 @@ class Writer(Protocol):
     def prepare(self) -> Any:
         """Lay the weights out."""
 
-    def prepared_score(self, prepared: Any, windows_BW: Tensor) -> Tensor:
+    def begun_with(self, prepared: Any, numbers_N: Tensor) -> Any:
+        """Context of a text, of one row."""
+
+    def extended(self, prepared: Any, context: Any, symbols_B: Tensor) -> Any:
+        """Context after one more symbol of each row."""
+
+    def prepared_score(self, prepared: Any, context: Any, /) -> Tensor:
         """Logits `(B, V)` of the best prediction."""
 
-    def prepared_logits(self, prepared: Any, windows_BW: Tensor) -> Tensor:
+    def prepared_logits(self, prepared: Any, context: Any, /) -> Tensor:
         """Logits `(B, V)` of the head."""
 
-    def candidate_goodness(self, prepared: Any, windows_BW: Tensor) -> Tensor:
-        """Goodness `(L, B, V)` of the windows that end with each symbol."""
+    def candidate_goodness(self, prepared: Any, context: Any, /) -> Tensor:
+        """Goodness `(L, B, V)` of each symbol as the next one."""
+
+
+class WindowWriter(Writer, Protocol):
+    """One whose context is a window of text."""
+
+    window: int
 
 
 def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: int | None = None) -> Tensor:
@@ -64,17 +78,17 @@ def draw(logits_BV: Tensor, noise_B: Tensor, temperature: float = 1.0, top_k: in
     return (cumulated_BV <= noise_B[:, None].double() * cumulated_BV[:, -1:]).sum(dim=1).to(device)
 
 
-def goodness_logits(net: Writer, prepared: Any, windows_BW: Tensor, temperature: float) -> Tensor:
-    """Log-odds `(B, V)`, but for a constant, of real text for each character after each window, by all layers' goodness.
+def goodness_logits(net: Writer, prepared: Any, context: Any, temperature: float) -> Tensor:
+    """Log-odds `(B, V)`, but for a constant, of real text for each character after each context, by all layers' goodness.
 
-    `sign * sum over layers of goodness / temperature` of the V windows that end with each symbol.
+    `sign * sum over layers of goodness / temperature` of each of the V symbols as the next one.
     """
-    return net.sign / temperature * net.candidate_goodness(prepared, windows_BW).sum(dim=0)
+    return net.sign / temperature * net.candidate_goodness(prepared, context).sum(dim=0)
 
 
 @torch.no_grad()
 def roll_out(
-    net: Writer,
+    net: WindowWriter,
     windows_BW: Tensor,
     noise_BN: Tensor,
     temperature: float = 1.0,
@@ -112,7 +126,7 @@ def stream(
 
     Args:
         net: the model.
-        prompt: text before; one shorter than the window is filled up on the left with spaces, or with the first symbol
+        prompt: text before; for a window, one that is shorter is filled up on the left with spaces, or with the first symbol
             where a space is none.
         length: characters to draw, at least 0.
         temperature: divides the logits; 0 always takes the likeliest character.
@@ -131,15 +145,15 @@ def stream(
     check_setting(top_k is None or top_k >= 1, "top_k", top_k, "at least 1")
     check_setting(by in BY, "by", by, " or ".join(BY))
     check_setting(goodness_temperature > 0, "goodness_temperature", goodness_temperature, "greater than 0")
-    window_1W = padded(net, net.encode(prompt))
+    numbers_N = net.encode(prompt)
 
     @torch.no_grad()
-    def next_symbol(prepared: Any, window_1W: Tensor) -> Tensor:
+    def next_symbol(prepared: Any, context: Any) -> Tensor:
         if by == "goodness":
-            logits_1V = goodness_logits(net, prepared, window_1W, goodness_temperature)
+            logits_1V = goodness_logits(net, prepared, context, goodness_temperature)
         else:
             rate = net.prepared_score if by == "score" else net.prepared_logits
-            logits_1V = rate(prepared, window_1W)
+            logits_1V = rate(prepared, context)
         if not torch.isfinite(logits_1V).all():
             raise UserError("the model's predictions are not finite: its training has diverged")
         return draw(logits_1V, torch.rand(1, generator=generator), temperature, top_k)
@@ -147,16 +161,16 @@ def stream(
     def characters() -> Iterator[str]:
         with torch.no_grad():
             prepared = net.prepare()
-        window = window_1W
+            context = net.begun_with(prepared, numbers_N)
         for _ in range(length):
-            symbol = next_symbol(prepared, window)
-            window = torch.cat([window[:, 1:], symbol[None]], dim=1)
+            symbol = next_symbol(prepared, context)
+            context = net.extended(prepared, context, symbol)
             yield net.decode(symbol)
 
     return characters()
 
 
-def padded(net: Writer, numbers_N: Tensor) -> Tensor:
+def padded(net: WindowWriter, numbers_N: Tensor) -> Tensor:
     """Return the last window of a text, `(1, W)`, filled up on the left where the text is shorter."""
     filler = max(net.alphabet.symbols.find(" "), 0)
     missing = max(net.window - len(numbers_N), 0)

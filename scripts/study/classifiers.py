@@ -103,8 +103,9 @@ def read(run: str) -> Classifier:
     if run.startswith("="):
         raise UserError(f"run is {run!r}, but must be RUN or name=RUN")
     net = ffrecur.load(path)
-    if isinstance(net, ffrecur.CharNet):
-        raise UserError(f"run is {run!r}, which holds a CharNet, but must hold a net that classifies images")
+    if isinstance(net, ffrecur.CharNet | ffrecur.StreamNet):
+        kind = type(net).__name__
+        raise UserError(f"run is {run!r}, which holds a {kind}, but must hold a net that classifies images")
     if isinstance(net, ffrecur.FeedForwardNet) and net.num_classes is None:
         raise UserError(f"run is {run!r}, whose net was trained without labels and has no head, so it gives no scores")
     if not name:

@@ -113,7 +113,7 @@ def test_a_net_for_images_is_refused(tmp_path, capsys):
     ffrecur.save(ffrecur.RecurrentNet(4, (3,), 2), tmp_path / "images")
     code, _, err = generate(capsys, "--checkpoint", tmp_path / "images")
     assert code == 2
-    assert err.endswith("which holds a RecurrentNet, but must hold a CharNet\n")
+    assert err.endswith("which holds a RecurrentNet, but must hold a CharNet or a StreamNet\n")
 
 
 def run_alone(*arguments, text=""):

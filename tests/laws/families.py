@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from making import character_net, feed_forward_net, recurrent_net
+from making import character_net, feed_forward_net, recurrent_net, stream_net, stream_state
 from torch import Tensor, nn
 
 from ffrecur.core.local import LocalLinear
 from ffrecur.nets.character import LastSymbols
+from ffrecur.nets.stream import StreamNet
+from ffrecur.nets.streaming import StreamState
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,59 @@ class Text(Family):
         return net.candidate_goodness(net.prepare(), inputs)[None]
 
 
+class FlatStream(StreamNet):
+    """A streaming character model whose state is one tensor `(B, F)`: the laws take cases of a tensor."""
+
+    def state_of(self, flat_BF: Tensor) -> StreamState:
+        """The state: hidden states side by side, then memories."""
+        like = self.first_state(len(flat_BF))
+        parts = flat_BF.split([each[0].numel() for each in (*like.hidden, *like.memory)], dim=1)
+        shaped = tuple(part.reshape(each.shape) for part, each in zip(parts, (*like.hidden, *like.memory), strict=True))
+        return StreamState(shaped[: len(like.hidden)], shaped[len(like.hidden) :])
+
+    def begin(self, inputs: Any, masks: Any, dtype: torch.dtype) -> Any:
+        """See `StreamNet.begin`."""
+        return super().begin(self.state_of(inputs), masks, dtype)
+
+    def plain_logits(self, inputs: Any, masks: Any = None) -> Tensor:
+        """See `StreamNet.plain_logits`."""
+        return super().plain_logits(self.state_of(inputs) if isinstance(inputs, Tensor) else inputs, masks)
+
+    def score(self, state: Any) -> Tensor:
+        """See `StreamNet.score`."""
+        return super().score(self.state_of(state))
+
+
+class Streaming(Family):
+    """Streaming character models; the input of a case is the state of its stream."""
+
+    def net(self, **settings: Any) -> Any:
+        """See `Family.net`."""
+        settings = {"hidden": (6, 4, 8), "iterations": self.iterations, **self.settings, **settings}
+        return stream_net("abcdefg"[: self.answers], kind=FlatStream, **settings)
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`."""
+        state = stream_state(self.net(), count)
+        return torch.cat([each.flatten(1) for each in (*state.hidden, *state.memory)], dim=1)
+
+    def masks(
+        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
+    ) -> list[Tensor | None]:
+        """See `Family.masks`."""
+        return net.dropout_masks(count, rates[1], generator)
+
+    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
+        """See `Family.states`."""
+        return net.state_of(inputs).hidden
+
+    def judged(self, net: Any, inputs: Tensor) -> Tensor:
+        """See `Family.judged`."""
+        symbols_V1, prepared = torch.arange(self.answers, device=inputs.device)[:, None], net.prepare()
+        wiring = net.wired(prepared, net.state_of(inputs), symbols_V1)
+        return net.goodness_of_kinds(wiring, prepared.dtype).transpose(-1, -2)
+
+
 class InTheInput(Family):
     """Feed-forward nets with the label in the input."""
 
@@ -208,6 +263,9 @@ NETS: dict[str, Family] = {
     "character": Text(),
     "character with whole windows": Text(several=False),
     "character with dropout": Text({"head_layers": [1, 3]}, dropout=(0.0, 0.4)),
+    "stream": Streaming({"damping": [0.3, 0.0, 0.6], "top_down": False}),
+    "stream with fast weights": Streaming({"keys": 3}),
+    "stream of several iterations": Streaming({"keys": 2, "damping": 0.4}, iterations=2, dropout=(0.0, 0.4)),
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from families import NETS, nets_that
+from families import NETS, Streaming, nets_that
 from problems import problems
 from torch.nn import functional as F
 
@@ -24,6 +24,7 @@ ONE = {"objectives": ("logistic",), "goodness": ("mean square",)}
 MEANS = ("logistic", "paired", "own objective")  # over the negatives of a case
 BLOCKS = ("two blocks", "own goodness of two values")
 ITERATED = nets_that(lambda family: family.iterations > 1)
+PEERS = nets_that(lambda family: family.iterations > 1 and not isinstance(family, Streaming))
 SEVERAL = nets_that(lambda family: family.several)
 NOT_MASKED = nets_that(lambda family: family.dropout is None)
 
@@ -258,7 +259,7 @@ def test_constant_memory_gives_the_same(problem):
     same(problem, problem.learn(batch), problem.learn(batch, memory="constant"))
 
 
-@problems(nets=[name for name in ITERATED if "damping" not in NETS[name].settings], **SOME)
+@problems(nets=[name for name in PEERS if "damping" not in NETS[name].settings], **SOME)
 def test_a_list_of_equal_dampings_is_the_number(problem):
     """One for each iteration, or the last for all further."""
     batch = problem.batch()
@@ -270,7 +271,7 @@ def test_a_list_of_equal_dampings_is_the_number(problem):
             torch.testing.assert_close(listed.gradients[name], gradient, **problem.repeated)
 
 
-@problems(nets=ITERATED, **SOME)
+@problems(nets=PEERS, **SOME)
 def test_peer_normalisation_is_the_references(problem):
     """Running means and gradients; it has no part in the value."""
     batch, strength = problem.batch(), {"peer_normalization": 0.2}

@@ -35,6 +35,7 @@ SAMPLE = {
     "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
+    "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5]"],
 }
 REST = {
     "alternating": [*COMMON, *IMAGES, *OTHERWISE],
@@ -51,8 +52,8 @@ REST = {
     "character_backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
 }
 ON_DISK = [*SAMPLE["recurrent"], "--data.memory_limit=0"]
-EVALUATED = {"recurrent": 10, "backpropagation": 10, "dream": 2 * 30}  # samples that validate
-CONTINUED = ("recurrent", "dream")
+EVALUATED = {"recurrent": 10, "backpropagation": 10, "dream": 2 * 30, "stream": 2 * 30}  # samples that validate
+CONTINUED = ("recurrent", "dream", "stream")
 
 
 def root(name, processes):
@@ -177,8 +178,8 @@ def check_same(name, number):
 def test_the_first_process_speaks_and_tells_an_error_once(sample):
     (out, err, code), (other_out, other_err, other_code) = sample
     assert code == other_code == 0, err + other_err
-    assert json.loads(out.splitlines()[-1]) == [0] * 12 + [2], err
-    assert json.loads(other_out.splitlines()[-1]) == [0] * 13, other_err  # Lightning kills where a child fails
+    assert json.loads(out.splitlines()[-1]) == [0] * 15 + [2], err
+    assert json.loads(other_out.splitlines()[-1]) == [0] * 16, other_err  # Lightning kills where a child fails
     errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
     assert len(errors) == 1
     assert re.match(
@@ -223,7 +224,7 @@ def test_another_number_of_processes_continues_to_the_same_weights(sample, name,
 def test_results_of_an_evaluation_are_those_of_one_process(sample, name):
     one, two = (json.loads((folder_of(name, n) / "validation_results.json").read_text()) for n in (1, 2))
     numbers = {key: value for key, value in one.items() if isinstance(value, float | int)}
-    assert numbers["num_characters" if name == "dream" else "num_examples"] == EVALUATED[name]
+    assert numbers["num_characters" if name in ("dream", "stream") else "num_examples"] == EVALUATED[name]
     assert {key: two[key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
 
 

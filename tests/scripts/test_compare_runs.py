@@ -85,7 +85,10 @@ def check_tested(task):
     assert folder.name.startswith(task.stem)
     assert run("test", "--trainer.default_root_dir=a", "--trainer.limit_test_batches=2").code == 0
     results = json.loads((folder / "test_results.json").read_text())
-    assert results["num_characters" if task.parent.name == "text" else "num_examples"] == 40
+    if "StreamModule" in task.read_text():
+        assert results["num_characters"] > 40, "a batch is whole documents"
+    else:
+        assert results["num_characters" if task.parent.name == "text" else "num_examples"] == 40
 
 
 @every_task()

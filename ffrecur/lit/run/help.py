@@ -12,8 +12,8 @@ TEXTS = {
     "config": "A task that comes with ffrecur, such as mnist/small, or a YAML file. Several are read in order; the last wins.",
     "print_config": "Print all settings as YAML, and do nothing else. =comments adds what each means (it needs ruamel.yaml), "
     "=skip_default leaves out those that have their defaults.",
-    "model": "The model: RecurrentModule, FeedForwardModule, BackpropModule for images, CharModule, CharBackpropModule for text, "
-    "or the class path of your own. --model.NAME sets a setting of it.",
+    "model": "The model: RecurrentModule, FeedForwardModule, BackpropModule for images, CharModule, StreamModule, "
+    "CharBackpropModule for text, or the class path of your own. --model.NAME sets a setting of it.",
     "data": "The data: ImageDataModule, CorpusDataModule for text, VideoDataModule, DriftDataModule and SceneDataModule for "
     "videos, or the class path of your own. --data.NAME sets a setting of it.",
     "trainer.default_root_dir": "Folder of the runs.",

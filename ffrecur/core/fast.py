@@ -1,0 +1,85 @@
+"""Fast weights: what a layer's own recent past associates with its state, as a source like the others.
+
+    F_t = decay * F_(t-1) + rate * v_t k_t^T          the drive that is added to the layer's:  F_(t-1) k_t
+
+The key k_t is made of the layer's normalised state before character t, k = P row / sqrt(sum((P row)**2) + keys * eps), so that
+its length is 1: a pair that has just been written is recalled by the same key as `rate` times its value, and fades by `decay`
+with each character since. The value v_t is what followed: the drive of the true character at t, without what F recalled for
+it, since a recall that is written again would feed itself. Only the true character writes.
+Ba et al., "Using Fast Weights to Attend to the Recent Past" (arXiv 1610.06258), for sequences; the paper asks whether such
+weights can stand in for a transformer. Shapes: B streams, H units, N features of a row, K rows, J keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffrecur.core.goodness import EPS
+from ffrecur.core.sources import Source
+
+
+class FastWeights(Source):
+    """The drive `F key(row)` of each stream's own memory F, which is a constant to the gradient: P alone learns.
+
+    It reads rows of any number of kinds of the same B streams, one kind under another.
+
+    Args:
+        linear: P, without a bias: N features to J keys.
+        memory_BHJ: F of each stream.
+    """
+
+    def __init__(self, linear: nn.Linear, memory_BHJ: Tensor) -> None:
+        super().__init__(linear)
+        self.linear, self.memory_BHJ = linear, memory_BHJ
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """See `Source.plain`."""
+        return self.recalled(unit(self.linear(rows)))
+
+    def keys(self, rows_KN: Tensor) -> Tensor:
+        """Return the keys of rows, `(K, J)`, of length 1 (0 of a row of zeros), without a graph."""
+        return unit(self._projected(rows_KN))
+
+    def recalled(self, keys_KJ: Tensor) -> Tensor:
+        """Return what each stream's memory has for its keys, `(K, H)`."""
+        keys_NBJ = keys_KJ.unflatten(0, (-1, len(self.memory_BHJ)))
+        return torch.einsum("bhj,nbj->nbh", self.memory_BHJ, keys_NBJ).flatten(0, 1)
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        drive_KH = self.recalled(self.keys(rows_KN))
+        return drive_KH if outer is None else drive_KH.add_(outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`: with a = P row, its length n and the key k = a / n, `(e - k (k . e)) / n`, e = F^T delta."""
+        projected_KJ = self._projected(rows_KN)
+        keys_KJ, length_K1 = unit(projected_KJ), length(projected_KJ)
+        deltas_NBH = deltas_KH.to(self.memory_BHJ.dtype).unflatten(0, (-1, len(self.memory_BHJ)))
+        by_key_KJ = torch.einsum("bhj,nbh->nbj", self.memory_BHJ, deltas_NBH).flatten(0, 1)
+        along_K1 = (by_key_KJ * keys_KJ).sum(dim=1, keepdim=True)
+        by_projected_KJ = (by_key_KJ - along_K1 * keys_KJ) / length_K1
+        return [by_projected_KJ.t() @ self._as_weights(rows_KN)]
+
+    def _projected(self, rows_KN: Tensor) -> Tensor:
+        return F.linear(self._as_weights(rows_KN), self.linear.weight.detach())
+
+
+def length(projected_KJ: Tensor) -> Tensor:
+    """Return the length of rows, `(K, 1)`, never 0."""
+    return (projected_KJ.square().sum(dim=1, keepdim=True) + projected_KJ.shape[1] * EPS).sqrt()
+
+
+def unit(projected_KJ: Tensor) -> Tensor:
+    """Return rows of length 1, those of zeros excepted: `functional.rms_normalize` over the root of their number of entries."""
+    return projected_KJ / length(projected_KJ)
+
+
+def written(memory_BHJ: Tensor, values_BH: Tensor, keys_BJ: Tensor, decay: float, rate: float) -> Tensor:
+    """Return the memory after one more pair, `decay * F + rate * v k^T`, in a new tensor.
+
+    >>> written(torch.ones(1, 1, 2), torch.tensor([[4.0]]), torch.tensor([[0.0, 1.0]]), decay=0.5, rate=0.25)
+    tensor([[[0.5000, 1.5000]]])
+    """
+    return torch.baddbmm(memory_BHJ, values_BH[:, :, None], keys_BJ[:, None], beta=decay, alpha=rate)

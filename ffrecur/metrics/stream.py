@@ -1,0 +1,120 @@
+"""What is measured of a streaming character model on held-out documents, each read from its first character on.
+
+Shapes: S documents, T characters of the longest, B those that go on at a place, V alphabet, L hidden layers, M places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ffrecur.bars import bar
+from ffrecur.metrics.text import TextEvaluation
+from ffrecur.negatives.labels import hard_labels
+from ffrecur.nets.stream import StreamNet
+from ffrecur.nets.streaming import Prepared, StreamState
+from ffrecur.text.sampling import draw
+
+
+class Place(NamedTuple):
+    """Some documents, all at the same distance from their beginning."""
+
+    prepared: Prepared
+    state: StreamState  # after the characters before
+    next_B: Tensor  # the character there
+
+
+@torch.no_grad()
+def follow(net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor, window: int) -> Iterator[Place]:
+    """Read documents side by side; yield every place that has `window` characters or more of its document before it.
+
+    Those are the places that a model with that window predicts, so that figures compare.
+    """
+    prepared, order = net.prepare(), lengths_S.argsort(descending=True, stable=True)
+    symbols_ST, lengths = symbols_ST[order], lengths_S[order].tolist()
+    state, count = net.first_state(len(lengths)), len(lengths)
+    with torch.autocast(net.weight.device.type, enabled=False):
+        for place in range(max(lengths, default=0)):
+            while lengths[count - 1] <= place:
+                count -= 1
+            state, next_B = state.streams(slice(0, count)), symbols_ST[:count, place]
+            if place >= window:
+                yield Place(prepared, state, next_B)
+            state = net.prepared_step(prepared, state, next_B)
+
+
+class StreamEvaluation(TextEvaluation):
+    """The figures of `TextEvaluation` by the score and by the head alone, at the places that `follow` yields.
+
+    Args:
+        window: characters of a document before the first place that is judged.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    @torch.no_grad()
+    def update(self, net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor) -> None:  # type: ignore[override]
+        """Add documents."""
+        heads, scores, truth = [], [], []
+        for prepared, state, next_B in follow(net, symbols_ST, lengths_S, self.window):
+            heads.append(net.prepared_logits(prepared, state))
+            scores.append(net.prepared_score(prepared, state) if net.goodness_weight else heads[-1])
+            truth.append(next_B)
+        self.by_head.update(torch.cat(heads), torch.cat(truth))
+        self.by_score.update(torch.cat(scores), torch.cat(truth))
+
+
+@torch.no_grad()
+def goodness_of_kinds(net: StreamNet, documents: Sequence[str], window: int, generator: Generator) -> dict[str, Tensor]:
+    """Return the goodness `(L, M)` of the characters of documents, of wrong ones that the head draws, and of dreams.
+
+    A dream is what the model writes itself, at temperature 1, after the first window of a document.
+    """
+    kinds: dict[str, list[Tensor]] = {"real": [], "teacher-forced": [], "dreamt": []}
+    for prepared, state, next_B in follow(net, *side_by_side(net, documents), window):
+        noise_BV = torch.rand(len(next_B), len(net.alphabet), generator=generator).to(next_B.device)
+        wrong_B = hard_labels(net.prepared_logits(prepared, state), next_B, noise_BV)
+        goodness_LNB = last_goodness(net, prepared, state, torch.stack([next_B, wrong_B]))
+        kinds["real"].append(goodness_LNB[:, 0])
+        kinds["teacher-forced"].append(goodness_LNB[:, 1])
+    dreams = write_on(net, documents, window, 1.0, generator)
+    whole = [document[:window] + dream for document, dream in zip(documents, dreams, strict=True)]
+    for prepared, state, next_B in follow(net, *side_by_side(net, whole), window):
+        kinds["dreamt"].append(last_goodness(net, prepared, state, next_B[None])[:, 0])
+    return {name: torch.cat(parts, dim=1).cpu() for name, parts in kinds.items()}
+
+
+def last_goodness(net: StreamNet, prepared: Prepared, state: StreamState, kinds_NB: Tensor) -> Tensor:
+    """Return the goodness `(L, N, B)` of candidates after the last iteration."""
+    return net.goodness_of_kinds(net.wired(prepared, state, kinds_NB), prepared.dtype)[-1]
+
+
+def side_by_side(net: StreamNet, documents: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return documents in numbers, `(S, T)` filled up with 0, and their lengths `(S,)`, on the net's device."""
+    numbers = [net.encode(document) for document in documents]
+    lengths_S = torch.tensor([len(each) for each in numbers])
+    return pad_sequence(numbers, batch_first=True).to(net.weight.device), lengths_S
+
+
+@torch.no_grad()
+def write_on(
+    net: StreamNet, documents: Sequence[str], window: int, temperature: float, generator: Generator
+) -> list[str]:
+    """Return what the model writes after the first window of each document: as many characters as the document has."""
+    numbers_ST, lengths_S = side_by_side(net, documents)
+    prepared, length = net.prepare(), int(lengths_S.max()) - window
+    noise_SN = torch.rand(len(documents), length, generator=generator)
+    written: list[Tensor] = []
+    with torch.autocast(net.weight.device.type, enabled=False):
+        state = net.read(prepared, numbers_ST[:, :window])
+        for noise_S in bar(noise_SN.t(), f"writing {len(documents):,} texts at once", "characters", length):
+            written.append(draw(net.prepared_score(prepared, state), noise_S, temperature))
+            state = net.extended(prepared, state, written[-1])
+    rows = torch.stack(written, dim=1).cpu()
+    return [net.decode(row[: total - window]) for row, total in zip(rows, lengths_S.tolist(), strict=True)]

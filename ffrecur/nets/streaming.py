@@ -1,0 +1,190 @@
+"""What a streaming character model computes: one character at a time, from a state that goes in and comes out.
+
+Shapes: B parallel streams, V alphabet, H units of a layer, L hidden layers, N kinds of candidates, J keys of fast weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.core.fast import FastWeights, written
+from ffrecur.core.learning import Carried, Masks, carried_on
+from ffrecur.core.products import product_dtype
+from ffrecur.core.sources import LookUp, Source, Stream, source_of
+from ffrecur.core.sweep import First, Wiring
+from ffrecur.functional import Noise, masked, noise_contrastive_logits, rms_normalize
+from ffrecur.nets.base import LocalNet
+from ffrecur.text.alphabet import Alphabet
+
+CANDIDATES = 8192  # at once, to bound the memory of a score
+
+
+class StreamState(NamedTuple):
+    """What a net knows of the characters that it has read: all of it, and nothing else is kept anywhere."""
+
+    hidden: tuple[Tensor, ...]  # L states (B, H) before normalisation
+    memory: tuple[Tensor, ...] = ()  # of fast weights: L memories (B, H, J); none without them
+
+    def streams(self, some: slice | Tensor) -> StreamState:
+        """Return the state of some of the streams."""
+        return StreamState(tuple(each[some] for each in self.hidden), tuple(each[some] for each in self.memory))
+
+
+class Prepared(NamedTuple):
+    """A net's sources, ready for many characters."""
+
+    symbols: LookUp  # the candidate, of the first layer
+    below: list[Source]  # of the layers above the first
+    lateral: list[Source]  # of every layer; none without
+    above: list[Source]  # of the layers below the last; none without
+    dtype: torch.dtype  # of the products
+
+
+class StreamDynamics(LocalNet):
+    """What a `StreamNet` computes from its parameters."""
+
+    head: nn.Linear
+    alphabet: Alphabet
+    iterations: int
+    goodness_weight: float
+    noise: Noise
+    keys: int
+    decay: float
+    rate: float
+    bottom_up: Sequence[nn.Linear]
+    lateral: Sequence[nn.Linear]
+    top_down: Sequence[nn.Linear]
+    fast: Sequence[nn.Linear]
+    damping: float | tuple[float, ...]
+
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def first_state(self, batch_size: int) -> StreamState:
+        """Return the state of streams that have read nothing: zeros."""
+        zeros = self.weight.new_zeros
+        memory = tuple(zeros(batch_size, width, self.keys) for width in self.hidden_features) if self.keys else ()
+        return StreamState(tuple(zeros(batch_size, width) for width in self.hidden_features), memory)
+
+    def fresh_where(self, state: StreamState, begins_B: Tensor) -> StreamState:
+        """Return the state with streams that begin anew back at their first one."""
+        hidden = tuple(each.masked_fill(begins_B[:, None], 0) for each in state.hidden)
+        if not state.memory or not begins_B.any():
+            return StreamState(hidden, state.memory)
+        return StreamState(hidden, tuple(each.masked_fill(begins_B[:, None, None], 0) for each in state.memory))
+
+    def rows_of(self, state: StreamState, masks: Masks | None = None) -> list[Tensor]:
+        """Return what the layers and the head read of a carried state: L normalised states `(B, H)`, masked."""
+        return [
+            masked(rms_normalize(each), None if masks is None else masks[layer])
+            for layer, each in enumerate(state.hidden)
+        ]
+
+    # --- the layers, and what drives them -----------------------------------------------------------------------------
+
+    def prepare(self, dtype: torch.dtype | None = None, again: bool = True) -> Prepared:
+        """Lay the weights out for many characters, in this precision or that which autocast asks for."""
+        dtype = dtype or product_dtype(self.weight)
+        with torch.no_grad():
+            often = again or self.iterations > 1
+            below = [source_of(module, dtype, often) for module in self.bottom_up[1:]]
+            lateral = [source_of(module, dtype, again) for module in self.lateral]
+            above = [source_of(module, dtype, often) for module in self.top_down]
+            return Prepared(LookUp(self.bottom_up[0], len(self.alphabet)), below, lateral, above, dtype)
+
+    def wired(self, prepared: Prepared, state: StreamState, kinds_NB: Tensor, masks: Masks | None = None) -> Wiring:
+        """Return the layers with the candidates at the bottom, `(N, B)` or `(N, 1)`, and all clamped that is carried.
+
+        In the one iteration that there may be, a layer reads the carried state of the one above.
+        """
+        rows, last = [row[None] for row in self.rows_of(state, masks)], len(self.hidden_features) - 1
+        kinds_NB = kinds_NB if prepared.lateral else kinds_NB.expand(-1, len(state.hidden[0]))
+        layers = []
+        for layer, row in enumerate(rows):
+            below = Stream(prepared.below[layer - 1], layer - 1) if layer else None
+            streams = [below or Stream(prepared.symbols, rows=kinds_NB[..., None])]
+            if prepared.lateral:
+                streams.append(Stream(prepared.lateral[layer], rows=row))
+            if prepared.above and layer < last:
+                once = rows[layer + 1] if self.iterations == 1 else None
+                streams.append(Stream(prepared.above[layer], layer + 1, rows=once))
+            if state.memory:
+                weights = FastWeights(self.fast[layer], state.memory[layer])
+                streams.append(Stream(weights, rows=row, drive=weights.drive(row[0])[None]))
+            layers.append(streams)
+        masks = masks or [None] * len(layers)
+        order, kept = [[layer] for layer in range(len(layers))], range(len(layers)) if state.memory else ()
+        begun, dampings = First([each[None] for each in state.hidden], rows, [], carried=True), [self.damping]
+        cases = len(state.hidden[0])
+        return Wiring(layers, order, dampings * self.iterations, masks, len(kinds_NB), cases, begun, kept=kept)
+
+    def gone_on(self, state: StreamState, found: Carried) -> StreamState:
+        """Return the state after a character: the true candidate's, which alone writes into the fast weights."""
+        if not state.memory:
+            return StreamState(tuple(found.states))
+        memory = []
+        for layer, before in enumerate(state.memory):
+            stream = found.layers[layer][-1]
+            assert isinstance(stream.source, FastWeights)
+            assert stream.rows is not None
+            assert stream.drive is not None
+            value_BH = found.drives[layer] - stream.drive[0]
+            memory.append(written(before, value_BH, stream.source.keys(stream.rows[0]), self.decay, self.rate))
+        return StreamState(tuple(found.states), tuple(memory))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prepared_step(self, prepared: Prepared, state: StreamState, symbols_B: Tensor) -> StreamState:
+        """See `StreamNet.step`."""
+        sweep, _ = self.sweep_kinds(self.wired(prepared, state, symbols_B[None]), prepared.dtype)
+        found = carried_on(sweep)
+        assert found is not None
+        return self.gone_on(state, found)
+
+    def read(self, prepared: Prepared, symbols_BT: Tensor, state: StreamState | None = None) -> StreamState:
+        """Return the state after some characters of each stream, from this state on or from the first one."""
+        state = self.first_state(len(symbols_BT)) if state is None else state
+        for symbols_B in symbols_BT.t():
+            state = self.prepared_step(prepared, state, symbols_B)
+        return state
+
+    def begun_with(self, prepared: Prepared, numbers_N: Tensor) -> StreamState:
+        """Return the state after a text, from its beginning; see `text.sampling.Writer`."""
+        return self.read(prepared, numbers_N[None].to(self.weight.device))
+
+    def extended(self, prepared: Prepared, state: StreamState, symbols_B: Tensor) -> StreamState:
+        """Return the state after one more character."""
+        return self.prepared_step(prepared, state, symbols_B)
+
+    def prepared_logits(self, prepared: Prepared, state: StreamState) -> Tensor:
+        """Logits `(B, V)` of the next character, by the head."""
+        return self.plain_logits(state)
+
+    def plain_logits(self, inputs: StreamState, masks: Masks | None = None) -> Tensor:
+        """Logits `(B, V)` of the head; see `core.learning.LocalNet`."""
+        with torch.no_grad():
+            rows = [row[None] for row in self.rows_of(inputs, masks)]
+            features_BF = self.read_out(rows, masks)
+        return self.head(features_BF)
+
+    def candidate_goodness(self, prepared: Prepared, state: StreamState) -> Tensor:
+        """Goodness `(L, B, V)` of each of the V symbols as the next one, after the last iteration."""
+        parts, symbols_V1 = [], torch.arange(len(self.alphabet), device=self.weight.device)[:, None]
+        count = max(1, CANDIDATES // len(self.alphabet))
+        for first in range(0, len(state.hidden[0]), count):
+            part = state.streams(slice(first, first + count))
+            goodness_TLVB = self.goodness_of_kinds(self.wired(prepared, part, symbols_V1), prepared.dtype)
+            parts.append(goodness_TLVB[-1].transpose(-1, -2))
+        return torch.cat(parts, dim=1)
+
+    def prepared_score(self, prepared: Prepared, state: StreamState) -> Tensor:
+        """See `StreamNet.score`."""
+        logits_BV = self.prepared_logits(prepared, state)
+        if self.goodness_weight == 0:
+            return logits_BV
+        goodness_BV = self.sign * self.candidate_goodness(prepared, state).sum(dim=0)
+        return noise_contrastive_logits(logits_BV, goodness_BV, self.goodness_weight, self.noise)

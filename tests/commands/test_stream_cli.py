@@ -1,0 +1,175 @@
+"""`ffrecur fit | validate | test | generate | export` with a streaming character model, and what goes on amid a document."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from running import only_run, run, slow
+from torch.nn import functional as F
+
+import ffrecur
+from ffrecur.commands.export import main as export
+from ffrecur.commands.generate import main as generate
+from ffrecur.lit import StreamModule
+
+TINY_STREAM = [
+    "--model=StreamModule",
+    "--model.hidden_features=[12,10]",
+    "--model.optimizer=torch.optim.Adam",
+    "--model.optimizer.lr=0.01",
+    "--data=CorpusDataModule",
+    "--data.source=tales.txt",
+    "--data.document_separator=\\n\\n",
+    "--data.window=4",
+    "--data.batch_size=5",
+    "--data.validation_size=2",
+    "--trainer.max_epochs=2",
+]
+LENGTH = 4 * len("The fox sat on the owl, and slept.") // 5  # characters of each stream in an epoch
+
+
+def refused(args, *pieces):
+    outcome = run(*args)
+    assert outcome.code == 2, outcome
+    (line,) = outcome.err.splitlines()
+    for piece in pieces:
+        assert piece in line, line
+
+
+def text_of(capsys, command, *args):
+    capsys.readouterr()
+    code = command(list(args))
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    return shown.out
+
+
+ALL = ["--model.fast_weights=[3,0.9,0.5]", "--model.goodness_weight=2", "--model.iterations=2"]
+
+
+@pytest.mark.parametrize("options", [slow([]), ALL], ids=["head alone", "all"])
+def test_a_run_from_training_to_text(tales, options, capsys):
+    outcome = run("fit", *TINY_STREAM, *options)
+    assert outcome.code == 0, outcome.err
+    assert f"ffrecur generate --checkpoint {only_run()}" in outcome.out
+    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == 2 * LENGTH
+    for command in ("test", "validate"):
+        outcome = run(command)
+        assert outcome.code == 0, outcome.err
+    results = json.loads((only_run() / "validation_results.json").read_text())
+    net = ffrecur.load(only_run())
+    assert isinstance(net, ffrecur.StreamNet)
+    texts = [
+        net.encode(f"The {animal} sat on the {place}, and slept.") for animal, place in (("cat", "hen"), ("owl", "fox"))
+    ]
+    for prefix, rate in (("", net.score), ("head_", net.logits)):
+        nats, hits = [], []
+        for text in texts:
+            state = net.first_state(1)
+            for place, symbol in enumerate(text):
+                if place >= 4:
+                    logits = rate(state).detach()
+                    nats.append(F.cross_entropy(logits.double(), symbol[None]).item())
+                    hits.append(float(logits.argmax() == symbol))
+                state = net.step(state, symbol[None])
+        assert results["num_characters"] == len(nats), "those that a CharModule with this window is judged by"
+        assert results[f"{prefix}bits_per_character"] == pytest.approx(sum(nats) / len(nats) / math.log(2), rel=1e-5)
+        assert results[f"{prefix}accuracy"] == pytest.approx(sum(hits) / len(hits))
+    assert len(results["auroc_by_layer"]) == len(results["auroc_by_layer_dreams"]) == 2
+    assert (only_run() / "report.html").is_file()
+    written = text_of(capsys, generate, "--prompt=the fox", "--length=8", "--seed=3")
+    assert written.startswith("the fox")
+    assert len(written.rstrip("\n")) == len("the fox") + 8
+    text_of(capsys, export, "--output=exported")
+    assert text_of(capsys, generate, "--checkpoint=exported", "--prompt=the fox", "--length=8", "--seed=3") == written
+    assert export(["--format=page", "--output=page.html"]) == 2
+    assert "a page is made of a RecurrentNet or a CharNet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [slow(["--model.state_dropout=0.2"]), ["--model.fast_weights=[2,0.9,0.5]", "--trainer.accumulate_grad_batches=3"]],
+    ids=["dropout", "fast weights"],
+)
+def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, options):
+    """And the streams know again what they had read: nothing else tells it."""
+    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=5"]
+    own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=five", "--trainer.callbacks.save_top_k=-1"]
+    own += ["--trainer.callbacks.filename={step}"]
+    assert run("fit", *TINY_STREAM, *options, *own).code == 0
+    outcome = run("fit", "--ckpt_path=mid/step=5.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
+    assert outcome.code == 0, outcome.err
+    (rest,) = Path("rest").iterdir()
+    continued, whole, before = (
+        torch.load(file, weights_only=True)
+        for file in (rest / "last.ckpt", only_run() / "last.ckpt", "mid/step=5.ckpt")
+    )
+    assert continued["global_step"] == whole["global_step"] > 5
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(continued["state_dict"][name], weight), name
+    for kind, states in whole["ffrecur_stream"].items():
+        assert all(torch.equal(*pair) for pair in zip(states, continued["ffrecur_stream"][kind], strict=True))
+    assert len(before["ffrecur_stream"]["hidden"][0]) == 5
+    refused(
+        ["fit", "--ckpt_path=mid/step=5.ckpt", "--data.batch_size=4", "--trainer.callbacks=null"],
+        "data.batch_size is 4, but must be 5 until the epoch that is continued is over",
+    )
+
+
+@pytest.mark.slow
+def test_an_exception_leaves_the_state_of_the_last_step(tales, monkeypatch):
+    """What a batch has changed that broke off before its step is taken back."""
+    options = [*TINY_STREAM, "--trainer.max_epochs=1"]
+    assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0
+    finish, seen = StreamModule.finish_text_step, []
+
+    def breaking(module, *args):
+        seen.append(0)
+        if len(seen) == 9:
+            raise ffrecur.UserError("enough")
+        return finish(module, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamModule, "finish_text_step", breaking)
+        assert run("fit", *options).code == 2
+    assert run("fit", "--ckpt_path=last").code == 0
+    (folder,) = Path("whole").iterdir()
+    one, two = (torch.load(file / "last.ckpt", weights_only=True) for file in (folder, only_run()))
+    assert all(torch.equal(weight, two["state_dict"][name]) for name, weight in one["state_dict"].items())
+
+
+@pytest.mark.slow
+def test_another_number_of_streams_from_the_next_epoch_on(tales):
+    assert run("fit", *TINY_STREAM, "--trainer.max_epochs=1").code == 0
+    outcome = run("fit", "--ckpt_path=last", "--data.batch_size=3", "--trainer.max_epochs=2")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("option", "pieces"),
+    [
+        ("--data.batch_size=1000", ["data.batch_size is 1000", "at most the 136 characters", "number of streams"]),
+        ("--model.negatives=dream", ["model.negatives is dream", "'teacher_forcing'"]),
+        ("--model.negatives_per_case=30", ["negatives_per_case is 30", "at most the 29 wrong symbols"]),
+        ("--model.negatives_per_case=2 --model.objective=softmax", ["negatives_per_case is 2", "all candidates"]),
+    ],
+)
+def test_mistakes(tales, option, pieces):
+    refused(["fit", *TINY_STREAM, *option.split(" ")], *pieces)
+    assert not Path("runs").exists() or not any(Path("runs").iterdir())
+
+
+@pytest.mark.slow
+def test_the_other_character_model_is_another_kind(tales):
+    assert run("fit", *TINY_STREAM).code == 0
+    checkpoint = only_run() / "last.ckpt"
+    refused(
+        ["fit", "--ckpt_path", checkpoint, "--model=CharModule"], "which trains a CharNet, but", "holds a StreamNet"
+    )
+    refused(
+        ["fit", "--ckpt_path", checkpoint, "--model.fast_weights=[3,0.9,0.5]"],
+        "fast_weights is [3, 0.9, 0.5], but the net in",
+    )
+    refused(["predict"], "subcommand is 'predict'", "ffrecur generate")
