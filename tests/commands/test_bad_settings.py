@@ -241,7 +241,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["generate", "--checkpoint=museum/digits"],
-        "checkpoint is 'museum/digits', which holds a RecurrentNet, but must hold a CharNet",
+        "checkpoint is 'museum/digits', which holds a RecurrentNet, but must hold a CharNet or a StreamNet",
     ),
     (
         ["fit", "--ckpt_path=museum/digits"],
@@ -249,7 +249,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["generate", "--checkpoint=images"],
-        "checkpoint is 'images', which holds a RecurrentNet, but must hold a CharNet",
+        "checkpoint is 'images', which holds a RecurrentNet, but must hold a CharNet or a StreamNet",
     ),
     (
         ["generate", "--checkpoint=mixed"],
