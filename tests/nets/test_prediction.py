@@ -6,9 +6,10 @@ from functools import partial
 import pytest
 import torch
 
-from ffrecur import CharNet
+from ffrecur import CharNet, StreamNet
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
+from ffrecur.lit import stream
 from ffrecur.lit.character import drawn, drawn_by, noise_of
 
 COUNTS = torch.tensor([[8, 4, 3, 1], [1, 9, 2, 4], [5, 5, 1, 5], [2, 1, 12, 1]])  # of what follows each symbol, of 16
@@ -54,3 +55,30 @@ def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, 
     windows = torch.stack([torch.zeros(4, dtype=torch.long), torch.arange(4)], dim=1)
     assert bits_lost(net.logits(windows)) > 0.5
     assert bits_lost(net.score(windows)) < 0.01
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_so_does_that_of_a_stream(count):
+    """The same, after one character of each stream, which the carried state holds."""
+    torch.manual_seed(0)
+    net = StreamNet("abcd", (24,), 0.0, goodness_weight=1 / TEMPERATURE, noise=stream.NOISE["teacher_forcing"]).double()
+    net.head.bias.data.copy_(HEAD)
+    optimizer = torch.optim.Adam([*net.bottom_up.parameters(), *net.lateral.parameters()], lr=0.1)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, UPDATES)
+    pairs = torch.arange(16).repeat_interleave(COUNTS.flatten()).repeat(4)
+    last, following = pairs // 4, pairs % 4
+    learning = Learning(objective=objective_of("paired", temperature=TEMPERATURE), iterations=1)
+    draw, source = partial(stream.NEGATIVES["teacher_forcing"], count=count), torch.Generator().manual_seed(0)
+    for _ in range(UPDATES):
+        noise = torch.rand(len(last), 4 * count, generator=source)
+        optimizer.zero_grad()
+        state = net.step(net.first_state(len(last)), last)
+        learned, _ = net.local_learning(state, following, partial(stream.drawn, draw, noise), learning)
+        assert learned.negatives.shape == (len(last), count)
+        learned.loss.backward()
+        net.head.zero_grad()
+        optimizer.step()
+        schedule.step()
+    state = net.step(net.first_state(4), torch.arange(4))
+    assert bits_lost(net.logits(state)) > 0.5
+    assert bits_lost(net.score(state)) < 0.01
