@@ -32,7 +32,7 @@ class StreamModule(TextModule):
 
     One batch is the next character of each of `data.batch_size` streams of text: the head predicts it from the carried
     states; it is positive data, and characters that the head draws are negative; one optimiser step; the true character's
-    states are carried on. A stream begins anew with each document. Nothing of the text before is kept but these states,
+    states are carried on. Each document begins with an empty state. Nothing of the text before is kept but these states,
     which checkpoints hold. With `trainer.accumulate_grad_batches` so many characters share a step.
 
     Figures are those of all characters with `data.window` or more of their document before them, as of a `CharModule` with

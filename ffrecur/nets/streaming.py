@@ -70,7 +70,7 @@ class StreamDynamics(LocalNet):
         return StreamState(tuple(zeros(batch_size, width) for width in self.hidden_features), memory)
 
     def fresh_where(self, state: StreamState, begins_B: Tensor) -> StreamState:
-        """Return the state with streams that begin anew back at their first one."""
+        """Return the state with streams that begin a document back at the first state."""
         hidden = tuple(each.masked_fill(begins_B[:, None], 0) for each in state.hidden)
         if not state.memory or not begins_B.any():
             return StreamState(hidden, state.memory)
