@@ -23,7 +23,7 @@ from ffrecur.processes import Part, whole_batch
 from ffrecur.seeding import seeded_generator
 
 STREAM_KEY = "ffrecur_stream"  # entry of a checkpoint: what the streams of all processes know of their text so far
-NEGATIVES = {"teacher_forcing": forced_symbols, "uniform": uniform_labels}
+NEGATIVES: dict[str, Callable[..., Tensor]] = {"teacher_forcing": forced_symbols, "uniform": uniform_labels}
 NOISE: dict[str, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
