@@ -5,7 +5,6 @@ Shapes: B streams, T characters of each; S documents, N symbols of all documents
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,16 +28,7 @@ class StreamLoader(TensorLoader):
     Raises `UserError` for more streams than there are characters.
     """
 
-    def __init__(
-        self,
-        text: Text,
-        batch_size: int,
-        shuffle: bool,
-        seed: int,
-        num_replicas: int = 1,
-        rank: int = 0,
-        batches_done: Callable[[], int] | None = None,
-    ) -> None:
+    def __init__(self, text: Text, batch_size: int, shuffle: bool, *arguments: Any, **named: Any) -> None:
         characters = len(text.symbols_N)
         if batch_size > characters:
             raise CommonError(
@@ -47,7 +37,7 @@ class StreamLoader(TensorLoader):
             )
         self.length = characters // batch_size
         samples = torch.empty(self.length * batch_size, 0)  # which takes no memory
-        super().__init__([samples], batch_size, False, seed, num_replicas, rank, batches_done)
+        super().__init__([samples], batch_size, False, *arguments, **named)  # which lays no order of its own
         self.text, self.ordered_anew = text, shuffle
         self.laid: tuple[int, Tensor, Tensor] | None = None  # the epoch, and its symbols and begins (T, B)
 

@@ -111,14 +111,6 @@ class CharModule(TextModule):
         self.dreamt_at = -1  # the update before which it dreamt last
         self.check_net_settings()
 
-    def match_data(self, data: Any) -> None:
-        """See `TextModule.match_data`; raises `UserError` for more wrong characters than there are, too."""
-        super().match_data(data)
-        if self.hparams["alphabet"] is not None:
-            symbols, count = len(self.hparams["alphabet"]), self.hparams["negatives_per_case"]
-            allowed = f"at most {symbols - 1}, the wrong characters of an alphabet of {symbols}"
-            check_setting(count < symbols, "negatives_per_case", count, allowed)
-
     def net_settings(self) -> dict[str, Any]:
         """Add what the negatives are drawn from, which decides how `CharNet.score` weighs the head."""
         return {**super().net_settings(), "noise": self.noise, "goodness": self.goodness}

@@ -105,11 +105,6 @@ class StreamModule(TextModule):
         super().match_data(data)
         if data is not None:
             data.streamed = True
-            wrong = len(data.alphabet) - 1
-            count = self.hparams["negatives_per_case"]
-            check_setting(
-                count <= wrong, "negatives_per_case", count, f"at most the {wrong} wrong symbols of the alphabet"
-            )
 
     def net_settings(self) -> dict[str, Any]:
         """Add what the negatives are drawn from, which decides how `StreamNet.score` weighs the head."""

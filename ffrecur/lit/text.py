@@ -75,7 +75,7 @@ class TextModule(NetModule):
     def match_data(self, data: Any) -> None:
         """Take alphabet and window from a data module that has been set up, unless they are known already.
 
-        Raises `UserError` for data with others, and for data without an alphabet.
+        Raises `UserError` for data with others, for data without an alphabet, and for more wrong characters than there are.
         """
         if data is None:
             return
@@ -89,6 +89,9 @@ class TextModule(NetModule):
                 self.hparams[name] = value
             elif known != value:
                 raise UserError(f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name}")
+        count, symbols = self.hparams.get("negatives_per_case", 1), len(alphabet)
+        allowed = f"at most {symbols - 1}, the wrong characters of an alphabet of {symbols}"
+        check_setting(count < symbols, "negatives_per_case", count, allowed)
 
     def net_settings(self) -> dict[str, Any]:
         """Return the settings of the net, those that are known."""

@@ -152,7 +152,7 @@ def test_another_number_of_streams_from_the_next_epoch_on(tales):
     [
         ("--data.batch_size=1000", ["data.batch_size is 1000", "at most the 136 characters", "number of streams"]),
         ("--model.negatives=dream", ["model.negatives is dream", "'teacher_forcing'"]),
-        ("--model.negatives_per_case=30", ["negatives_per_case is 30", "at most the 29 wrong symbols"]),
+        ("--model.negatives_per_case=30", ["negatives_per_case is 30", "at most 29, the wrong characters"]),
         ("--model.negatives_per_case=2 --model.objective=softmax", ["negatives_per_case is 2", "all candidates"]),
     ],
 )
