@@ -141,6 +141,8 @@ def limits(words):
         short += ["--trainer.max_epochs=3"] if "last" in words else ["--trainer.max_epochs=1", "--data.batch_size=4"]
     if "--trainer.devices" in words:  # several processes have tests of their own
         short += ["--trainer.devices=1", "--trainer.strategy=auto"]
+    if "--data.validation_size" in words:  # the pages' data sets are larger
+        short += ["--data.validation_size=4"]
     task = task_of(words)
     if task and "--model.hidden_features" not in words:
         short += ["--model.hidden_features=[12,10]", *with_two_layers(task)]  # wide nets take seconds a step
