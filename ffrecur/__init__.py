@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ffrecur.core.goodness import Goodness, MeanSquare
     from ffrecur.core.local import LocalLinear
     from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
+    from ffrecur.core.regions import RegionMeanSquare
     from ffrecur.errors import UserError
     from ffrecur.nets.backprop import BackpropNet
     from ffrecur.nets.character import CharNet
@@ -33,6 +34,7 @@ __all__ = [
     "Objective",
     "Paired",
     "RecurrentNet",
+    "RegionMeanSquare",
     "Softmax",
     "StreamNet",
     "UserError",
@@ -45,6 +47,7 @@ PLACES = {  # of the names that are no modules
     "core.goodness": ("Goodness", "MeanSquare"),
     "core.local": ("LocalLinear",),
     "core.objectives": ("Logistic", "Objective", "Paired", "Softmax"),
+    "core.regions": ("RegionMeanSquare",),
     "errors": ("UserError",),
     "nets.backprop": ("BackpropNet",),
     "nets.character": ("CharNet",),

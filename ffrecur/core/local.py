@@ -20,7 +20,8 @@ from ffrecur.seeding import draw_normal
 
 
 class LocalLinear(nn.Module):
-    """A linear layer of which every place reads a square field of a map, `(B, H*W*C)` to `(B, H'*W'*K)` (section 3.2).
+    """A linear layer of which every place reads a square field of a map, `(..., H*W*C)` to `(..., H'*W'*K)`
+    (section 3.2).
 
     With H' = (H + 2 padding - kernel) // stride + 1, and W' likewise, place p of row i and column j computes
 
@@ -118,10 +119,20 @@ class LocalLinear(nn.Module):
         fields = of_rows.unfold(2, self.kernel, self.stride)  # (B, H', W', C, kernel, kernel)
         return fields.permute(1, 2, 0, 4, 5, 3).reshape(len(self.weight), len(rows_BD), self.fan_in)
 
-    def forward(self, rows_BD: Tensor) -> Tensor:
-        """Return the drives, `(B, H'*W'*K)`."""
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the drives `(..., H'*W'*K)` of rows `(..., H*W*C)`."""
+        rows_BD = rows.reshape(-1, rows.shape[-1])
         drives_BH = side_by_side(torch.bmm(self.fields(rows_BD), self.weight.transpose(1, 2)))
-        return drives_BH if self.bias is None else drives_BH + self.bias
+        drives_BH = drives_BH if self.bias is None else drives_BH + self.bias
+        return drives_BH.view(*rows.shape[:-1], -1)
+
+    def transposed(self, drives_BH: Tensor) -> Tensor:
+        """Return `drives @ W`, `(B, H*W*C)`, where W is the whole weight matrix with its zeros: what the units look for."""
+        drives_PBK = drives_BH.unflatten(1, (len(self.weight), -1)).transpose(0, 1)
+        fields_PBN = torch.bmm(drives_PBK, self.weight).unflatten(2, (self.kernel**2, self.in_shape[2]))
+        columns = fields_PBN.permute(1, 3, 2, 0).flatten(1, 2)  # channel, then place in the field, as `fold` has them
+        maps_BCHW = F.fold(columns, self.in_shape[:2], self.kernel, padding=self.padding, stride=self.stride)
+        return maps_BCHW.permute(0, 2, 3, 1).flatten(1)
 
     def extra_repr(self) -> str:
         """Return the settings, for `print`."""

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ffrecur.core.goodness import EPS
 from ffrecur.core.local import LocalLinear, side_by_side
 from ffrecur.core.products import Weight, prepare, product, weight_gradient
+from ffrecur.core.tiles import Tiles
 
 
 class Source:
@@ -116,10 +117,40 @@ class Local(Source):
         return [torch.bmm(deltas_PCK, self.local.fields(rows_KN.to(self.dtype))).to(self.local.weight.dtype)]
 
 
+class Tiled(Source):
+    """A layer of local fields with stride 1: a batched product of tiles, in the precision asked for.
+
+    Args:
+        local: the layer.
+        dtype: precision of the products.
+    """
+
+    def __init__(self, local: LocalLinear, dtype: torch.dtype) -> None:
+        super().__init__(local)
+        self.local, self.dtype, self.tiles = local, dtype, Tiles(local)
+        self.bias = None if local.bias is None else local.bias.detach()
+        packed_SAMN = self.tiles.pack(local.weight.detach().to(dtype))
+        self.weight_SANM = packed_SAMN.transpose(2, 3).contiguous()
+
+    def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
+        """See `Source.drive`."""
+        strips = self.tiles.strips_of(rows_KN.to(self.dtype))
+        made = torch.stack([torch.bmm(read, weight) for read, weight in zip(strips, self.weight_SANM, strict=True)])
+        drive_KH = self.tiles.side_by_side(made).to(self.local.weight.dtype)
+        return drive_KH if outer is None else drive_KH.add_(outer)
+
+    def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
+        """See `Source.gradients`."""
+        strips = self.tiles.strips_of(rows_KN.to(self.dtype))
+        deltas_SAMK = self.tiles.apart(deltas_KH.to(self.dtype))
+        packed = torch.stack([torch.bmm(delta, read) for delta, read in zip(deltas_SAMK, strips, strict=True)])
+        return [self.tiles.unpack(packed).to(self.local.weight.dtype)]
+
+
 def source_of(module: nn.Module, dtype: torch.dtype, again: bool = True) -> Source:
     """Return the fastest source for a module; see `Dense` for the arguments."""
     if type(module) is LocalLinear:
-        return Local(module, dtype)
+        return Tiled(module, dtype) if module.stride == 1 and module.kernel > 1 else Local(module, dtype)
     return Dense(module, dtype, again) if type(module) is nn.Linear else Source(module)
 
 

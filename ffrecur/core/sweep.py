@@ -133,7 +133,7 @@ class Sweep:
 
     def _whole(self, state: Tensor) -> bool:
         """Whether the gradient needs all of a state: its goodness has no factor."""
-        return self.goodness.factor(state.new_empty(0), state.shape[-1]) is None
+        return self.goodness.factor(state.new_empty(0, self.goodness.blocks), state.shape[-1]) is None
 
     # --- visits -------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from ffrecur.nets.base import draw_weights, linear_layers
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.convolution import as_maps, check_fields, check_shape, convolutions, pooled_shape
 from ffrecur.nets.layers import described_layers, made_layers, widths_of
+from ffrecur.nets.statistics import ChannelStatistics
 
 
 class BackpropNet(nn.Module):
@@ -37,6 +38,7 @@ class BackpropNet(nn.Module):
         image_shape: (H, W), or (H, W, 3) for colour; of a net with convolutions.
         layers: instead of `hidden_features`, modules that each map rows `(B, N)` of the layer below to drives `(B, H)`, or
             settings of a `LocalLinear`.
+        standardize_images: whether each channel is normalised first, by its mean and its deviation in the training images.
 
     Raises:
         UserError (a ValueError): a setting outside its range, or images too small for the convolutions.
@@ -56,6 +58,8 @@ class BackpropNet(nn.Module):
         kernel: int = 5,
         image_shape: Sequence[int] | None = None,
         layers: Sequence[nn.Module | Mapping[str, Any]] | None = None,
+        *,
+        standardize_images: bool = False,
     ) -> None:
         super().__init__()
         if (hidden_features is None) == (layers is None):
@@ -67,6 +71,7 @@ class BackpropNet(nn.Module):
         self.own_layers = modules is not None
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         self.center_images, self.channels, self.kernel = center_images, check_fields(channels, kernel), kernel
+        self.statistics = ChannelStatistics(in_features) if standardize_images else None
         below = in_features
         if self.channels:
             self.image_shape = check_shape(image_shape, in_features)
@@ -92,6 +97,7 @@ class BackpropNet(nn.Module):
             **hidden,
             "num_classes": self.num_classes,
             **({"center_images": True} if self.center_images else {}),
+            **({} if self.statistics is None else {"standardize_images": True}),
             **self.of_convolutions(),
         }
 
@@ -107,6 +113,7 @@ class BackpropNet(nn.Module):
         check_image_shape(images_BD, self.in_features, video=False)
         masks = masks or [None] * (len(self.hidden) + 1)
         images_BD = images_BD.to(self.head.weight.dtype)
+        images_BD = images_BD if self.statistics is None else self.statistics(images_BD)
         row = masked(rms_normalize(center(images_BD) if self.center_images else images_BD), masks[0])
         with native_autocast(row.device.type):
             if self.image_shape is not None:

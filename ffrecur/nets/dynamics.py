@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
+from ffrecur.core.local import LocalLinear
 from ffrecur.errors import check_setting
 from ffrecur.functional import center, damped_update, masked, rms_normalize, window_score
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape, check_iterations, check_window
 from ffrecur.nets.base import LocalNet, States
+from ffrecur.nets.statistics import ChannelStatistics
 
 UpdateScheme = Literal["synchronous", "alternating"]
 
@@ -32,7 +34,8 @@ class TopDownDynamics(LocalNet):
     num_classes: int
     update_scheme: UpdateScheme
     center_images: bool
-    bottom_up: Sequence[nn.Linear]
+    statistics: ChannelStatistics | None
+    bottom_up: Sequence[nn.Linear]  # of maps `LocalLinear`, as are all but the last of `top_down`
     top_down: Sequence[nn.Linear]
 
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
@@ -42,11 +45,13 @@ class TopDownDynamics(LocalNet):
     def image_row(self, images: Tensor, masks: Masks | None = None) -> Tensor:
         """Return what layer 1 reads: the images (any number type) normalised to length sqrt(D), times their mask.
 
+        Before that they are standardised and centred, where the net does so.
         Shape `(B, D)` or, for video, `(T, B, D)`; raises `UserError` where D is not `in_features`.
         """
         images = as_tensor("images", images, self.head.weight.device)
         check_image_shape(images, self.in_features)
         images = images.to(self.head.weight.dtype)
+        images = images if self.statistics is None else self.statistics(images)
         row = rms_normalize(center(images) if self.center_images else images)
         return masked(row, None if masks is None else masks[0])
 
@@ -178,7 +183,7 @@ class TopDownDynamics(LocalNet):
         row = self.label_row(torch.arange(self.num_classes, device=self.head.weight.device))
         for layer in range(len(self.hidden_features) - 1, 0, -1):
             row = rms_normalize(torch.relu(self.top_down[layer](row) + self.bottom_up[layer].bias))
-        images_CD = self.sign * self.top_down[0](row) @ self.bottom_up[0].weight
+        images_CD = self.sign * self.looked_for(self.top_down[0](row))
         return images_CD - images_CD.mean(dim=0)
 
     @torch.no_grad()
@@ -199,4 +204,9 @@ class TopDownDynamics(LocalNet):
         drive_CBH = self.top_down[0](above).expand(self.num_classes, images.shape[-2], -1)
         drive_CBH = drive_CBH - drive_CBH.mean(dim=0)
         drive_BH = drive_CBH[labels_B, torch.arange(images.shape[-2], device=images.device)]
-        return self.sign * drive_BH @ self.bottom_up[0].weight
+        return self.sign * self.looked_for(drive_BH)
+
+    def looked_for(self, drive_BH: Tensor) -> Tensor:
+        """Return what layer 1 looks for in an image where it has such drives, `drives @ bottom_up[0].weight`, `(B, D)`."""
+        lowest: nn.Module = self.bottom_up[0]
+        return lowest.transposed(drive_BH) if isinstance(lowest, LocalLinear) else drive_BH @ self.bottom_up[0].weight

@@ -23,6 +23,7 @@ from ffrecur.nets.arguments import as_negative_images, as_negatives, as_tensor, 
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
 from ffrecur.nets.layers import FeedForwardStates, checked_layers, described_layers, made_layers, widths_of
+from ffrecur.nets.statistics import ChannelStatistics
 
 
 class Judged(NamedTuple):
@@ -54,6 +55,8 @@ class FeedForwardNet(FeedForwardStates):
         goodness: what the layers are judged by.
         layers: instead of `hidden_features`, modules each of which maps rows `(B, N)` of the layer below to drives
             `(B, H)`, each row on its own; or settings of a `LocalLinear`.
+        standardize_images: whether each channel is normalised first, by its mean and its deviation in the training images: see
+            `net.statistics`.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -74,6 +77,8 @@ class FeedForwardNet(FeedForwardStates):
         score_layers: Sequence[int] | None = None,
         goodness: Goodness = MEAN_SQUARE,
         layers: Sequence[nn.Module | Mapping[str, Any]] | None = None,
+        *,
+        standardize_images: bool = False,
     ) -> None:
         check_setting(in_features >= 1, "in_features", in_features, "at least 1")
         check_setting(label in (None, *PLACES), "label", label, f"{', '.join(PLACES)} or None")
@@ -96,6 +101,7 @@ class FeedForwardNet(FeedForwardStates):
         super().__init__(widths_of(modules, size), sign, goodness)
         self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
         self.center_images, self.of_input, self.own_layers = center_images, of_input, layers is not None
+        self.statistics = ChannelStatistics(in_features) if standardize_images else None
         count = len(self.hidden_features)
         usual = tuple(range(2, count + 1)) or (1,)
         self.head_layers = checked_layers("head_layers", usual if head_layers is None else head_layers, count)
@@ -125,7 +131,8 @@ class FeedForwardNet(FeedForwardStates):
         hidden: dict[str, Any] = {"hidden_features": list(self.hidden_features)}
         if self.own_layers:
             hidden = {"layers": described_layers(self.hidden)}
-        return {**hidden, **plain, **layers, **self.described_goodness()}
+        standardized = {} if self.statistics is None else {"standardize_images": True}
+        return {**hidden, **plain, **layers, **standardized, **self.described_goodness()}
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -269,7 +276,7 @@ class FeedForwardNet(FeedForwardStates):
 
             return Begun(None, of_images)
 
-        images_BD = as_tensor("images", inputs, self.weight.device).to(self.weight.dtype)
+        images_BD = self.standardized(as_tensor("images", inputs, self.weight.device).to(self.weight.dtype))
         mask = None if masks is None else masks[0]
         without, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
 

@@ -20,6 +20,7 @@ from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape
 from ffrecur.nets.base import LocalNet, States
 from ffrecur.nets.inputs import LabelledInputs, Place
+from ffrecur.nets.statistics import ChannelStatistics
 
 
 class FeedForwardStates(LocalNet):
@@ -31,6 +32,7 @@ class FeedForwardStates(LocalNet):
     of_input: LabelledInputs
     score_layers: Sequence[int]
     hidden: Sequence[nn.Module]
+    statistics: ChannelStatistics | None
 
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
         """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
@@ -42,7 +44,12 @@ class FeedForwardStates(LocalNet):
         check_image_shape(images_BD, self.in_features, video=False)
         if labels_B is not None:
             labels_B = self.check_labels(labels_B, len(images_BD))
-        return self.of_input.row(images_BD.to(self.weight.dtype), labels_B, None if masks is None else masks[0])
+        images_BD = self.standardized(images_BD.to(self.weight.dtype))
+        return self.of_input.row(images_BD, labels_B, None if masks is None else masks[0])
+
+    def standardized(self, images_BD: Tensor) -> Tensor:
+        """Return the images, with each channel normalised where the net does so."""
+        return images_BD if self.statistics is None else self.statistics(images_BD)
 
     def check_labels(self, labels_B: Tensor, count: int, values: bool = True) -> Tensor:
         """Return labels as a tensor; raises `UserError` for what are none, and for a net that has no place for them."""

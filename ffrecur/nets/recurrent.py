@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +25,8 @@ from ffrecur.functional import window_score
 from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, check_window, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
+from ffrecur.nets.maps import described_maps, label_layers
+from ffrecur.nets.statistics import ChannelStatistics
 
 UPDATE_SCHEMES = ("synchronous", "alternating")
 
@@ -39,7 +40,7 @@ class RecurrentNet(TopDownDynamics):
     that the first hard negatives are uniform).
 
     Args:
-        in_features: features of an image, D.
+        in_features: features of an image, D; of a net of maps as `in_shape` says.
         hidden_features: units of each hidden layer, at least one layer.
         num_classes: number of labels C, at least 2.
         damping: share of the previous state in the new one, in [0, 1); or one for each iteration, the last for all further.
@@ -49,6 +50,12 @@ class RecurrentNet(TopDownDynamics):
         center_images: whether an image's own mean is taken off before it is normalised, so that the brightness of the
             background does not matter; of a video, each frame's. Not in the paper.
         goodness: what the layers are judged by.
+        in_shape: of a net of maps, in place of the two numbers above: an image's (rows, columns) or (rows, columns, channels).
+        units_per_place: of a net of maps, the units of each layer at each place of the image (section 4).
+        field: of a net of maps, how many rows and columns of the neighbouring maps a unit reads, an odd number; see
+            `ffrecur.nets.maps.Maps`. `bottom_up[l]` and `top_down[l]` are `LocalLinear` then, but for the last of `top_down`.
+        standardize_images: whether each channel's mean over the training images is taken off first, and it is divided by its
+            deviation there: see `net.statistics`, which `RecurrentModule` fills from the data.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -58,25 +65,32 @@ class RecurrentNet(TopDownDynamics):
 
     def __init__(
         self,
-        in_features: int,
-        hidden_features: Sequence[int],
-        num_classes: int,
+        in_features: int | None = None,
+        hidden_features: Sequence[int] | None = None,
+        num_classes: int = 10,
         damping: float | Sequence[float] = 0.3,
         sign: int = 1,
         update_scheme: UpdateScheme = "synchronous",
         center_images: bool = False,
         goodness: Goodness = MEAN_SQUARE,
+        *,
+        in_shape: Sequence[int] | None = None,
+        units_per_place: Sequence[int] | None = None,
+        field: int | None = None,
+        standardize_images: bool = False,
     ) -> None:
-        widths = check_sizes(in_features, hidden_features, num_classes)
+        maps, sizes = described_maps(in_features, hidden_features, in_shape, units_per_place, field)
+        in_features, widths = sizes[0], check_sizes(*sizes, num_classes)
         super().__init__(widths, sign, goodness)
+        self.maps = maps
         check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))
         self.damping = damping
         self.in_features, self.num_classes = in_features, num_classes
         self.update_scheme, self.center_images = update_scheme, center_images
-        # A ModuleList does not tell what it holds; the annotations above do.
-        self.bottom_up = linear_layers(in_features, widths)  # type: ignore[assignment]
-        above = (*widths[1:], num_classes)
-        self.top_down = nn.ModuleList(map(partial(nn.Linear, bias=False), above, widths))  # type: ignore[assignment]
+        self.statistics = ChannelStatistics(in_features) if standardize_images else None
+        # A ModuleList does not tell what it holds; the annotations of `TopDownDynamics` do.
+        self.bottom_up = linear_layers(in_features, widths) if maps is None else maps.bottom_up()  # type: ignore[assignment]
+        self.top_down = label_layers(widths, num_classes) if maps is None else maps.top_down(num_classes)  # type: ignore[assignment]
         self.head, self.head_layers = nn.Linear(sum(widths), num_classes), range(1, len(widths) + 1)
         self.add_peer_means()
         self.reset_parameters()
@@ -88,15 +102,19 @@ class RecurrentNet(TopDownDynamics):
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build a net like this one, in plain types that any checkpoint can hold."""
-        names = ["in_features", "num_classes", "damping", "sign", "update_scheme"]
+        names = ["num_classes", "damping", "sign", "update_scheme"]
         names += ["center_images"] if self.center_images else []
         plain = {name: list(kept) if isinstance(kept := getattr(self, name), tuple) else kept for name in names}
-        return {"hidden_features": list(self.hidden_features), **plain, **self.described_goodness()}
+        layers = {"hidden_features": list(self.hidden_features), "in_features": self.in_features}
+        described = layers if self.maps is None else self.maps.settings()
+        standardized = {} if self.statistics is None else {"standardize_images": True}
+        return {**described, **plain, **standardized, **self.described_goodness()}
 
     def extra_repr(self) -> str:
         """Show the settings that the sub-modules do not tell."""
         shown = [f"damping={self.damping}, sign={self.sign}, update_scheme={self.update_scheme!r}"]
         shown += ["center_images=True"] if self.center_images else []
+        shown += [] if self.maps is None else [f"{name}={value}" for name, value in self.maps.settings().items()]
         shown += [f"goodness={self.goodness_function}"] if self.goodness_function != MEAN_SQUARE else []
         return ", ".join(shown)
 

@@ -1,0 +1,56 @@
+"""Normalisation of images by the mean and the deviation of each channel, as found in the training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ffrecur.errors import check_setting
+
+CHUNK = 1024  # images that are looked at together
+
+
+class ChannelStatistics(nn.Module):
+    """Take the mean of its channel off each value of an image and divide it by the channel's deviation, `(..., D)`.
+
+    Until `learn` has seen images, the means are 0 and the deviations 1. Both are kept for each feature, and in checkpoints.
+
+    Args:
+        in_features: features of an image, D.
+    """
+
+    mean: Tensor  # (D,)
+    deviation: Tensor  # (D,)
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(in_features))
+        self.register_buffer("deviation", torch.ones(in_features))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the normalised images."""
+        return (images - self.mean) / self.deviation
+
+    @torch.no_grad()
+    def learn(self, images: Tensor, channels: int = 1) -> None:
+        """Find means and deviations of the channels in images `(N, ..., D)`, of uint8 or in [0, 1], row, column, channel.
+
+        A channel that is the same everywhere keeps the deviation 1. Raises `UserError` for a number of channels that does not
+        divide D, and for no images.
+        """
+        features = len(self.mean)
+        check_setting(
+            channels >= 1 and features % channels == 0, "channels", channels, f"a divisor of the {features} features"
+        )
+        check_setting(images.numel() > 0, "images", tuple(images.shape), "at least one")
+        sums, squares = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
+        scale = 255 if images.dtype == torch.uint8 else 1
+        for chunk in images.split(CHUNK):
+            values = chunk.reshape(-1, channels).double() / scale
+            sums, squares = sums + values.sum(0), squares + values.square().sum(0)
+        count = images.numel() / channels
+        mean = sums / count
+        deviation = (squares / count - mean.square()).clamp_(min=0).sqrt_()
+        deviation[deviation < 1e-6] = 1.0
+        self.mean.copy_(mean.repeat(features // channels))
+        self.deviation.copy_(deviation.repeat(features // channels))
