@@ -118,7 +118,7 @@ class Local(Source):
 
 
 class Tiled(Source):
-    """A layer of local fields with stride 1: a batched product of tiles, in the precision asked for.
+    """A layer of local fields with stride 1: products of tiles, in the precision asked for.
 
     Args:
         local: the layer.
@@ -129,21 +129,21 @@ class Tiled(Source):
         super().__init__(local)
         self.local, self.dtype, self.tiles = local, dtype, Tiles(local)
         self.bias = None if local.bias is None else local.bias.detach()
-        packed_SAMN = self.tiles.pack(local.weight.detach().to(dtype))
-        self.weight_SANM = packed_SAMN.transpose(2, 3).contiguous()
+        self.packed = self.tiles.pack(local.weight.detach().to(dtype))
 
     def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
         """See `Source.drive`."""
-        strips = self.tiles.strips_of(rows_KN.to(self.dtype))
-        made = torch.stack([torch.bmm(read, weight) for read, weight in zip(strips, self.weight_SANM, strict=True)])
-        drive_KH = self.tiles.side_by_side(made).to(self.local.weight.dtype)
+        tiles = self.tiles
+        made_SAKM = self.packed[0].new_empty(tiles.strips, tiles.stacked, len(rows_KN), tiles.makes)
+        for read, weight, made in zip(tiles.strips_of(rows_KN.to(self.dtype)), self.packed, made_SAKM, strict=True):
+            torch.bmm(read, weight.transpose(1, 2), out=made)
+        drive_KH = tiles.side_by_side(made_SAKM).to(self.local.weight.dtype)
         return drive_KH if outer is None else drive_KH.add_(outer)
 
     def gradients(self, deltas_KH: Tensor, rows_KN: Tensor) -> list[Tensor | None]:
         """See `Source.gradients`."""
-        strips = self.tiles.strips_of(rows_KN.to(self.dtype))
-        deltas_SAMK = self.tiles.apart(deltas_KH.to(self.dtype))
-        packed = torch.stack([torch.bmm(delta, read) for delta, read in zip(deltas_SAMK, strips, strict=True)])
+        strips, deltas_SAKM = self.tiles.strips_of(rows_KN.to(self.dtype)), self.tiles.apart(deltas_KH.to(self.dtype))
+        packed = [torch.bmm(delta.transpose(1, 2), read) for delta, read in zip(deltas_SAKM, strips, strict=True)]
         return [self.tiles.unpack(packed).to(self.local.weight.dtype)]
 
 

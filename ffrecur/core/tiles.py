@@ -3,13 +3,13 @@
 A layer of fields reads every place of the map below as often as fields lie on it. Laid out field by field that is `kernel^2`
 copies of the map. Here the places above are cut into tiles; a tile's weights are packed once into one matrix from all that
 its fields read together, with zeros where a place does not look, and a product serves the whole tile. Tiles of the same
-columns read rows of one strip, so that of a map only the columns at the borders of strips are copied.
+columns read rows of one strip of the map, so that only the columns where strips overlap are copied.
 
-With k the kernel, a tile of r rows and c columns costs `(r + k - 1)(c + k - 1)` multiply-adds a place and channel, where
-the field itself has `k^2`.
+With k the kernel, a tile of r rows and c columns costs `(r + k - 1)(c + k - 1)` multiply-adds a unit and channel below, where
+its fields need `k^2` a place; columns beyond the map's sides are left out.
 
 Shapes: K rows; maps of C channels; H' x W' places above, each of U units; S strips side by side, each of A tiles one above
-the other; M units of a tile, N floats that it reads.
+the other; M units of a tile, N floats that it reads, of which strips at the sides have fewer.
 """
 
 from __future__ import annotations
@@ -42,56 +42,68 @@ class Tiles:
         self.padding, (self.rows, self.columns, self.units) = local.padding, local.out_shape
         self.tall, self.wide = balanced(self.rows, LARGEST_TILE[0]), balanced(self.columns, LARGEST_TILE[1])
         self.stacked, self.strips = math.ceil(self.rows / self.tall), math.ceil(self.columns / self.wide)
-        self.padded_rows = self.stacked * self.tall + self.kernel - 1
-        self.row_size = (self.wide + self.kernel - 1) * self.channels  # floats of one row of a strip
-        self.reads = (self.tall + self.kernel - 1) * self.row_size
+        self.reads = (
+            self.tall + self.kernel - 1,
+            self.wide + self.kernel - 1,
+            self.channels,
+        )  # of a tile, N if all is inside
+        self.padded_rows = self.stacked * self.tall + self.kernel - 1  # of a strip
         self.makes = self.tall * self.wide * self.units
+        self.beyond = (self.stacked * self.tall - self.rows, self.strips * self.wide - self.columns)  # places of tiles
+
+    def seen_columns(self, strip: int) -> tuple[int, slice]:
+        """Return the map's column where a strip begins, and which of the columns that its tiles read are inside the map."""
+        first = strip * self.wide - self.padding
+        begin, end = max(first, 0), max(min(first + self.reads[1], self.width), max(first, 0))
+        return begin, slice(begin - first, end - first)
 
     def strips_of(self, rows_KD: Tensor) -> list[Tensor]:
         """Return what the tiles of each strip read, S of `(A, K, N)`; tiles one above the other share their rows."""
-        count, channels = len(rows_KD), self.channels
-        right = (
-            self.strips * self.wide + self.kernel - 1 - self.width - self.padding
-        )  # 0 is padded as far as tiles reach
-        below = self.padded_rows - self.height - self.padding
-        maps = rows_KD.reshape(count, self.height, self.width * channels)
-        maps = F.pad(maps, (self.padding * channels, right * channels, self.padding, below))
-        strips = (
-            maps.unfold(2, self.row_size, self.wide * channels).permute(2, 0, 1, 3).contiguous()
-        )  # (S, K, rows, floats)
-        shape = (self.stacked, count, self.reads)
-        strides = (self.tall * self.row_size, self.padded_rows * self.row_size, 1)
-        return [strip.as_strided(shape, strides) for strip in strips]
+        maps = rows_KD.reshape(len(rows_KD), self.height, self.width * self.channels)
+        top, bottom = self.padding, min(self.padding + self.height, self.padded_rows)
+        found = []
+        for strip in range(self.strips):
+            begin, inside = self.seen_columns(strip)
+            size = (inside.stop - inside.start) * self.channels
+            rows = maps.new_empty(len(maps), self.padded_rows, size)
+            rows[:, :top], rows[:, bottom:] = 0, 0
+            rows[:, top:bottom] = maps[:, : bottom - top, begin * self.channels : begin * self.channels + size]
+            shape = (self.stacked, len(rows), self.reads[0] * size)
+            found.append(rows.as_strided(shape, (self.tall * size, self.padded_rows * size, 1)))
+        return found
 
-    def fields_of(self, packed_SAMN: Tensor) -> Tensor:
+    def fields_of(self, whole: Tensor) -> Tensor:
         """Return the fields of all places as a view, `(A, tall, S, wide, U, kernel, kernel, C)`.
 
-        One place to the right moves by a unit's row and by one place in what is read, so that each step is one stride.
+        One place to the right is one place on in the tile and one in what it reads, so that every step is one stride.
+        `whole` has, of each strip, tile and unit, what is read: `(S, A, M, rows, columns, C)`.
         """
-        size, reads, k = self.row_size, self.reads, self.kernel
-        a_place = self.units * reads  # from one place of a tile to the next
-        steps_above = (self.makes * reads, self.wide * a_place + size)
-        steps_across = (self.stacked * self.makes * reads, a_place + self.channels)
-        shape = (self.stacked, self.tall, self.strips, self.wide, self.units, k, k, self.channels)
-        return packed_SAMN.as_strided(shape, (*steps_above, *steps_across, reads, size, self.channels, 1))
+        k, (_, columns, channels) = self.kernel, self.reads
+        size = math.prod(self.reads)
+        a_place = self.units * size  # from one place of a tile to the next
+        down = (self.makes * size, self.wide * a_place + columns * channels)
+        across = (self.stacked * self.makes * size, a_place + channels)
+        shape = (self.stacked, self.tall, self.strips, self.wide, self.units, k, k, channels)
+        return whole.as_strided(shape, (*down, *across, size, columns * channels, channels, 1))
 
-    def pack(self, weight_PUF: Tensor) -> Tensor:
-        """Return the weights of the tiles, `(S, A, M, N)`; 0 where a place does not look, and for places beyond the map."""
-        packed = weight_PUF.new_zeros(self.strips, self.stacked, self.makes, self.reads)
-        k = self.kernel
+    def pack(self, weight_PUF: Tensor) -> list[Tensor]:
+        """Return the weights of the tiles, S of `(A, M, N)`; 0 where a place does not look, and of places beyond the map."""
+        whole, k = weight_PUF.new_zeros(self.strips, self.stacked, self.makes, *self.reads), self.kernel
         weight = weight_PUF.reshape(self.rows, self.columns, self.units, k, k, self.channels)
-        beyond = (self.strips * self.wide - self.columns, self.stacked * self.tall - self.rows)
-        if any(beyond):
-            weight = F.pad(weight, (0,) * 8 + (0, beyond[0], 0, beyond[1]))
-        fields = self.fields_of(packed)
+        if any(self.beyond):
+            weight = F.pad(weight, (0,) * 8 + (0, self.beyond[1], 0, self.beyond[0]))
+        fields = self.fields_of(whole)
         fields.copy_(weight.reshape(fields.shape))
-        return packed
+        return [whole[strip, ..., self.seen_columns(strip)[1], :].flatten(2) for strip in range(self.strips)]
 
-    def unpack(self, packed_SAMN: Tensor) -> Tensor:
-        """Return the fields of what is packed, as `LocalLinear` has them, `(P, U, kernel * kernel * C)`."""
-        fields = self.fields_of(packed_SAMN).flatten(2, 3).flatten(0, 1)
-        inside = fields[: self.rows, : self.columns]
-        return inside.reshape(self.rows * self.columns, self.units, -1)
+    def unpack(self, packed: list[Tensor]) -> Tensor:
+        """Return the fields of what is packed, as `LocalLinear` has them, `(P, U, kernel * kernel * C)`; 0 beyond the map."""
+        whole = packed[0].new_zeros(self.strips, self.stacked, self.makes, *self.reads)
+        for strip, part in enumerate(packed):
+            inside = whole[strip, ..., self.seen_columns(strip)[1], :]
+            inside.copy_(part.view(inside.shape))
+        fields = self.fields_of(whole).flatten(2, 3).flatten(0, 1)
+        return fields[: self.rows, : self.columns].reshape(self.rows * self.columns, self.units, -1)
 
     def side_by_side(self, made_SAKM: Tensor) -> Tensor:
         """Return what tiles have made as rows, `(K, H'*W'*U)`, in a new tensor."""
@@ -100,10 +112,9 @@ class Tiles:
         return maps[:, : self.rows, : self.columns].flatten(1).contiguous()
 
     def apart(self, rows_KH: Tensor) -> Tensor:
-        """Return rows cut into tiles, the inverse of `side_by_side`: `(S, A, M, K)`."""
+        """Return rows cut into tiles, the inverse of `side_by_side`: `(S, A, K, M)`."""
         maps = rows_KH.unflatten(1, (self.rows, self.columns, self.units))
-        beyond = (self.strips * self.wide - self.columns, self.stacked * self.tall - self.rows)
-        if any(beyond):
-            maps = F.pad(maps, (0, 0, 0, beyond[0], 0, beyond[1]))
+        if any(self.beyond):
+            maps = F.pad(maps, (0, 0, 0, self.beyond[1], 0, self.beyond[0]))
         tiles = maps.unflatten(2, (self.strips, self.wide)).unflatten(1, (self.stacked, self.tall))
-        return tiles.permute(3, 1, 2, 4, 5, 0).flatten(2, 4)
+        return tiles.permute(3, 1, 0, 2, 4, 5).flatten(3)

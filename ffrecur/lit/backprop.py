@@ -65,7 +65,7 @@ class BackpropModule(ClassifierModule):
 
     def build_net(self, in_features: int, num_classes: int) -> BackpropNet:
         """Return a new net; where the images' shape is not known yet, one for the smallest images that it could read."""
-        names = ("hidden_features", "center_images", "channels", "kernel", "image_shape")
+        names = ("hidden_features", "center_images", "channels", "kernel", "image_shape", "standardize_images")
         settings = {name: self.hparams[name] for name in names}
         if settings["channels"] and None in (self.hparams["in_features"], settings["image_shape"]):
             side = smallest_side(len(settings["channels"]), settings["kernel"])

@@ -143,7 +143,7 @@ class FeedForwardModule(GoodnessModule):
 
     def build_net(self, in_features: int, num_classes: int) -> FeedForwardNet:
         """Return a new net."""
-        names = ("label", "label_scale", "sign", "center_images", "head_layers", "score_layers")
+        names = ("label", "label_scale", "sign", "center_images", "head_layers", "score_layers", "standardize_images")
         settings = {name: self.hparams[name] for name in names}
         layers, widths = self.hparams["layers"], self.hparams["hidden_features"]
         local = None if layers is None else local_layers(self.hparams["image_shape"], layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from ffrecur.lit.report.images import (
     predictions_table,
 )
 from ffrecur.lit.run.health import making
+from ffrecur.lit.shapes import described, learn_statistics, matched_shape
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation, Table
 from ffrecur.processes import Part
@@ -43,6 +44,8 @@ class ClassifierModule(NetModule):
         state_dropout: share of what the hidden layers show that is dropped in training, in [0, 1).
         center_images: whether an image's own mean is taken off before it is normalised, so that a brighter background
             changes nothing.
+        standardize_images: whether each channel's mean over the training images is taken off an image first, and each channel is
+            divided by its deviation there; the net keeps both.
         label_smoothing: share of the target that is spread evenly over all classes, in [0, 1): of the one-pass head where the
             net learns by goodness, else of the net.
         training: see `NetModule`.
@@ -61,6 +64,8 @@ class ClassifierModule(NetModule):
         state_dropout: float = 0.0,
         center_images: bool = False,
         label_smoothing: float = 0.0,
+        *,
+        standardize_images: bool = False,
         **training: Any,
     ) -> None:
         super().__init__(**training)
@@ -86,6 +91,13 @@ class ClassifierModule(NetModule):
         net = self.build_net(self.hparams["in_features"], self.hparams["num_classes"])
         net.class_names = self.class_names
         return net
+
+    def setup(self, stage: str) -> None:
+        """As `NetModule.setup`; a new net that standardises its images learns how from those that train."""
+        known = self.net is not None
+        super().setup(stage)
+        if stage == "fit" and not known and self.hparams["standardize_images"]:
+            learn_statistics(self.net, getattr(self.trainer, "datamodule", None))
 
     def check_net_settings(self) -> None:
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""
@@ -176,7 +188,7 @@ class ClassifierModule(NetModule):
     @property
     def reads_shape(self) -> bool:
         """Whether the net's layers read images as maps: it is built once `image_shape` is known."""
-        return bool(self.hparams.get("layers") or self.hparams.get("channels"))
+        return any(self.hparams.get(name) for name in ("layers", "channels", "units_per_place"))
 
     def configure_model(self) -> None:
         """Build the net once, as soon as all sizes that it needs are known."""
@@ -185,9 +197,17 @@ class ClassifierModule(NetModule):
         first = self.net is None
         super().configure_model()
         widths, own = self.hparams["hidden_features"], inspect.signature(type(self)).parameters.get("hidden_features")
-        if first and self.hparams.get("layers") and own is not None and widths != own.default:
-            unused = f"hidden_features is {widths}, but has no effect where layers is given"
+        given = next((name for name in ("layers", "units_per_place") if self.hparams.get(name)), None)
+        if first and given is not None and own is not None and widths != own.default:
+            unused = f"hidden_features is {widths}, but has no effect where {given} is given"
             warnings.warn(unused, SettingWarning, stacklevel=2)
+
+    def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """As `NetModule.check_stored`; a net keeps its images' statistics, or has none."""
+        super().check_stored(stored, checkpoint)
+        asked, known = self.hparams["standardize_images"], stored["settings"].get("standardize_images", False)
+        if asked != known:
+            raise UserError(f"standardize_images is {asked}, but the net in {checkpoint} has {known}")
 
     def check_layers(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """Raise `UserError` for local layers that are not those of a checkpoint's net."""
@@ -197,14 +217,7 @@ class ClassifierModule(NetModule):
 
     def match_shape(self, data: Any) -> None:
         """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
-        found, known = getattr(data, "image_shape", None), self.hparams["image_shape"]
-        if known is None:
-            check_setting(found is not None, "image_shape", None, "given where the data does not tell it")
-            self.hparams["image_shape"] = list(found or ())
-        elif found is not None and as_map(found) != as_map(known):
-            raise UserError(
-                f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
-            )
+        self.hparams["image_shape"] = matched_shape(self.hparams["image_shape"], getattr(data, "image_shape", None))
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -261,29 +274,6 @@ class ClassifierModule(NetModule):
             return {} if shape is None else {"mistakes": plots.worst_mistakes(mistakes, shape, names)}
 
         return Evaluation(figures, text, tables, pictures=pictures)
-
-
-def described(layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Return settings of local layers as a user gives them, with none left out.
-
-    >>> described([{"in_shape": [9, 9, 1], "out_channels": 4, "kernel": 3, "stride": 2, "padding": 0, "bias": True}])
-    [{'out_channels': 4, 'kernel': 3, 'stride': 2, 'padding': 0}]
-    """
-    usual = {"out_channels": None, "kernel": None, "stride": 1, "padding": 0}
-    return (
-        None
-        if layers is None
-        else [{name: layer.get(name, value) for name, value in usual.items()} for layer in layers]
-    )
-
-
-def as_map(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return rows, columns and channels of images.
-
-    >>> as_map([28, 28]), as_map((32, 32, 3))
-    ((28, 28, 1), (32, 32, 3))
-    """
-    return (*shape, 1) if len(shape) == 2 else tuple(shape)
 
 
 def prepare(images: Tensor) -> Tensor:

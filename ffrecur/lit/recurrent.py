@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from ffrecur.core.goodness import MEAN_SQUARE
 from ffrecur.core.learning import Learning, Masks, Memory
 from ffrecur.core.objectives import Objective
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import window_score
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
@@ -21,6 +23,7 @@ from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.images import RecurrentEvaluation
 from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.arguments import check_window
+from ffrecur.nets.maps import check_field, check_units
 from ffrecur.nets.recurrent import RecurrentNet
 
 
@@ -51,6 +54,10 @@ class RecurrentModule(GoodnessModule):
         memory: "full" (fastest) or "constant" (does not grow with the iterations; the same gradients).
         adversarial_length: how far each training image is moved uphill of layer 1's own loss before the net learns from it, as a
             share of the image's length; 0 is off. See `RecurrentNet.adversarial_images`; half as many iterations more.
+        units_per_place: instead of `hidden_features`, the units of each layer at each place of the image: layers are maps, whose
+            units read fields of the maps below and above, without weight sharing (section 4).
+        field: rows and columns of such a field, an odd number.
+        image_shape: rows and columns of an image, and 3 for colour, which maps read; learned from the data.
         negatives: "hard" (wrong labels as the one-pass head would guess them), "uniform", or the class path of an
             `ffrecur.negatives.LabelNegatives`.
         shared: see `GoodnessModule`, `ClassifierModule` and `NetModule`.
@@ -83,6 +90,9 @@ class RecurrentModule(GoodnessModule):
         *,
         negatives: Literal["hard", "uniform"] | LabelNegatives = "hard",
         adversarial_length: float = 0.0,
+        units_per_place: list[int] | None = None,
+        field: int | None = None,
+        image_shape: list[int] | None = None,
         **shared: Any,
     ) -> None:
         # Those of the base that stand here could be given by place in 0.1.0.
@@ -108,13 +118,31 @@ class RecurrentModule(GoodnessModule):
         self.adversarial_length = adversarial_length
         check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
         check_window(self.window, evaluation_iterations)
+        if units_per_place is not None or field is not None:
+            self.widths = ("units_per_place", "field")
+            check_units(units_per_place)
+            check_field(field, (image_shape or [])[:2])
         self.check_net_settings()
 
     def build_net(self, in_features: int, num_classes: int) -> RecurrentNet:
-        """Return a new net."""
-        names = ("hidden_features", "damping", "sign", "update_scheme", "center_images")
+        """Return a new net; of maps, where the images' shape is not known yet, one of the smallest images that have a field."""
+        names = ("damping", "sign", "update_scheme", "center_images", "standardize_images")
         settings = {name: self.hparams[name] for name in names}
-        return RecurrentNet(in_features, num_classes=num_classes, goodness=self.goodness, **settings)
+        units, field, shape = (self.hparams[name] for name in ("units_per_place", "field", "image_shape"))
+        if units is None:
+            widths = self.hparams["hidden_features"]
+            return RecurrentNet(in_features, widths, num_classes, goodness=self.goodness, **settings)
+        goodness = MEAN_SQUARE if shape is None else self.goodness  # which may need the maps' own size
+        settings |= {"in_shape": shape or [field, field], "units_per_place": units, "field": field}
+        return RecurrentNet(num_classes=num_classes, goodness=goodness, **settings)
+
+    def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
+        """As `ClassifierModule.check_stored`; maps must be those of the net too."""
+        super().check_stored(stored, checkpoint)
+        for name in ("units_per_place", "field"):
+            asked, known = self.hparams[name], stored["settings"].get(name)
+            if asked != known:
+                raise UserError(f"{name} is {asked}, but the net in {checkpoint} has {known}")
 
     def match_data(self, data: Any) -> None:
         """Take the sizes from the data; raises `UserError` for videos with fewer frames than there are iterations.
@@ -122,6 +150,8 @@ class RecurrentModule(GoodnessModule):
         Clips may stay at their last frame instead, see `VideoDataModule.stay_until`; frames that are never seen are logged.
         """
         super().match_data(data)
+        if self.reads_shape:
+            self.match_shape(data)
         counts = {name: self.hparams[name] for name in ("iterations", "evaluation_iterations")}
         if hasattr(data, "stay_until"):
             data.stay_until(max(counts.values()))

@@ -83,11 +83,11 @@ def check_units(units_per_place: Sequence[int] | None) -> None:
     )
 
 
-def check_field(field: int | None, sides: Sequence[int]) -> None:
-    """Raise `UserError` for a field that has no place in its middle, or is wider than the map."""
-    side = min(sides)
-    allowed = f"an odd whole number from 1 to {side}, the shorter side of the map"
-    check_setting(isinstance(field, int) and field % 2 == 1 and 1 <= field <= side, "field", field, allowed)
+def check_field(field: int | None, sides: Sequence[int] = ()) -> None:
+    """Raise `UserError` for a field that has no place in its middle, or is wider than the map, where its sides are known."""
+    odd = isinstance(field, int) and field >= 1 and field % 2 == 1
+    allowed = f"from 1 to {min(sides)}, the shorter side of the map" if sides else "of at least 1"
+    check_setting(odd and (not sides or field <= min(sides)), "field", field, f"an odd whole number {allowed}")  # type: ignore[operator]  # a number
 
 
 def described_maps(

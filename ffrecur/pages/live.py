@@ -79,6 +79,8 @@ def live_page(net: Any, images: Stored | None = None, scoring: Scoring | None = 
     """
     kind, known = type(net).__name__, isinstance(net, RecurrentNet | CharNet)
     check_setting(known, "format", "page", f"folder for a {kind}; a page is made of a RecurrentNet or a CharNet")
+    standardized = getattr(net, "statistics", None) is not None
+    check_setting(not standardized, "format", "page", "folder for a net that standardises its images; a page does not")
     goodness = net.goodness_function
     rule = f"folder for a net whose goodness is {type(goodness).__name__}; a page computes the mean square"
     check_setting(type(goodness) is MeanSquare, "format", "page", rule)

@@ -80,6 +80,9 @@ def net_in_words(run: RunFiles) -> str:
         words = words.replace("net", "convolutional net", 1)
     if isinstance(layers, list) and layers:
         return f"{words}, with {len(layers)} layers of local receptive fields"
+    if isinstance(units := settings.get("units_per_place"), list) and units:
+        maps = "one map" if len(units) == 1 else f"{len(units)} maps"
+        return f"{words}, with {maps} of {listed(units)} units a place and fields of {settings.get('field')} places each way"
     if isinstance(widths, list) and widths:
         layers = "one hidden layer" if len(widths) == 1 else f"{len(widths)} hidden layers"
         each = (

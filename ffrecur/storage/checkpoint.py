@@ -166,9 +166,10 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness
     try:
         own = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
         _check_weights(own, path)
-        if len(entry["settings"].get("hidden_features") or entry["settings"]["layers"]) > len(own):
-            raise ValueError("it describes more layers than it has weights")
         settings = dict(entry["settings"])
+        layers = next(settings[name] for name in ("hidden_features", "layers", "units_per_place") if settings.get(name))
+        if len(layers) > len(own):
+            raise ValueError("it describes more layers than it has weights")
         if "goodness" in settings:
             settings["goodness"] = built_goodness(settings["goodness"], goodness)
         elif goodness is not None:

@@ -22,7 +22,7 @@ from torch import Tensor
 import ffrecur
 from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
-from ffrecur.lit.images import as_map
+from ffrecur.lit.shapes import as_map
 from ffrecur.storage.checkpoint import describe, read_checkpoint
 from ffrecur.storage.exported import checksum
 from ffrecur.storage.files import existing, with_home
