@@ -46,10 +46,16 @@ def task_name(file: Path) -> str:
     return f"{file.parent.name}-{file.stem}"
 
 
-def with_two_layers(task: Path) -> list[str]:
-    """Options for a task whose head reads more layers than the nets of the tests have."""
-    text = task.read_text()
-    return ["--model.head_layers=[1,2]"] if "hidden_features" in text and "head_layers: [1, 2, 3]" in text else []
+def small_net(task: Path) -> list[str]:
+    """Options for a task whose net is described by more than `hidden_features`: two small layers, and few images."""
+    text, options = task.read_text(), []
+    if "hidden_features" in text and "head_layers: [1, 2, 3]" in text:
+        options += ["--model.head_layers=[1,2]"]
+    if "units_per_place" in text:
+        options += ["--model.units_per_place=[2,1]", "--model.field=5"]
+    if "validation_size" in text and "ImageDataModule" in text:
+        options += ["--data.validation_size=100"]
+    return options
 
 
 TINY = [

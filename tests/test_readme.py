@@ -11,7 +11,7 @@ import pytest
 from making import make_digits
 from pages import LAB, OF_SITE, PAGES, READMES, ROOT, blocks, name_of
 from PIL import Image
-from running import TASKS, only_run, run, with_two_layers
+from running import TASKS, only_run, run, small_net
 
 from ffrecur.main import run as without_lightning
 
@@ -145,7 +145,7 @@ def limits(words):
         short += ["--data.validation_size=4"]
     task = task_of(words)
     if task and "--model.hidden_features" not in words:
-        short += ["--model.hidden_features=[12,10]", *with_two_layers(task)]  # wide nets take seconds a step
+        short += ["--model.hidden_features=[12,10]", *small_net(task)]  # wide nets take seconds a step
     return short
 
 

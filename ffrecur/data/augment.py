@@ -80,6 +80,37 @@ class Shift(Augmentation):
         return bordered_BN.gather(1, window_D + (top_B * row + left_B * channels)[:, None])
 
 
+@dataclass(frozen=True)
+class Flip(Augmentation):
+    """A share of the images is mirrored, left for right.
+
+    Args:
+        share: how likely an image is mirrored, from 0 to 1.
+
+    Raises:
+        UserError: a share outside its range.
+
+    >>> Flip()(torch.tensor([[1, 2, 3, 4]] * 2, dtype=torch.uint8), torch.tensor([[0.4], [0.6]]), (2, 2))
+    tensor([[2, 1, 4, 3],
+            [1, 2, 3, 4]], dtype=torch.uint8)
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_setting(0 <= self.share <= 1, "Flip.share", self.share, "from 0 to 1")
+
+    def numbers(self, image_shape: ShapeOfImage) -> int:
+        """See `Augmentation.numbers`: one."""
+        return 1
+
+    def __call__(self, images_BD: Tensor, noise_BK: Tensor, image_shape: ShapeOfImage) -> Tensor:
+        """See `Augmentation`."""
+        height, width, channels = *image_shape[:2], math.prod(image_shape[2:])
+        mirrored_BD = images_BD.view(-1, height, width, channels).flip(2).flatten(1)
+        return torch.where(noise_BK < self.share, mirrored_BD, images_BD)
+
+
 class AugmentedLoader(TensorLoader):
     """Iterates over training batches whose images, the first of `tensors`, are changed.
 

@@ -6,12 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ffrecur.core.goodness import MEAN_SQUARE
 from ffrecur.core.learning import Learning, Masks, Memory
+from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective
 from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import window_score
@@ -21,6 +23,7 @@ from ffrecur.lit.report.images import first_of_each_class, goodness_table
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
 from ffrecur.metrics.images import RecurrentEvaluation
+from ffrecur.metrics.map_plots import goodness_maps
 from ffrecur.negatives.labels import LabelNegatives
 from ffrecur.nets.arguments import check_window
 from ffrecur.nets.maps import check_field, check_units
@@ -227,9 +230,17 @@ class RecurrentModule(GoodnessModule):
             net.sign,
             net.class_names,
         )
-        if not all(isinstance(module, nn.Linear) for module in net.bottom_up):  # a layer of the user's own
+        if not all(
+            isinstance(module, nn.Linear | LocalLinear) for module in net.bottom_up
+        ):  # a layer of the user's own
             return figures
-        figures["receptive_fields"] = plots.receptive_fields(net.bottom_up[0].weight.detach().cpu(), shape)
+        weight = net.bottom_up[0].weight.detach().cpu()
+        if net.maps is None:
+            figures["receptive_fields"] = plots.receptive_fields(weight, shape)
+        else:
+            field = (net.maps.field, net.maps.field, net.maps.in_shape[2])
+            figures["receptive_fields"] = plots.receptive_fields(weight.flatten(0, 1), field)
+            figures["goodness_maps"] = self.draw_maps(images, examples.labels[shown], shape)
         figures["imagination"] = plots.imagination(net.imagine().cpu(), shape, net.class_names)
         best_N2 = window_score(goodness_TLBC, self.window, net.sign).topk(2, dim=1).indices
         expected = [
@@ -237,3 +248,14 @@ class RecurrentModule(GoodnessModule):
         ]
         figures["expectation"] = plots.expectations(first_ND, expected, shape, net.class_names)
         return figures
+
+    @torch.no_grad()
+    def draw_maps(self, images: Tensor, labels_N: Tensor, shape: tuple[int, ...], limit: int = 3) -> Figure:
+        """Return the picture of the goodness at each place of the maps, for a few images with their true labels."""
+        net, count = self.net, min(limit, images.shape[-2])
+        images, labels_N = images[..., :count, :], labels_N[:count].to(images.device)
+        label_drive = net.top_down[-1](net.label_row(labels_N))
+        rolled = net.rollout(images, label_drive, self.evaluation_iterations)
+        maps_TLNHW = torch.stack([torch.stack([net.maps.goodness(state) for state in states]) for states in rolled])
+        first_ND = images if images.ndim == 2 else images[0]
+        return goodness_maps(first_ND.cpu(), shape, maps_TLNHW.permute(2, 1, 0, 3, 4).cpu())

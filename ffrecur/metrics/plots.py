@@ -86,10 +86,14 @@ def label_competition(
 
 
 def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int = 64) -> Figure:
-    """Incoming weights of first-layer units as images: the `count` units with the largest weights, red positive."""
+    """Incoming weights of first-layer units as images: the `count` units with the largest weights.
+
+    Red positive; of colour images the colours that a unit looks for, and grey where it looks for none.
+    """
     largest = weight_HD.norm(dim=1).argsort(descending=True)[:count]
     figure = _weights_grid(weight_HD[largest], image_shape, int(np.ceil(np.sqrt(len(largest)))), size=(0.8, 0.8, 0.4))
-    figure.suptitle("what first-layer units look for: red for, blue against", fontsize="medium")
+    what = "in colour, grey where for nothing" if in_colour(image_shape) else "red for, blue against"
+    figure.suptitle(f"what first-layer units look for: {what}", fontsize="medium")
     return figure
 
 
@@ -104,7 +108,10 @@ def name_of(label: int, class_names: Sequence[str] | None) -> str:
 
 
 def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str] | None = None) -> Figure:
-    """What each label's top-down drive looks like at the image, `(C, D)`: red where it expects ink, blue where none."""
+    """What each label's top-down drive looks like at the image, `(C, D)`: red where it expects ink, blue where none.
+
+    Of colour images in colour.
+    """
     titles = [name_of(label, class_names) for label in range(len(images_CD))]
     return _weights_grid(images_CD, image_shape, min(5, len(images_CD)), size=(1.5, 1.65, 0.3), titles=titles)
 
@@ -129,7 +136,7 @@ def expectations(
 ) -> Figure:
     """Images, and below each what labels expect to see at it: pairs of labels `(N,)` and what they expect `(N, D)`.
 
-    Red where ink is expected, blue where none.
+    Red where ink is expected, blue where none; of colour images in colour.
     """
     count = len(images_ND)
     figure = Figure(figsize=(1.35 * count, 1.5 * (1 + len(expected)) + 0.3), layout="constrained")
@@ -140,7 +147,8 @@ def expectations(
         for axis, label, expected_D in zip(of_row, labels_N.tolist(), expected_ND, strict=True):
             _show_weights(axis, expected_D, image_shape)
             axis.set_title(name_of(label, class_names), fontsize="medium", parse_math=False)
-    figure.suptitle("images, and what the best and the second label expect: red ink, blue none", fontsize="medium")
+    what = "in colour" if in_colour(image_shape) else "red ink, blue none"
+    figure.suptitle(f"images, and what the best and the second label expect: {what}", fontsize="medium")
     return figure
 
 
@@ -192,11 +200,18 @@ def _show_image(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None
 
 def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
     weights = row_D.reshape(image_shape)
-    if weights.ndim == 3:
-        weights = weights.mean(dim=-1)  # over the colours
     limit = max(float(weights.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
-    axis.imshow(np.asarray(weights), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    if in_colour(image_shape):
+        axis.imshow(np.asarray((0.5 + weights / (2 * limit)).clamp(0, 1)))
+    else:
+        grey = weights.mean(dim=-1) if weights.ndim == 3 else weights
+        axis.imshow(np.asarray(grey), cmap="RdBu_r", vmin=-limit, vmax=limit)
     axis.axis("off")
+
+
+def in_colour(image_shape: Sequence[int]) -> bool:
+    """Tell whether images, or fields, have the three colours."""
+    return len(image_shape) == 3 and image_shape[2] == 3
 
 
 def goodness_histograms(goodness: dict[str, Tensor]) -> Figure:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting
@@ -40,6 +40,10 @@ class Maps(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """Return the settings that describe such maps, in plain types."""
         return {"in_shape": list(self.in_shape), "units_per_place": list(self.units_per_place), "field": self.field}
+
+    def goodness(self, state: Tensor) -> Tensor:
+        """Return the mean of the squared states at each place, `(..., H, W)`, of a layer's states `(..., H * W * units)`."""
+        return state.unflatten(-1, (*self.in_shape[:2], -1)).square().mean(dim=-1)
 
     def bottom_up(self) -> nn.ModuleList:
         """Return the layers that read the map below, with biases."""

@@ -21,10 +21,10 @@ from running import (
     rows,
     run,
     slow,
+    small_net,
     snapshot,
     some_checkpoint,
     wait_for,
-    with_two_layers,
 )
 
 LAST = Path("last.ckpt")
@@ -87,7 +87,7 @@ def test_every_task_goes_on_after_two_stops_in_one_epoch(task, workplace, monkey
         "--config",
         task,
         *SMALL,
-        *with_two_layers(task),
+        *small_net(task),
         *(TEXT if "CharModule" in task.read_text() else TEXT[1:] * ("text" in str(task))),
     ]
     assert run("fit", *options, "--trainer.default_root_dir=whole").code == 0

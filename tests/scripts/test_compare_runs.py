@@ -7,7 +7,7 @@ from pathlib import Path
 import compare_runs
 import pytest
 import torch
-from running import TASK_FILES, TESTS, TINY, every_task, run, task_name, with_two_layers
+from running import TASK_FILES, TESTS, TINY, every_task, run, small_net, task_name
 
 FEW = [
     "--data.source=bundled",
@@ -35,7 +35,7 @@ def compared(monkeypatch, capsys, *args):
 @pytest.mark.parametrize("task", TASK_FILES, ids=task_name)
 def test_every_task_trains_the_same_twice(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, out = compared(monkeypatch, capsys, *trained_twice("--config", task, *FEW, *with_two_layers(task)))
+    code, out = compared(monkeypatch, capsys, *trained_twice("--config", task, *FEW, *small_net(task)))
     assert code == 0
     assert out.strip().endswith("figures agree, 0 differences")
     assert int(out.split()[0]) >= 10
@@ -95,7 +95,7 @@ def check_tested(task):
 def test_every_task_begins_as_in_earlier_versions(task, tmp_path, monkeypatch):
     """To store a curve anew after a change that is meant: delete its file, and copy the one that the failure names."""
     monkeypatch.chdir(tmp_path)
-    assert run("fit", "--config", task, *FEW, *with_two_layers(task), "--trainer.default_root_dir=a").code == 0
+    assert run("fit", "--config", task, *FEW, *small_net(task), "--trainer.default_root_dir=a").code == 0
     rows = compare_runs.read_figures(next(Path("a").iterdir()) / "metrics.csv")
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     (tmp_path / "losses.csv").write_text("\n".join(["train/loss", *losses]) + "\n")
