@@ -15,8 +15,11 @@ the other; M units of a tile, N floats that it reads, of which strips at the sid
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ffrecur.core.local import LocalLinear
@@ -118,3 +121,50 @@ class Tiles:
             maps = F.pad(maps, (0, 0, 0, self.beyond[1], 0, self.beyond[0]))
         tiles = maps.unflatten(2, (self.strips, self.wide)).unflatten(1, (self.stacked, self.tall))
         return tiles.permute(3, 1, 0, 2, 4, 5).flatten(3)
+
+    def added_up(self, reads: list[Tensor]) -> Tensor:
+        """Return the sum over all tiles of what each has for every place that it reads, S of `(A, K, N)`, as rows `(K, D)`."""
+        count = reads[0].shape[1]
+        maps = reads[0].new_zeros(count, self.padded_rows + self.padding, self.width, self.channels)
+        for strip, of_strip in enumerate(reads):
+            begin, inside = self.seen_columns(strip)
+            columns = inside.stop - inside.start
+            for number, of_tile in enumerate(of_strip):
+                top, rows = number * self.tall, self.reads[0]
+                maps[:, top : top + rows, begin : begin + columns] += of_tile.view(count, rows, columns, self.channels)
+        return maps[:, self.padding : self.padding + self.height].flatten(1)
+
+
+class TiledProduct(torch.autograd.Function):
+    """The drives of a layer of local fields without its bias, with a graph; see `tiled_drive`."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_KD: Tensor, weight_PUF: Tensor, tiles: Tiles, dtype: torch.dtype) -> Tensor:
+        strips, packed = tiles.strips_of(rows_KD.to(dtype)), tiles.pack(weight_PUF.to(dtype))
+        ctx.tiles, ctx.strips, ctx.packed, ctx.types = tiles, strips, packed, (rows_KD.dtype, weight_PUF.dtype)
+        made = [torch.bmm(read, weight.transpose(1, 2)) for read, weight in zip(strips, packed, strict=True)]
+        return tiles.side_by_side(torch.stack(made)).to(weight_PUF.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_drive_KH: Tensor) -> tuple[Tensor | None, ...]:
+        deltas_SAKM = ctx.tiles.apart(by_drive_KH.to(ctx.packed[0].dtype))
+        by_rows = by_weight = None
+        if ctx.needs_input_grad[0]:
+            reads = [torch.bmm(delta, weight) for delta, weight in zip(deltas_SAKM, ctx.packed, strict=True)]
+            by_rows = ctx.tiles.added_up(reads).to(ctx.types[0])
+        if ctx.needs_input_grad[1]:
+            parts = [
+                torch.bmm(delta.transpose(1, 2), read) for delta, read in zip(deltas_SAKM, ctx.strips, strict=True)
+            ]
+            by_weight = ctx.tiles.unpack(parts).to(ctx.types[1])
+        return by_rows, by_weight, None, None
+
+
+def tiled_drive(local: LocalLinear, rows_KD: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what `local(rows)` is, with a graph, by products of tiles in this precision; of a layer with stride 1.
+
+    For training by backpropagation, which needs the derivatives by the rows too.
+    """
+    drive_KH: Tensor = TiledProduct.apply(rows_KD, local.weight, Tiles(local), dtype)
+    return drive_KH if local.bias is None else drive_KH + local.bias

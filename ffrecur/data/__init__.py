@@ -10,5 +10,14 @@ from ffrecur.data.staged import SceneDataModule
 from ffrecur.data.videos import VideoDataModule
 
 __all__ = ["Aperture", "Augmentation", "Background", "Contrast", "CorpusDataModule", "Cutout", "DriftDataModule"]
-__all__ += ["Flip", "ImageDataModule", "MovingClutter", "NoisyFrames", "PixelNoise", "Scene", "SceneDataModule", "Shift"]
+__all__ += [
+    "Flip",
+    "ImageDataModule",
+    "MovingClutter",
+    "NoisyFrames",
+    "PixelNoise",
+    "Scene",
+    "SceneDataModule",
+    "Shift",
+]
 __all__ += ["SweepingBar", "VideoDataModule"]

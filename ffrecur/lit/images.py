@@ -56,6 +56,7 @@ class ClassifierModule(NetModule):
     class_names: tuple[str, ...] | None = None  # of the net; from a checkpoint, or else from the data
     trained = False  # whether the net comes from a checkpoint; an older one has no names
     sees_videos = False  # frame after frame
+    knows_statistics = False  # of the images; those of a checkpoint, which is loaded later, take their place
     headless = False  # whether there are no labels, and so no classes to answer with
 
     def __init__(
@@ -94,10 +95,10 @@ class ClassifierModule(NetModule):
 
     def setup(self, stage: str) -> None:
         """As `NetModule.setup`; a new net that standardises its images learns how from those that train."""
-        known = self.net is not None
         super().setup(stage)
-        if stage == "fit" and not known and self.hparams["standardize_images"]:
+        if stage == "fit" and self.hparams["standardize_images"] and not self.knows_statistics:
             learn_statistics(self.net, getattr(self.trainer, "datamodule", None))
+            self.knows_statistics = True
 
     def check_net_settings(self) -> None:
         """Refuse bad settings of the net before any data is read, by a net without memory; build it if sizes are known."""

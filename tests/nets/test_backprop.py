@@ -164,7 +164,7 @@ def test_local_fields_by_backpropagation():
     row = rms_normalize(images)
     for layer in net.hidden:
         row = torch.relu(layer(row))
-    assert torch.equal(net(images), net.head(row))
+    assert torch.allclose(net(images), net.head(row), rtol=0, atol=1e-12)
     assert [tuple(mask.shape) for mask in net.dropout_masks(6, 0.5, 0.5)] == [(6, 20), (6, 12), (6, 8)]
 
 
@@ -192,3 +192,18 @@ def test_local_fields_that_cannot_be(options, sentence, workplace):
     assert outcome.code == 2
     (line,) = outcome.err.splitlines()
     assert sentence in line
+
+
+def test_overlapping_fields_are_one_product_of_tiles():
+    torch.manual_seed(0)
+    layers = [LocalLinear((9, 6), 2, kernel=3, padding=1), LocalLinear((9, 6, 2), 3, kernel=5, padding=2)]
+    net = BackpropNet(54, None, 3, layers=layers).double()
+    torch.nn.init.normal_(net.head.weight)
+    images, labels = torch.rand(6, 54, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
+    found = torch.autograd.grad(torch.nn.functional.cross_entropy(net(images), labels), list(net.parameters()))
+    row = rms_normalize(images)
+    for layer in net.hidden:
+        row = torch.relu(layer(row))
+    loss = torch.nn.functional.cross_entropy(net.head(row), labels)
+    for gradient, expected in zip(found, torch.autograd.grad(loss, list(net.parameters())), strict=True):
+        assert torch.allclose(gradient, expected, rtol=0, atol=1e-12)
