@@ -34,6 +34,7 @@ OF_SECTION = re.compile(r"^No test runs the (commands|blocks) of this section: \
 SOURCES = {
     "path/to/idx": "digits",
     "ylecun/mnist": "bundled",
+    "~/data/cifar10": "bundled",
     "~/data/mnist": "bundled",
     "path/to/tales.txt": "tales.txt",
 }
