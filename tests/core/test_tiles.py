@@ -63,49 +63,59 @@ def test_tiles_compute_what_each_field_computes(shape):
     torch.testing.assert_close(by_tiles, field_by_field, **EXACT)
 
 
+def inside_of(local):
+    """Which weights read a place of the map, and not the zeros around it."""
+    inside = local.fields(torch.ones(1, local.in_features, dtype=torch.float64))[:, 0, None] == 1
+    return inside.expand_as(local.weight)
+
+
 @OF_ALL
 def test_weights_beyond_the_border_get_a_gradient_of_exactly_0(shape):
     """They read the zeros around the map; all others learn."""
     local = layer_of(shape)
     (gradient,) = Tiled(local, torch.float64).gradients(normal(2, local.out_features), normal(2, local.in_features))
-    inside = local.fields(torch.ones(1, local.in_features, dtype=torch.float64))[:, 0, None] == 1
-    assert (gradient[~inside.expand_as(gradient)] == 0).all()
-    assert (gradient[inside.expand_as(gradient)] != 0).all()
+    inside = inside_of(local)
+    assert (gradient[~inside] == 0).all()
+    assert (gradient[inside] != 0).all()
     assert (~inside).any() == (local.padding > 0)
 
 
 @OF_ALL
-def test_every_weight_is_packed_once(shape):
-    """And found again where it lies; all else that is packed is 0."""
+def test_every_weight_that_reads_the_map_is_packed_once(shape):
+    """And found again where it lies; of those that read what is outside, some are left out."""
     local = layer_of(shape)
-    tiles, weight = Tiles(local), local.weight.detach()
+    tiles, weight, inside = Tiles(local), local.weight.detach(), inside_of(local)
     packed = tiles.pack(weight)
-    assert packed.shape == (tiles.strips, tiles.stacked, tiles.makes, tiles.reads)
-    assert torch.equal(tiles.unpack(packed), weight)
-    assert packed.count_nonzero() == weight.count_nonzero() == weight.numel()
+    assert all(strip.shape[:2] == (tiles.stacked, tiles.makes) for strip in packed)
+    found = tiles.unpack(packed)
+    assert torch.equal(found[inside], weight[inside])
+    assert ((found == weight) | (found == 0)).all()
+    assert sum(int(strip.count_nonzero()) for strip in tiles.pack(weight * inside)) == inside.sum()
 
 
 @OF_ALL
 def test_rows_are_cut_into_tiles_and_put_together_again(shape):
     local = layer_of(shape)
     tiles, rows = Tiles(local), normal(3, local.out_features)
-    apart = tiles.apart(rows)  # (S, A, M, K)
-    assert apart.shape == (tiles.strips, tiles.stacked, tiles.makes, 3)
-    assert torch.equal(tiles.side_by_side(apart.transpose(2, 3)), rows)
+    apart = tiles.apart(rows)
+    assert apart.shape == (tiles.strips, tiles.stacked, 3, tiles.makes)
+    assert torch.equal(tiles.side_by_side(apart), rows)
     assert apart.count_nonzero() == rows.numel()
 
 
-def test_the_units_of_a_tile_by_hand():
-    """A map of 5x3 places is two tiles of 3x3, of which the lower one hangs over the border by one row."""
+def test_tiles_by_hand():
+    """A map of 5x3 places is two tiles of 3x3, of which the lower one hangs over the border by one row.
+
+    Of what they read, the columns beyond the sides are left out.
+    """
     tiles = Tiles(LocalLinear((5, 3), 1, kernel=3, padding=1))
-    assert (tiles.tall, tiles.wide, tiles.stacked, tiles.strips) == (3, 3, 2, 1)
-    assert (tiles.makes, tiles.reads) == (9, 25)
-    apart = tiles.apart(torch.arange(1.0, 16.0)[None])[0, :, :, 0]
+    assert (tiles.tall, tiles.wide, tiles.stacked, tiles.strips, tiles.makes) == (3, 3, 2, 1, 9)
+    apart = tiles.apart(torch.arange(1.0, 16.0)[None])[0, :, 0]
     assert apart.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [10, 11, 12, 13, 14, 15, 0, 0, 0]]
     (strip,) = tiles.strips_of(torch.arange(1.0, 16.0)[None])
-    above, below = strip[:, 0].unflatten(1, (5, 5)).tolist()
-    assert above == [[0, 0, 0, 0, 0], [0, 1, 2, 3, 0], [0, 4, 5, 6, 0], [0, 7, 8, 9, 0], [0, 10, 11, 12, 0]]
-    assert below == [[0, 7, 8, 9, 0], [0, 10, 11, 12, 0], [0, 13, 14, 15, 0], [0] * 5, [0] * 5]
+    above, below = strip[:, 0].unflatten(1, (5, 3)).tolist()
+    assert above == [[0, 0, 0], [1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]
+    assert below == [[7, 8, 9], [10, 11, 12], [13, 14, 15], [0, 0, 0], [0, 0, 0]]
 
 
 @OF_SOME

@@ -135,8 +135,8 @@ def test_the_layers_of_a_net_of_maps():
         ),
         ({"in_features": 12}, "in_features is 12, but must be 36, as in_shape [4, 3, 3] has them"),
         (
-            {"goodness": RegionMeanSquare((5, 3), (1, 1))},
-            "goodness map_shape is [5, 3], but must be rows and columns whose product divides the layer's 24 units",
+            {"goodness": RegionMeanSquare((3, 4), (1, 2))},
+            "goodness map_shape is [3, 4], but must be [4, 3], the rows and columns of in_shape",
         ),
     ],
 )
