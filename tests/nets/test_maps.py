@@ -8,6 +8,8 @@ from making import check_same_net, drawn, recurrent_net
 
 import ffrecur
 from ffrecur import LocalLinear, RecurrentNet, RegionMeanSquare, UserError
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Logistic
 from ffrecur.nets.maps import Maps
 
 GREY = {"in_shape": (28, 28), "units_per_place": (1, 2), "field": 5}
@@ -210,3 +212,39 @@ def test_state_dicts_of_other_nets_have_no_new_entries():
     assert list(net.settings()) == settings
     added = set(RecurrentNet(4, [3, 2], 2, standardize_images=True).state_dict()) - set(net.state_dict())
     assert added == {"statistics.mean", "statistics.deviation"}
+
+
+# --- the same net with dense layers -----------------------------------------------------------------------------------
+
+
+def dense_like(net):
+    """The net whose layers are the whole matrices, with their zeros."""
+    settings = {name: value for name, value in net.settings().items() if name not in SMALL}
+    dense = RecurrentNet(net.in_features, net.hidden_features, **settings).double()
+    state = net.state_dict()
+    for side in ("bottom_up", "top_down"):
+        for number, layer in enumerate(getattr(net, side)):
+            if isinstance(layer, LocalLinear):
+                state[f"{side}.{number}.weight"] = layer.transposed(torch.eye(layer.out_features, dtype=torch.float64))
+    dense.load_state_dict(state)
+    return dense
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_net_of_maps_says_what_the_dense_net_of_its_matrices_says(sign):
+    """Of classes, of what labels expect, and of where images are harder."""
+    net = net_of({"in_shape": (5, 6, 3), "units_per_place": (2, 1, 2), "field": 5}, sign=sign, standardize_images=True)
+    net.statistics.learn(torch.rand(4, 90), channels=3)
+    dense, images = dense_like(net), images_for(net, 2)
+    learning = Learning(objective=Logistic(0.9, 0.3), iterations=4)
+    with torch.no_grad():
+        for one, two in (
+            (net.score(images), dense.score(images)),
+            (net(images), dense(images)),
+            (net.imagine(), dense.imagine()),
+            (net.expectation(images, LABELS), dense.expectation(images, LABELS)),
+        ):
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+    moved = [each.adversarial_images(images, LABELS, (LABELS + 1) % 3, learning, 0.1) for each in (net, dense)]
+    torch.testing.assert_close(*moved, rtol=1e-10, atol=1e-12)
+    assert not torch.allclose(moved[0], images)
