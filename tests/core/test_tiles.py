@@ -6,7 +6,7 @@ from torch import nn
 
 from ffrecur import LocalLinear
 from ffrecur.core.sources import Local, Tiled, source_of
-from ffrecur.core.tiles import Tiles
+from ffrecur.core.tiles import Tiles, tiled_drive
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -61,6 +61,17 @@ def test_tiles_compute_what_each_field_computes(shape):
     (by_tiles,), (field_by_field,) = tiled.gradients(deltas, rows), by_field.gradients(deltas, rows)
     torch.testing.assert_close(by_tiles, by_autograd, **EXACT)
     torch.testing.assert_close(by_tiles, field_by_field, **EXACT)
+
+
+@OF_ALL
+def test_drives_of_tiles_with_a_graph(shape):
+    """Their derivatives by rows, weights and biases are those of the module."""
+    local = layer_of(shape)
+    rows, deltas = normal(3, local.in_features).requires_grad_(), normal(3, local.out_features, seed=2)
+    found, expected = tiled_drive(local, rows, torch.float64), local(rows)
+    torch.testing.assert_close(found, expected, **EXACT)
+    by_tiles, by_module = (torch.autograd.grad(each, [rows, *local.parameters()], deltas) for each in (found, expected))
+    torch.testing.assert_close(by_tiles, by_module, **EXACT)
 
 
 def inside_of(local):
