@@ -21,9 +21,10 @@ from ffrecur.storage.checkpoint import NET_KEY, describe
 
 
 def recurrent_net(hidden=(7, 5, 6), in_features=4, classes=3, seed=0, **settings):
-    """A recurrent net in float64, its biases drawn too, its head at 0."""
+    """A recurrent net in float64, its biases drawn too, its head at 0; one of maps where `in_shape` is among the settings."""
     torch.manual_seed(seed)
-    net = ffrecur.RecurrentNet(in_features, hidden, classes, **settings).double()
+    sizes = (None, None) if "in_shape" in settings else (in_features, hidden)
+    net = ffrecur.RecurrentNet(*sizes, classes, **settings).double()
     for linear in net.bottom_up:
         nn.init.normal_(linear.bias, std=0.1)
     return net

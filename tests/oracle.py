@@ -11,7 +11,7 @@ EPS = 1e-8
 
 
 def arrays_of(net):
-    """Copy a `RecurrentNet` into plain float64 arrays."""
+    """Copy a `RecurrentNet` into plain float64 arrays; weights of local fields have three dimensions: place, unit, field."""
 
     def copy(tensor):
         return tensor.detach().double().numpy().copy()
@@ -24,6 +24,7 @@ def arrays_of(net):
         "damping": net.damping,
         "sign": net.sign,
         "scheme": net.update_scheme,
+        "places": None if net.maps is None else net.maps.in_shape[:2],
     }
 
 
@@ -40,6 +41,48 @@ def dot(weights, row):
     return sum(w * x for w, x in zip(weights, row, strict=True))
 
 
+def drives(weight, row, places):
+    """The drives of all units by one row: of a matrix, or of local fields on maps of so many rows and columns."""
+    if weight.ndim == 2:
+        return [dot(w, row) for w in weight]
+    found = []
+    for place, of_units in enumerate(weight.tolist()):
+        pairs = in_field(place, len(of_units[0]), len(row), places)
+        found += [sum(w[here] * row[below] for here, below in pairs) for w in of_units]
+    return found
+
+
+def in_field(place, size, features, places):
+    """What the field around a place reads: pairs of a position in the field and the feature of the map that lies there.
+
+    The field is a square with the place in its middle; row, column, channel. What lies outside the map is left out.
+    """
+    rows, columns = places
+    channels = features // (rows * columns)
+    side = round((size // channels) ** 0.5)
+    pairs = []
+    for down in range(side):
+        for across in range(side):
+            y, x = place // columns + down - side // 2, place % columns + across - side // 2
+            if y < 0 or y >= rows or x < 0 or x >= columns:
+                continue
+            here, below = (down * side + across) * channels, (y * columns + x) * channels
+            pairs += [(here + channel, below + channel) for channel in range(channels)]
+    return pairs
+
+
+def add_products(gradient, deltas, row, places):
+    """Add each unit's delta times what it reads of a row to the gradient of its weights."""
+    if gradient.ndim == 2:
+        for unit, delta in enumerate(deltas):
+            gradient[unit] += delta * np.array(row)
+        return
+    units = gradient.shape[1]
+    for number, delta in enumerate(deltas):
+        for here, below in in_field(number // units, gradient.shape[2], len(row), places) if delta != 0 else ():
+            gradient[number // units, number % units, here] += delta * row[below]
+
+
 def one_hot(label, classes):
     """A label as a row."""
     return [1.0 if c == label else 0.0 for c in range(classes)]
@@ -49,7 +92,8 @@ def bottom_up_pass(arrays, image):
     """States of all layers after one pass without top-down input."""
     states, below = [], rms(image)
     for weight, bias in zip(arrays["bottom_up"], arrays["bias"], strict=True):
-        states.append([max(0.0, dot(w, below) + b) for w, b in zip(weight, bias, strict=True)])
+        driven = drives(weight, below, arrays["places"])
+        states.append([max(0.0, drive + b) for drive, b in zip(driven, bias, strict=True)])
         below = rms(states[-1])
     return states
 
@@ -59,10 +103,9 @@ def computed_state(arrays, layer, states, image, label):
     classes = arrays["top_down"][-1].shape[1]
     below = rms(image) if layer == 0 else rms(states[layer - 1])
     above = rms(one_hot(label, classes)) if layer == len(states) - 1 else rms(states[layer + 1])
-    return [
-        max(0.0, dot(w, below) + dot(v, above) + b)
-        for w, v, b in zip(arrays["bottom_up"][layer], arrays["top_down"][layer], arrays["bias"][layer], strict=True)
-    ]
+    up = drives(arrays["bottom_up"][layer], below, arrays["places"])
+    down = drives(arrays["top_down"][layer], above, arrays["places"])
+    return [max(0.0, u + d + b) for u, d, b in zip(up, down, arrays["bias"][layer], strict=True)]
 
 
 def iteration(arrays, states, image, label):
@@ -84,6 +127,21 @@ def iteration(arrays, states, image, label):
 def goodness(state):
     """Mean square."""
     return sum(s * s for s in state) / len(state)
+
+
+def region_goodness(state, places, regions):
+    """Mean square of each region of a map, region by region from the top left; units that lie at one place are neighbours."""
+    rows, columns = places
+    tall, wide, units = rows // regions[0], columns // regions[1], len(state) // (rows * columns)
+    found = []
+    for down in range(regions[0]):
+        for across in range(regions[1]):
+            inside = []
+            for y in range(down * tall, (down + 1) * tall):
+                for x in range(across * wide, (across + 1) * wide):
+                    inside += [state[(y * columns + x) * units + unit] for unit in range(units)]
+            found.append(goodness(inside))
+    return found
 
 
 def trajectory(arrays, frames, label, iterations):
@@ -137,13 +195,13 @@ def local_gradients(arrays, images, labels, negatives, iterations, kind, thresho
                     below = rms(frames[t]) if layer == 0 else rms(source[layer - 1])
                     above = rms(one_hot(lab, classes)) if layer == layers - 1 else rms(source[layer + 1])
                     width = len(new[layer])
-                    for unit in range(width):
-                        if computed[layer][unit] <= 0:
-                            continue
-                        delta = share * slope * 2 * new[layer][unit] / width * (1 - arrays["damping"])
-                        grads[0][layer][unit] += delta * np.array(below)
-                        grads[1][layer][unit] += delta
-                        grads[2][layer][unit] += delta * np.array(above)
+                    deltas = [
+                        share * slope * 2 * new[layer][unit] / width * (1 - arrays["damping"]) if on > 0 else 0.0
+                        for unit, on in enumerate(computed[layer])
+                    ]
+                    add_products(grads[0][layer], deltas, below, arrays["places"])
+                    grads[1][layer] += np.array(deltas)
+                    add_products(grads[2][layer], deltas, above, arrays["places"])
             kinds = [(lab, new) for lab, _, _, new in steps]
     return loss, *grads
 

@@ -124,7 +124,7 @@ class LocalLinear(nn.Module):
         rows_BD = rows.reshape(-1, rows.shape[-1])
         drives_BH = side_by_side(torch.bmm(self.fields(rows_BD), self.weight.transpose(1, 2)))
         drives_BH = drives_BH if self.bias is None else drives_BH + self.bias
-        return drives_BH.view(*rows.shape[:-1], -1)
+        return drives_BH.view(*rows.shape[:-1], self.out_features)
 
     def transposed(self, drives_BH: Tensor) -> Tensor:
         """Return `drives @ W`, `(B, H*W*C)`, where W is the whole weight matrix with its zeros: what the units look for."""

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from ffrecur.core.goodness import Goodness
 from ffrecur.core.local import LocalLinear
+from ffrecur.core.regions import RegionMeanSquare
 from ffrecur.errors import UserError, check_setting
 
 
@@ -92,6 +94,14 @@ def check_field(field: int | None, sides: Sequence[int] = ()) -> None:
     odd = isinstance(field, int) and field >= 1 and field % 2 == 1
     allowed = f"from 1 to {min(sides)}, the shorter side of the map" if sides else "of at least 1"
     check_setting(odd and (not sides or field <= min(sides)), "field", field, f"an odd whole number {allowed}")  # type: ignore[operator]  # a number
+
+
+def check_regions(maps: Maps | None, goodness: Goodness) -> None:
+    """Raise `UserError` for a goodness of regions of other maps than the net has."""
+    if maps is not None and isinstance(goodness, RegionMeanSquare):
+        sides = maps.in_shape[:2]
+        allowed = f"{list(sides)}, the rows and columns of in_shape"
+        check_setting(goodness.map_shape == sides, "goodness map_shape", list(goodness.map_shape), allowed)
 
 
 def described_maps(

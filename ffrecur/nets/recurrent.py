@@ -25,7 +25,7 @@ from ffrecur.functional import window_score
 from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, check_window, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
-from ffrecur.nets.maps import described_maps, label_layers
+from ffrecur.nets.maps import check_regions, described_maps, label_layers
 from ffrecur.nets.statistics import ChannelStatistics
 
 UPDATE_SCHEMES = ("synchronous", "alternating")
@@ -81,6 +81,7 @@ class RecurrentNet(TopDownDynamics):
     ) -> None:
         maps, sizes = described_maps(in_features, hidden_features, in_shape, units_per_place, field)
         in_features, widths = sizes[0], check_sizes(*sizes, num_classes)
+        check_regions(maps, goodness)
         super().__init__(widths, sign, goodness)
         self.maps = maps
         check_setting(update_scheme in UPDATE_SCHEMES, "update_scheme", update_scheme, " or ".join(UPDATE_SCHEMES))

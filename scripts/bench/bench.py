@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_feedforward as feedforward
+import bench_maps
 import bench_parts as parts
 import lightning as L
 import torch
@@ -188,6 +189,8 @@ def print_tables(report: dict[str, Any]) -> None:
         print("  a training step: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in split.items()))
     for net in report["feedforward"]:
         print(feedforward.feedforward_table(net))
+    for net in report["maps"]:
+        print(bench_maps.maps_table(net))
     print(text_table(report["char"]))
     for name, increases in report.get("memory", {}).items():
         values = ", ".join(f"T = {t}: {mib:.0f} MiB" for t, mib in zip(MEMORY_ITERATIONS, increases, strict=True))
@@ -218,6 +221,7 @@ def main() -> None:
     report: dict[str, Any] = {"device": options.device, "threads": options.threads, "repetitions": repetitions}
     report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]
     report["feedforward"] = [feedforward.measure_feedforward(widths, repetitions) for widths in feedforward.WIDTHS]
+    report["maps"] = [bench_maps.measure_maps(repetitions)]
     report["char"] = measure_text(repetitions)
     if not options.quick:
         report["scaling"] = measure_scaling(5)

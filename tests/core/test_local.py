@@ -132,3 +132,24 @@ def test_a_net_of_local_layers_is_built_again_from_its_settings(tmp_path):
     assert torch.equal(again.score(images), net.score(images))
     with pytest.raises(ffrecur.UserError, match="number 1: .*kernell"):
         ffrecur.FeedForwardNet(36, layers=[{"in_shape": [6, 6], "out_channels": 3, "kernell": 4}], label=None)
+
+
+@pytest.mark.parametrize(("shape", "channels", "kernel", "stride", "padding"), SHAPES)
+def test_transposed_is_the_product_with_the_whole_matrix(shape, channels, kernel, stride, padding):
+    """By autograd: the derivative of `drives @ layer(rows)` by the rows."""
+    local = layer_of(shape, channels, kernel, stride, padding)
+    rows = rows_of(local).requires_grad_()
+    drives = torch.randn(3, local.out_features, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    (expected,) = torch.autograd.grad(local(rows), rows, drives)
+    torch.testing.assert_close(local.transposed(drives).detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (0,), (2, 3), (2, 0, 3), (1, 2, 2)])
+def test_leading_dimensions_are_those_of_a_linear_layer(leading):
+    local = layer_of(*SHAPES[1])
+    rows = torch.randn(*leading, local.in_features, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found, dense = local(rows), nn.Linear(local.in_features, local.out_features).double()
+    with torch.no_grad():
+        dense.weight.copy_(local.transposed(torch.eye(local.out_features, dtype=torch.float64)))
+        dense.bias.copy_(local.bias)
+    torch.testing.assert_close(found, dense(rows), rtol=1e-12, atol=1e-12)

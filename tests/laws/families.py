@@ -2,74 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from family import Family
 from making import character_net, feed_forward_net, recurrent_net, stream_net, stream_state
 from torch import Tensor, nn
 
 from ffrecur.core.local import LocalLinear
+from ffrecur.core.regions import RegionMeanSquare
 from ffrecur.nets.character import LastSymbols
 from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import StreamState
-
-
-@dataclass(frozen=True)
-class Family(ABC):
-    """Nets of one kind, and how they are asked.
-
-    `answers` are the labels, or symbols, C. `several` tells whether a case may have several negatives. Dropout is that of the
-    inputs, where the net knows it, and of the states.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    iterations: int = 1
-    answers: int = 4
-    several: bool = True
-    dropout: tuple[float, float] | None = None
-
-    @abstractmethod
-    def net(self, **settings: Any) -> Any:
-        """Return a net in float64, the same weights each time."""
-
-    @abstractmethod
-    def inputs(self, count: int) -> Tensor:
-        """Return what a batch shows to the net."""
-
-    def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
-        """Return the inputs of some cases."""
-        return inputs[cases]
-
-    def negatives(self, inputs: Tensor, wrong_BK: Tensor) -> Any:
-        """Return wrong answers as the net takes them for negatives."""
-        return wrong_BK
-
-    @abstractmethod
-    def masks(
-        self, net: Any, count: int, rates: tuple[float, float], generator: torch.Generator
-    ) -> list[Tensor | None]:
-        """Return dropout masks."""
-
-    @abstractmethod
-    def states(self, net: Any, inputs: Tensor) -> Sequence[Tensor]:
-        """Return the states that the head reads, before normalisation."""
-
-    @abstractmethod
-    def judged(self, net: Any, inputs: Tensor) -> Tensor:
-        """Return the goodness under each answer, `(T, L, B, C)`."""
-
-    @property
-    def scoring(self) -> dict[str, Any]:
-        """Return the arguments of `score`."""
-        return {}
-
-    def owner(self, parameter: str) -> int | None:
-        """Return the hidden layer that a parameter belongs to; None for the head's."""
-        kind, layer = parameter.split(".")[:2]
-        return None if kind == "head" else int(layer)
 
 
 class Images(Family):
@@ -116,6 +62,34 @@ class Videos(Images):
         """See `Family.inputs`; `(T, B, D)`."""
         shape = (self.iterations, count, 4)
         return torch.randn(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
+        """See `Family.some`."""
+        return inputs[:, cases]
+
+
+class Maps(Images):
+    """Recurrent nets whose layers are maps, of images in colour."""
+
+    def net(self, **settings: Any) -> Any:
+        """See `Family.net`; where channels are normalised, by statistics that are drawn."""
+        net = super().net(**settings)
+        if net.statistics is not None:
+            net.statistics.learn(torch.rand(2, net.in_features), channels=3)
+        return net
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`."""
+        size = math.prod(self.settings["in_shape"])
+        return torch.randn(count, size, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+
+class VideosOfMaps(Maps):
+    """The same where they see another frame in every iteration."""
+
+    def inputs(self, count: int) -> Tensor:
+        """See `Family.inputs`; `(T, B, D)`."""
+        return super().inputs(self.iterations * count).unflatten(0, (self.iterations, count))
 
     def some(self, inputs: Tensor, cases: Sequence[int]) -> Tensor:
         """See `Family.some`."""
@@ -254,6 +228,26 @@ NETS: dict[str, Family] = {
     "damping as a list": Images({"damping": [0.0, 0.5, 0.8], "center_images": True}, iterations=5),
     "recurrent with dropout": Images(iterations=3, dropout=(0.3, 0.4)),
     "video": Videos({"update_scheme": "alternating"}, iterations=3),
+    "maps": Maps(  # of two tiles, of which one hangs over the border
+        {
+            "in_shape": (5, 3, 3),
+            "units_per_place": (2, 4, 2),
+            "field": 3,
+            "update_scheme": "alternating",
+            "standardize_images": True,
+        },
+        iterations=3,
+    ),
+    "video of maps, judged by regions": VideosOfMaps(
+        {
+            "in_shape": (3, 4, 3),
+            "units_per_place": (2, 1, 3),
+            "field": 3,
+            "goodness": RegionMeanSquare((3, 4), (1, 2)),
+        },
+        iterations=3,
+        dropout=(0.3, 0.4),
+    ),
     "module of one's own": Images({"module": own_module}, iterations=3),
     "label in the pixels": InTheInput({"label_scale": 2.0}),
     "label beside": InTheInput({"label": "beside", "center_images": True, "head_layers": [1, 3]}),

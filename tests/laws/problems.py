@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from families import NETS, Family
+from families import NETS
+from family import Family
 from making import wrong_labels
 from torch import Tensor, nn
 
@@ -36,6 +37,36 @@ class Exponential(Objective):
         return (torch.exp(-positive / 2) + torch.exp((negatives - positive) / 4)).mean(dim=0)
 
 
+@dataclass(frozen=True)
+class Some(Objective):
+    """An objective of one layer only, or of one block only: the loss of all others is 0."""
+
+    whole: Objective
+    layer: int | None = None
+    block: int | None = None
+
+    @property
+    def threshold(self):
+        return self.whole.threshold
+
+    @property
+    def all_candidates(self):
+        return self.whole.all_candidates
+
+    def mask(self, positive_TLBK):
+        mask_TLBK = torch.zeros_like(positive_TLBK)
+        layers = slice(None) if self.layer is None else self.layer
+        blocks = slice(None) if self.block is None else self.block
+        mask_TLBK[:, layers, :, blocks] = 1
+        return mask_TLBK
+
+    def loss(self, positive, negatives):
+        return self.whole.loss(positive, negatives) * self.mask(positive)
+
+    def slopes(self, positive, negatives):
+        return tuple(slopes * self.mask(positive) for slopes in self.whole.slopes(positive, negatives))
+
+
 class Quartic(Goodness):
     """A goodness as a user writes one, without a factor."""
 
@@ -44,12 +75,12 @@ class Quartic(Goodness):
 
 
 class Halves(Goodness):
-    """The same for several values a layer: sums of the first and of the second half of the units, each squared."""
+    """The same for several values a layer: means of the first and of the second half of the units, each squared."""
 
     blocks = 2
 
     def value(self, state_BH):
-        return torch.stack([half.sum(dim=-1).square() for half in state_BH.tensor_split(2, dim=-1)], dim=-1)
+        return torch.stack([half.mean(dim=-1).square() for half in state_BH.tensor_split(2, dim=-1)], dim=-1)
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -168,14 +199,25 @@ class Problem:
 def problems(nets=tuple(NETS), objectives=tuple(OBJECTIVES), goodness=tuple(GOODNESS)):
     """Decorate a law that holds for all of these names; a device that is missing is one test that is skipped.
 
-    Signs take turns, so that every net and every objective is met with both.
+    Signs take turns, so that every net and every objective is met with both. A family with a goodness of its own, of several
+    values, is met with that alone, and in laws of such goodness.
     """
     made = []
     for device, present in DEVICES.items():
         if not present:
             made.append(pytest.param(None, id=device, marks=pytest.mark.skip(reason=f"there is no {device} here")))
             continue
-        for (i, n), (j, o), g in itertools.product(enumerate(nets), enumerate(objectives), goodness):
-            problem = Problem(NETS[n], OBJECTIVES[o], GOODNESS[g], 1 if (i + j) % 2 else -1, device)
-            made.append(pytest.param(problem, id=f"{n}-{o}-{g}-{device}"))
+        for (i, n), (j, o) in itertools.product(enumerate(nets), enumerate(objectives)):
+            for g, judge in goodness_of(NETS[n], goodness).items():
+                problem = Problem(NETS[n], OBJECTIVES[o], judge, 1 if (i + j) % 2 else -1, device)
+                made.append(pytest.param(problem, id=f"{n}-{o}-{g}-{device}"))
     return pytest.mark.parametrize("problem", made)
+
+
+def goodness_of(family: Family, names: Sequence[str]) -> dict[str, Goodness]:
+    """Return the goodness functions of these names that a family is met with."""
+    named = {name: GOODNESS[name] for name in names}
+    if "goodness" not in family.settings:
+        return named
+    several = any(each.blocks > 1 for each in named.values())
+    return {"its own": family.settings["goodness"]} if several else {}

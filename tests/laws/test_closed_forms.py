@@ -11,7 +11,8 @@ from torch import nn
 from ffrecur.core.goodness import Goodness, judge, mean_over_blocks
 from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective
-from ffrecur.core.sources import Columns, Dense, Local, LookUp, Source, source_of
+from ffrecur.core.regions import RegionMeanSquare
+from ffrecur.core.sources import Columns, Dense, Local, LookUp, Source, Tiled, source_of
 from ffrecur.functional import rms_normalize
 
 EXACT = {"rtol": 1e-10, "atol": 1e-14}
@@ -22,6 +23,8 @@ HERE = [
     if name != "mps"  # which has no float64
 ]
 ON_EVERY_DEVICE = pytest.mark.parametrize("device", HERE)
+EVERY_GOODNESS = {**GOODNESS, "columns of a map": RegionMeanSquare((2, 3), (1, 3))}
+OF_ALL = pytest.mark.parametrize("goodness", EVERY_GOODNESS.values(), ids=EVERY_GOODNESS)
 
 
 def normal(*shape, device="cpu", seed=0):
@@ -47,7 +50,7 @@ def test_slopes_are_the_derivatives_of_the_loss(objective, negatives, device):
 
 
 @ON_EVERY_DEVICE
-@pytest.mark.parametrize("goodness", GOODNESS.values(), ids=GOODNESS)
+@OF_ALL
 def test_gradient_and_factor_of_a_goodness_are_the_derivative_of_its_value(goodness, device):
     state_BH, slopes_BK = (
         normal(ROWS, UNITS, device=device).relu(),
@@ -65,7 +68,7 @@ def test_gradient_and_factor_of_a_goodness_are_the_derivative_of_its_value(goodn
 
 
 @ON_EVERY_DEVICE
-@pytest.mark.parametrize("goodness", GOODNESS.values(), ids=GOODNESS)
+@OF_ALL
 def test_a_state_is_judged_and_normalised_at_once(goodness, device):
     """`judge` gives the value of states of any shape and the factor of `rms_normalize`."""
     state_NBH = normal(2, ROWS, UNITS, device=device).relu()
@@ -110,6 +113,13 @@ def fields():
     return local
 
 
+def overlapping():
+    """Six places of one unit, each of which reads the nine around its own, beyond the border too."""
+    local = LocalLinear((2, 3), 1, kernel=3, padding=1).double()
+    nn.init.normal_(local.bias)
+    return local
+
+
 def columns(device):
     """Labels at inputs 1 to 4 of 6, each with a strength of its own."""
     return Columns(linear(6, bias=False).to(device), 1, normal(ROWS, SYMBOLS, device=device, seed=3))
@@ -123,6 +133,7 @@ SOURCES = {
     "module": (lambda device: Source(own().to(device)), lambda d: features(3, d)),
     "module, a part of it frozen": (lambda device: Source(frozen().to(device)), lambda d: features(3, d)),
     "local fields": (lambda device: Local(fields().to(device), torch.float64), lambda d: features(8, d)),
+    "tiles of fields": (lambda device: Tiled(overlapping().to(device), torch.float64), lambda d: features(6, d)),
     "label in the input": (lambda device: columns(device), lambda d: symbols(1, d)),
     "label": (lambda device: LookUp(linear(SYMBOLS, bias=False).to(device), SYMBOLS), lambda d: symbols(1, d)),
     "window": (lambda device: LookUp(linear(3 * SYMBOLS).to(device), SYMBOLS), lambda d: symbols(3, d)),
@@ -165,7 +176,10 @@ class TestSources:
                 assert gradient is None
 
 
-@pytest.mark.parametrize(("module", "kind"), [(linear(3), Dense), (own(), Source), (nn.Identity(), Source)])
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [(linear(3), Dense), (own(), Source), (nn.Identity(), Source), (fields(), Local), (overlapping(), Tiled)],
+)
 def test_the_fastest_source_for_a_module(module, kind):
     """A subclass of a linear layer may compute something else: it is taken for any module."""
 

@@ -1,16 +1,13 @@
 """Laws of local learning, for every net, objective and goodness: what is learned, by whom, and what is left alone."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from families import NETS, Streaming, nets_that
-from problems import problems
+from problems import Some, problems
 from torch.nn import functional as F
 
 from ffrecur.core import learning as engine
 from ffrecur.core import reference
-from ffrecur.core.objectives import Objective
 from ffrecur.core.reference import drive_of
 
 BOTH = pytest.mark.parametrize("module", [engine, reference], ids=["engine", "reference"])
@@ -22,41 +19,10 @@ SOME = {
 }
 ONE = {"objectives": ("logistic",), "goodness": ("mean square",)}
 MEANS = ("logistic", "paired", "own objective")  # over the negatives of a case
-BLOCKS = ("two blocks", "own goodness of two values")
 ITERATED = nets_that(lambda family: family.iterations > 1)
 PEERS = nets_that(lambda family: family.iterations > 1 and not isinstance(family, Streaming))
 SEVERAL = nets_that(lambda family: family.several)
 NOT_MASKED = nets_that(lambda family: family.dropout is None)
-
-
-@dataclass(frozen=True)
-class Some(Objective):
-    """An objective of one layer only, or of one block only: the loss of all others is 0."""
-
-    whole: Objective
-    layer: int | None = None
-    block: int | None = None
-
-    @property
-    def threshold(self):
-        return self.whole.threshold
-
-    @property
-    def all_candidates(self):
-        return self.whole.all_candidates
-
-    def mask(self, positive_TLBK):
-        mask_TLBK = torch.zeros_like(positive_TLBK)
-        layers = slice(None) if self.layer is None else self.layer
-        blocks = slice(None) if self.block is None else self.block
-        mask_TLBK[:, layers, :, blocks] = 1
-        return mask_TLBK
-
-    def loss(self, positive, negatives):
-        return self.whole.loss(positive, negatives) * self.mask(positive)
-
-    def slopes(self, positive, negatives):
-        return tuple(slopes * self.mask(positive) for slopes in self.whole.slopes(positive, negatives))
 
 
 def same(problem, one, two, scale=1.0):
@@ -225,32 +191,6 @@ def test_softmax_is_the_cross_entropy_of_all_candidates(problem):
     true_TLB = batch.true_B.expand(logits_TLBC.shape[:3])
     expected = F.cross_entropy(logits_TLBC.flatten(0, 2), true_TLB.flatten(), reduction="sum") / len(batch.true_B)
     torch.testing.assert_close(learned.result.loss, expected, **problem.exact)
-
-
-@problems(objectives=SOME["objectives"], goodness=BLOCKS)
-@BOTH
-def test_every_block_learns_alone(problem, module):
-    """Where one block alone has an objective, the gradients of all other units are 0, to the last bit."""
-    batch = problem.batch()
-    whole = problem.learn(batch, module)
-    for block in range(problem.goodness.blocks):
-        alone = problem.learn(batch, module, objective=Some(problem.objective, block=block))
-        for name, gradient in alone.gradients.items():
-            layer = problem.owner(name)
-            if layer is None or gradient.shape[0] != whole.net.hidden_features[layer]:
-                continue  # a module of one's own has parameters that belong to no unit
-            of_blocks = gradient.tensor_split(problem.goodness.blocks)
-            expected = whole.gradients[name].tensor_split(problem.goodness.blocks)[block]
-            torch.testing.assert_close(of_blocks[block], expected, **problem.exact)
-            assert all((part == 0).all() for place, part in enumerate(of_blocks) if place != block), name
-
-
-@problems(nets=NOT_MASKED, objectives=("logistic",), goodness=("two blocks",))
-def test_the_goodness_of_blocks_is_their_mean(problem):
-    """Which is that of the whole layer, as the blocks are of one size."""
-    inputs, net, whole = problem.batch().inputs, problem.net(), problem.put(problem.family.net(sign=problem.sign))
-    found, expected = problem.family.judged(net, inputs), problem.family.judged(whole, inputs)
-    torch.testing.assert_close(found, expected, **problem.exact)
 
 
 @problems(nets=ITERATED, **SOME)

@@ -1,6 +1,7 @@
 """What the benchmark compares is what it says: the same results, and the count of products by hand."""
 
 import bench_feedforward
+import bench_maps
 import bench_parts as parts
 import bench_text
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from ffrecur.core import learning as engine
 from ffrecur.core import reference
+from ffrecur.core.sources import Tiled
+from ffrecur.nets.maps import Maps
 from ffrecur.text.sampling import roll_out
 
 
@@ -106,3 +109,67 @@ def test_what_is_printed_of_a_feed_forward_net():
     names = ["train_images_per_s", "train_matmul_fraction", "train_speedup_vs_naive", "eval_images_per_s"]
     assert all(found[name] > 0 for name in [*names, "eval_matmul_fraction"])
     assert "feed-forward net, 784-6-5-10" in bench_feedforward.feedforward_table(found)
+
+
+SMALL = Maps((3, 5, 2), (2, 1), 3)
+
+
+def test_necessary_multiply_adds_of_maps_by_hand():
+    """On 3x3 places with fields of 3 a side has 2 + 3 + 2 pairs; on 32 with fields of 11, 32 * 11 - 2 * (1 + ... + 5)."""
+    assert bench_maps.pairs_of_places(Maps((3, 3, 1), (1,), 3)) == 7 * 7
+    assert bench_maps.pairs_of_places(Maps((3, 3, 1), (1,), 1)) == 9
+    assert bench_maps.pairs_of_places(bench_maps.MAPS) == 322**2
+    each = 9 * 322**2
+    assert bench_maps.training_multiply_adds(bench_maps.MAPS) == (2 + 1 + 8 * 6) * each
+    assert bench_maps.evaluation_multiply_adds(bench_maps.MAPS) == (1 + 3 + (2 * 5 - 3) * 10) * each
+    three = Maps(
+        (3, 3, 1), (2, 1, 3), 3
+    )  # 49 * 2 and 49 * 3 between hidden layers; the label reaches layer 1 at iteration 3
+    upper = 49 * 3 * (1 + 1 + (10 + 1) + (10 + 10))  # first pass; downward at 1; at 2 and at 3
+    lower = 49 * 2 * (1 + 1 + (1 + 1) + (10 + 1))
+    assert bench_maps.evaluation_multiply_adds(three, iterations=3) == 49 * 2 + upper + lower
+
+
+def test_an_evaluation_of_maps_multiplies_what_is_counted(monkeypatch):
+    """No row of a product is left out, and none is read twice."""
+    rows, drive = [], Tiled.drive
+
+    def counted(source, rows_KN, outer=None):
+        rows.append(len(rows_KN) * source.local.in_shape[2] * source.local.out_shape[2])
+        return drive(source, rows_KN, outer)
+
+    monkeypatch.setattr(Tiled, "drive", counted)
+    for maps in (SMALL, Maps((3, 5, 2), (2, 1, 3), 3)):
+        rows.clear()
+        net, images, _ = bench_maps.make(maps)
+        net.classify(images, parts.WINDOW)
+        counted_rows = sum(rows) * bench_maps.pairs_of_places(maps)
+        assert counted_rows == bench_maps.evaluation_multiply_adds(maps) * len(images)
+
+
+def test_the_dense_masked_step_has_the_same_gradients_as_maps():
+    net, images, labels = bench_maps.make(SMALL)
+    dense, masked = bench_maps.dense_masked(net)
+    assert [int(mask.sum()) for _, mask in masked] == [bench_maps.pairs_of_places(SMALL) * units for units in (4, 2, 2)]
+    negatives, settings = (labels + 1) % 10, {"iterations": 3}
+    losses = [each.local_loss(images, labels, negatives, **settings) for each in (net, dense)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=0)
+    for loss in losses:
+        loss.backward()
+    fields = [linear for linear in (*net.bottom_up, *net.top_down[:-1])]
+    for (weight, mask), local in zip(masked, fields, strict=True):
+        with torch.no_grad():
+            local.weight.copy_(local.weight.grad)
+        torch.testing.assert_close(weight.grad * mask, bench_maps.whole_matrix(local), rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_printed_of_maps(monkeypatch):
+    monkeypatch.setattr(bench_maps, "DENSE", 64)
+    found = bench_maps.measure_maps(1, SMALL)
+    assert (found["in_shape"], found["units_per_place"], found["field"]) == ([3, 5, 2], [2, 1], 3)
+    names = ["train_images_per_s", "train_matmul_fraction", "train_speedup_vs_dense_masked", "eval_images_per_s"]
+    assert all(found[name] > 0 for name in [*names, "eval_matmul_fraction", "matmul_gflop_per_s"])
+    seconds = found["seconds"]
+    share = bench_maps.training_multiply_adds(SMALL) / (2 * 64**2) * seconds["dense product"] / seconds["engine"]
+    assert found["train_matmul_fraction"] == pytest.approx(share)
+    assert "2 maps over 3x5x2, 2x1 units a place, fields of 3" in bench_maps.maps_table(found)

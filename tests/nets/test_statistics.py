@@ -1,0 +1,135 @@
+"""Normalisation of channels: means and deviations by hand, in which images, and where they are kept."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ffrecur
+from ffrecur import UserError
+from ffrecur.nets import statistics
+from ffrecur.nets.statistics import ChannelStatistics
+
+
+def test_means_and_deviations_of_bytes_by_hand():
+    """Two images of two pixels in two channels: 0, 51, 102, 255 and 10, 10, 10, 10 of 255."""
+    images = torch.tensor([[0, 10, 51, 10], [102, 10, 255, 10]], dtype=torch.uint8)
+    found = ChannelStatistics(4)
+    found.learn(images, channels=2)
+    mean = 408 / 4 / 255  # 0.4
+    deviation = math.sqrt((102**2 + 51**2 + 0 + 153**2) / 4) / 255
+    np.testing.assert_allclose(found.mean, [mean, 10 / 255, mean, 10 / 255], rtol=1e-6)
+    np.testing.assert_allclose(found.deviation, [deviation, 1, deviation, 1], rtol=1e-6)
+    as_numbers = found(images / 255)
+    np.testing.assert_allclose(as_numbers[:, ::2].mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(as_numbers[:, ::2].square().mean(), 1, rtol=1e-5)
+    np.testing.assert_allclose(as_numbers[:, 1::2], 0, atol=1e-7)
+
+
+def test_numbers_in_0_to_1_are_taken_as_they_are():
+    images = torch.randint(256, (5, 12), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    one, two = ChannelStatistics(12), ChannelStatistics(12)
+    one.learn(images, channels=3)
+    two.learn(images.double() / 255, channels=3)
+    assert torch.equal(one.mean, two.mean)
+    assert torch.equal(one.deviation, two.deviation)
+    by_channel = images.double().reshape(-1, 3) / 255
+    torch.testing.assert_close(one.mean[:3].double(), by_channel.mean(0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(one.deviation[3:6].double(), by_channel.std(0, correction=0), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 7])
+def test_chunks_change_nothing(chunk, monkeypatch):
+    images = torch.randint(256, (7, 6), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    whole, parts = ChannelStatistics(6), ChannelStatistics(6)
+    whole.learn(images, channels=3)
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
+    parts.learn(images, channels=3)
+    torch.testing.assert_close(parts.mean, whole.mean, rtol=1e-7, atol=0)
+    torch.testing.assert_close(parts.deviation, whole.deviation, rtol=1e-7, atol=0)
+
+
+def test_frames_of_videos_count_as_images():
+    """Clips `(N, T, D)`; a net's video `(T, B, D)` is normalised frame by frame."""
+    clips = torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(1))
+    of_clips, of_frames = ChannelStatistics(6), ChannelStatistics(6)
+    of_clips.learn(clips, channels=3)
+    of_frames.learn(clips.flatten(0, 1), channels=3)
+    assert torch.equal(of_clips.mean, of_frames.mean)
+    assert torch.equal(of_clips.deviation, of_frames.deviation)
+    assert torch.equal(of_clips(clips)[2, 3], of_frames(clips[2, 3]))
+
+
+def test_before_it_has_learned_images_are_left_alone():
+    images = torch.rand(3, 6)
+    assert torch.equal(ChannelStatistics(6)(images), images)
+    net, plain = (ffrecur.RecurrentNet(6, [4], 3, standardize_images=on) for on in (True, False))
+    net.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(net.score(images), plain.score(images))
+
+
+def test_channels_that_are_the_same_everywhere_keep_the_deviation_1():
+    """Of every byte, though the mean of its squares may differ from the square of its mean in the last bit."""
+    images = torch.arange(256).expand(999, -1).to(torch.uint8)
+    found = ChannelStatistics(256)
+    found.learn(images, channels=256)
+    assert torch.equal(found.deviation, torch.ones(256))
+    assert found(images[:1] / 255).abs().max() < 1e-6
+
+
+def test_what_layer_1_reads_of_an_image():
+    """`rms_normalize((image - mean) / deviation)`; centring comes after it."""
+    net = ffrecur.RecurrentNet(4, [3], 3, standardize_images=True, center_images=True).double()
+    net.statistics.mean.copy_(torch.tensor([0.1, 0.2, 0.1, 0.2]))
+    net.statistics.deviation.copy_(torch.tensor([2.0, 4.0, 2.0, 4.0]))
+    row = torch.tensor([0.5, 1.0, 2.1, -0.6], dtype=torch.float64)
+    expected = np.array([0.2, 0.2, 1.0, -0.2])
+    expected -= expected.mean()
+    expected /= np.sqrt((expected**2).mean())
+    np.testing.assert_allclose(net.image_row(row[None])[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(net.image_row(row.expand(2, 1, 4))[1, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "sentence"),
+    [
+        (torch.rand(2, 6), 4, "channels is 4, but must be a divisor of the 6 features"),
+        (torch.rand(2, 6), 0, "channels is 0, but must be a divisor of the 6 features"),
+        (torch.rand(0, 6), 3, "images is (0, 6), but must be at least one"),
+    ],
+)
+def test_what_it_cannot_learn_from_is_refused_in_a_sentence(images, channels, sentence):
+    with pytest.raises(UserError) as refused:
+        ChannelStatistics(6).learn(images, channels)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda on: ffrecur.RecurrentNet(6, [4, 3], 3, standardize_images=on),
+        lambda on: ffrecur.FeedForwardNet(6, [4, 3], 3, standardize_images=on),
+        lambda on: ffrecur.BackpropNet(6, [4], 3, standardize_images=on),
+    ],
+    ids=["recurrent", "feed-forward", "backpropagation"],
+)
+class TestNets:
+    def test_it_is_kept_with_the_weights(self, make, tmp_path):
+        net, images = make(True), torch.rand(5, 6)
+        net.statistics.learn(images, channels=3)
+        assert set(net.state_dict()) - set(make(False).state_dict()) == {"statistics.mean", "statistics.deviation"}
+        assert not any(name.startswith("statistics") for name, _ in net.named_parameters())
+        ffrecur.save(net, tmp_path / "net")
+        again = ffrecur.load(tmp_path / "net")
+        assert again.settings()["standardize_images"] is True
+        assert torch.equal(again.statistics.mean, net.statistics.mean)
+        assert torch.equal(again.statistics.deviation, net.statistics.deviation)
+        assert torch.equal(again(images), net.eval()(images))
+
+    def test_without_it_nothing_is_new(self, make):
+        """Neither in the state nor in the settings, so that files of earlier versions fit."""
+        net = make(False)
+        assert net.statistics is None
+        assert not any("statistics" in name for name in net.state_dict())
+        assert "standardize_images" not in net.settings()
