@@ -113,8 +113,7 @@ class BackpropNet(nn.Module):
         images_BD = as_tensor("images", images_BD, self.head.weight.device)
         check_image_shape(images_BD, self.in_features, video=False)
         masks = masks or [None] * (len(self.hidden) + 1)
-        images_BD = images_BD.to(self.head.weight.dtype)
-        images_BD = images_BD if self.statistics is None else self.statistics(images_BD)
+        images_BD = (images_BD if self.statistics is None else self.statistics(images_BD)).to(self.head.weight.dtype)
         row = masked(rms_normalize(center(images_BD) if self.center_images else images_BD), masks[0])
         with native_autocast(row.device.type):
             if self.image_shape is not None:

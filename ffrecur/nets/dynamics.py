@@ -50,8 +50,7 @@ class TopDownDynamics(LocalNet):
         """
         images = as_tensor("images", images, self.head.weight.device)
         check_image_shape(images, self.in_features)
-        images = images.to(self.head.weight.dtype)
-        images = images if self.statistics is None else self.statistics(images)
+        images = (images if self.statistics is None else self.statistics(images)).to(self.head.weight.dtype)
         row = rms_normalize(center(images) if self.center_images else images)
         return masked(row, None if masks is None else masks[0])
 

@@ -276,7 +276,7 @@ class FeedForwardNet(FeedForwardStates):
 
             return Begun(None, of_images)
 
-        images_BD = self.standardized(as_tensor("images", inputs, self.weight.device).to(self.weight.dtype))
+        images_BD = self.standardized(as_tensor("images", inputs, self.weight.device))
         mask = None if masks is None else masks[0]
         without, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
 

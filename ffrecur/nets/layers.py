@@ -44,12 +44,12 @@ class FeedForwardStates(LocalNet):
         check_image_shape(images_BD, self.in_features, video=False)
         if labels_B is not None:
             labels_B = self.check_labels(labels_B, len(images_BD))
-        images_BD = self.standardized(images_BD.to(self.weight.dtype))
+        images_BD = self.standardized(images_BD)
         return self.of_input.row(images_BD, labels_B, None if masks is None else masks[0])
 
     def standardized(self, images_BD: Tensor) -> Tensor:
-        """Return the images, with each channel normalised where the net does so."""
-        return images_BD if self.statistics is None else self.statistics(images_BD)
+        """Return the images in the precision of the weights, with each channel normalised where the net does so."""
+        return (images_BD if self.statistics is None else self.statistics(images_BD)).to(self.weight.dtype)
 
     def check_labels(self, labels_B: Tensor, count: int, values: bool = True) -> Tensor:
         """Return labels as a tensor; raises `UserError` for what are none, and for a net that has no place for them."""

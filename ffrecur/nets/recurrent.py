@@ -26,7 +26,7 @@ from ffrecur.nets.arguments import as_labels, as_negatives, check_iterations, ch
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.dynamics import TopDownDynamics, UpdateScheme
 from ffrecur.nets.maps import check_regions, described_maps, label_layers
-from ffrecur.nets.statistics import ChannelStatistics
+from ffrecur.nets.statistics import ChannelStatistics, scale_of
 
 UPDATE_SCHEMES = ("synchronous", "alternating")
 
@@ -243,7 +243,8 @@ class RecurrentNet(TopDownDynamics):
         check_setting(images.ndim == 2, "images", tuple(images.shape), "still ones of shape (B, D), not a video")
         labels_B = as_labels("labels", labels_B, len(images), self.num_classes, images.device, values=False)
         half = replace(learning, iterations=(learning.iterations + 1) // 2)
-        images = images.to(self.weight.dtype)
+        scale = 1 if self.statistics is None else scale_of(images)
+        images = images.to(self.weight.dtype) / scale
         slopes_BH = first_layer_slopes(self, images, labels_B, negative_labels_B, half, masks)
         return moved_uphill(
             images, lambda each_BD: self.bottom_up[0](self.image_row(each_BD, masks)), slopes_BH, length

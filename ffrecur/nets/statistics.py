@@ -28,8 +28,10 @@ class ChannelStatistics(nn.Module):
         self.register_buffer("deviation", torch.ones(in_features))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the normalised images."""
-        return (images - self.mean) / self.deviation
+        """Return the normalised images, of uint8 or in [0, 1]."""
+        scale = scale_of(images)
+        images = images.to(self.mean.dtype)
+        return ((images if scale == 1 else images / scale) - self.mean) / self.deviation
 
     @torch.no_grad()
     def learn(self, images: Tensor, channels: int = 1) -> None:
@@ -44,7 +46,7 @@ class ChannelStatistics(nn.Module):
         )
         check_setting(images.numel() > 0, "images", tuple(images.shape), "at least one")
         sums, squares = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
-        scale = 255 if images.dtype == torch.uint8 else 1
+        scale = scale_of(images)
         for chunk in images.split(CHUNK):
             values = chunk.reshape(-1, channels).double() / scale
             sums, squares = sums + values.sum(0), squares + values.square().sum(0)
@@ -54,3 +56,8 @@ class ChannelStatistics(nn.Module):
         deviation[deviation < 1e-6] = 1.0
         self.mean.copy_(mean.repeat(features // channels))
         self.deviation.copy_(deviation.repeat(features // channels))
+
+
+def scale_of(images: Tensor) -> int:
+    """Return what white is in images."""
+    return 255 if images.dtype == torch.uint8 else 1

@@ -8,6 +8,7 @@ import torch
 
 import ffrecur
 from ffrecur import UserError
+from ffrecur.core.learning import Learning
 from ffrecur.nets import statistics
 from ffrecur.nets.statistics import ChannelStatistics
 
@@ -133,3 +134,19 @@ class TestNets:
         assert net.statistics is None
         assert not any("statistics" in name for name in net.state_dict())
         assert "standardize_images" not in net.settings()
+
+    def test_bytes_are_read_as_what_they_stand_for(self, make):
+        net = make(True)
+        torch.nn.init.normal_(net.head.weight)
+        images = torch.randint(256, (5, 6), dtype=torch.uint8)
+        net.statistics.learn(images, channels=3)
+        score = net if isinstance(net, ffrecur.BackpropNet) else net.score
+        assert torch.allclose(score(images), score(images / 255), atol=1e-6)
+
+
+def test_harder_images_of_bytes_are_those_of_what_they_stand_for():
+    net, learning = ffrecur.RecurrentNet(6, [4, 3], 3, standardize_images=True), Learning(iterations=3)
+    images, labels, wrong = torch.randint(256, (3, 6), dtype=torch.uint8), torch.arange(3), torch.tensor([1, 2, 0])
+    net.statistics.learn(images, channels=3)
+    moved = [net.adversarial_images(each, labels, wrong, learning, 0.1) for each in (images, images / 255)]
+    assert torch.allclose(*moved, atol=1e-6)
