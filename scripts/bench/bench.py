@@ -25,6 +25,7 @@ import bench_parts as parts
 import lightning as L
 import torch
 from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
+from bench_stream import NETS, measure_stream, stream_table
 from bench_text import measure_text, text_table
 
 from ffrecur.core import learning as engine
@@ -189,6 +190,8 @@ def print_tables(report: dict[str, Any]) -> None:
     for net in report["feedforward"]:
         print(feedforward.feedforward_table(net))
     print(text_table(report["char"]))
+    for net in report["stream"]:
+        print(stream_table(net))
     for name, increases in report.get("memory", {}).items():
         values = ", ".join(f"T = {t}: {mib:.0f} MiB" for t, mib in zip(MEMORY_ITERATIONS, increases, strict=True))
         print(f"\nmemory of a step of 2x500, batch 1,000, {name}: {values}", end="")
@@ -219,6 +222,7 @@ def main() -> None:
     report["recurrent"] = [measure_net(widths, repetitions) for widths in ([500, 500], [2000, 2000])]
     report["feedforward"] = [feedforward.measure_feedforward(widths, repetitions) for widths in feedforward.WIDTHS]
     report["char"] = measure_text(repetitions)
+    report["stream"] = [measure_stream(widths, keys, repetitions) for widths, keys in NETS]
     if not options.quick:
         report["scaling"] = measure_scaling(5)
         if options.device == "cpu":
