@@ -26,6 +26,7 @@ import bench_parts as parts
 import lightning as L
 import torch
 from bench_parts import BATCH, CLASSES, FEATURES, ITERATIONS, WINDOW, medians
+from bench_stream import NETS, measure_stream, stream_table
 from bench_text import measure_text, text_table
 
 from ffrecur.core import learning as engine
@@ -192,6 +193,8 @@ def print_tables(report: dict[str, Any]) -> None:
     for net in report["maps"]:
         print(bench_maps.maps_table(net))
     print(text_table(report["char"]))
+    for net in report["stream"]:
+        print(stream_table(net))
     for name, increases in report.get("memory", {}).items():
         values = ", ".join(f"T = {t}: {mib:.0f} MiB" for t, mib in zip(MEMORY_ITERATIONS, increases, strict=True))
         print(f"\nmemory of a step of 2x500, batch 1,000, {name}: {values}", end="")
@@ -223,6 +226,7 @@ def main() -> None:
     report["feedforward"] = [feedforward.measure_feedforward(widths, repetitions) for widths in feedforward.WIDTHS]
     report["maps"] = [bench_maps.measure_maps(repetitions)]
     report["char"] = measure_text(repetitions)
+    report["stream"] = [measure_stream(widths, keys, repetitions) for widths, keys in NETS]
     if not options.quick:
         report["scaling"] = measure_scaling(5)
         if options.device == "cpu":

@@ -1,12 +1,16 @@
 """Associative recall by a streaming model, with and without fast weights: a key that came before is followed by its value.
 
-python scripts/study/recall.py [--memories hidden fast both] [--steps 4000] [--output recall.jsonl]
+python scripts/study/recall.py [--memories hidden fast both] [--values same] [--steps 4000] [--output recall.jsonl]
 
 Each document has a mapping of its own, of 20 symbols to 20 symbols at random, and shows key, value, key, value, ... A key that
 was shown before has the same value again, so that it can be known; its first value cannot. The table is the share of values
-that the score ranks first, by the distance in characters since the key was shown last; chance is 5 %. What is recalled may lie
-in the hidden states (lateral weights, no keys), in the fast weights (keys, no lateral weights) or in both; a window of ten
-characters has nothing of what is further back.
+that the score ranks first, by the distance in characters since the key was shown last; chance is 5 %. With `--values own` the
+values are 20 other symbols, so that a symbol is always a key or always a value; the score ranks all 40.
+
+What is recalled may lie in the hidden states (lateral weights, no keys), in the fast weights (keys, no lateral weights) or in
+both; a window of ten characters has nothing of what is further back. The last row, "counting", needs no net: it names what
+followed the last symbol most often, each time counted `decay` less with each character since. That is the most that a memory
+can know whose key is the last symbol alone: where values are keys too, what follows a symbol is often no value of it.
 
 Each row is written to the output as it ends, and a row that is there already is not trained again.
 """
@@ -31,7 +35,7 @@ from ffrecur.negatives.labels import uniform_labels
 from ffrecur.nets.stream import StreamNet
 from ffrecur.seeding import seeded_generator
 
-ALPHABET = "abcdefghijklmnopqrst"
+ALPHABET, OTHERS = "abcdefghijklmnopqrst", "ABCDEFGHIJKLMNOPQRST"
 BINS = ((2, 9), (10, 24), (25, 49), (50, 74), (75, 100))  # characters since the key was shown last
 TEST = 10**6  # tells the documents that are tested from those trained on
 MEMORIES = ["hidden", "fast", "both"]
@@ -45,12 +49,13 @@ class Documents(NamedTuple):
     distance_BT: Tensor  # at a value: characters since its key was shown last, 0 if never; at a key 0
 
 
-def make_documents(streams: int, pairs: int, *key: int) -> Documents:
-    """Return documents that depend on the numbers of `key` alone."""
+def make_documents(streams: int, pairs: int, *key: int, values: str = "same") -> Documents:
+    """Return documents that depend on the numbers of `key` alone; own values are the same ones in the other 20 symbols."""
     source, count = seeded_generator(*key), len(ALPHABET)
     mapping_BV = torch.randint(count, (streams, count), generator=source)
     keys_BP = torch.randint(count, (streams, pairs), generator=source)
-    symbols_BT = torch.stack([keys_BP, mapping_BV.gather(1, keys_BP)], dim=2).flatten(1)
+    first = count if values == "own" else 0
+    symbols_BT = torch.stack([keys_BP, mapping_BV.gather(1, keys_BP) + first], dim=2).flatten(1)
     last_BV, distance_BT = torch.full((streams, count), -1), torch.zeros_like(symbols_BT)
     for pair in range(pairs):
         key_B1 = keys_BP[:, pair : pair + 1]
@@ -67,9 +72,9 @@ def train(net: StreamNet, own: argparse.Namespace) -> None:
     length, losses = 2 * own.pairs, 0.0
     for step in range(own.steps):
         if step % length == 0:
-            documents = make_documents(own.streams, own.pairs, own.seed, step // length)
+            documents = make_documents(own.streams, own.pairs, own.seed, step // length, values=own.values)
             state = net.first_state(own.streams)
-        noise_BV = torch.rand(own.streams, len(ALPHABET), generator=source)
+        noise_BV = torch.rand(own.streams, len(net.alphabet), generator=source)
         draw = partial(uniform_labels, noise_BC=noise_BV, count=own.negatives)
         learned, state = net.local_learning(state, documents.symbols_BT[:, step % length], draw, learning)
         optimizer.zero_grad()
@@ -85,12 +90,35 @@ def train(net: StreamNet, own: argparse.Namespace) -> None:
 @torch.no_grad()
 def recalled(net: StreamNet, own: argparse.Namespace) -> dict[str, float]:
     """Return the share of values that the score ranks first, by distance; those that cannot be known as "first"."""
-    documents, prepared = make_documents(own.streams, own.pairs, own.seed, TEST), net.prepare()
+    documents, prepared = tested(own), net.prepare()
     state, hits_BT = net.first_state(own.streams), torch.zeros_like(documents.symbols_BT)
     for step, symbols_B in enumerate(documents.symbols_BT.t()):
         if step % 2:
             hits_BT[:, step] = net.prepared_score(prepared, state).argmax(dim=1) == symbols_B
         state = net.prepared_step(prepared, state, symbols_B)
+    return by_distance(documents, hits_BT)
+
+
+def tested(own: argparse.Namespace) -> Documents:
+    """Return the documents that are tested."""
+    return make_documents(own.streams, own.pairs, own.seed, TEST, values=own.values)
+
+
+def counted(documents: Documents, decay: float) -> dict[str, float]:
+    """Return the same shares of a table that counts what followed each symbol, older times less; the first of equals."""
+    symbols_BT, count = documents.symbols_BT, 2 * len(ALPHABET)
+    streams_B, hits_BT = torch.arange(len(symbols_BT)), torch.zeros_like(symbols_BT)
+    table_BVV = torch.zeros(len(symbols_BT), count, count, dtype=torch.float64)
+    for step in range(1, symbols_BT.shape[1]):
+        before_B, here_B = symbols_BT[:, step - 1], symbols_BT[:, step]
+        hits_BT[:, step] = table_BVV[streams_B, before_B].argmax(dim=1) == here_B
+        table_BVV *= decay
+        table_BVV[streams_B, before_B, here_B] += 1
+    return by_distance(documents, hits_BT)
+
+
+def by_distance(documents: Documents, hits_BT: Tensor) -> dict[str, float]:
+    """Return the share of values that were hit, by distance."""
     values, distance = hits_BT[:, 1::2].double(), documents.distance_BT[:, 1::2]
     found = {"first": values[distance == 0].mean().item()}
     for low, high in BINS:
@@ -103,7 +131,9 @@ def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
     torch.manual_seed(own.seed)
     fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate), memory != "fast"
     settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "top_down": False}
-    net = StreamNet(ALPHABET, own.hidden, own.damping, fast_weights=fast, lateral=lateral, **settings)
+    alphabet = ALPHABET + (OTHERS if own.values == "own" else "")
+    settings |= {"fold_case": False, "fast_weights": fast, "lateral": lateral}
+    net = StreamNet(alphabet, own.hidden, own.damping, **settings)
     begun = time.monotonic()
     train(net, own)
     return {"memory": memory, "recalled": recalled(net, own), "minutes": (time.monotonic() - begun) / 60}
@@ -119,16 +149,17 @@ def main() -> None:
     """Print a table, a row for each place where memory may lie."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=MEMORIES, help="where memory may lie")
+    parser.add_argument("--values", choices=("same", "own"), default="same", help="which symbols are values")
     parser.add_argument("--keys", type=int, default=64, help="of each layer's fast weights")
     parser.add_argument("--hidden", type=int, nargs="+", default=[200])
     parser.add_argument("--damping", type=float, default=0.0)
     parser.add_argument("--decay", type=float, default=0.99)
-    parser.add_argument("--rate", type=float, default=0.3, help="of writing into the fast weights")
+    parser.add_argument("--rate", type=float, default=0.05, help="of writing into the fast weights")
     parser.add_argument("--pairs", type=int, default=100, help="of a document")
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--steps", type=int, default=4000, help="characters of each stream")
     parser.add_argument("--negatives", type=int, default=3, help="wrong characters at each place")
-    parser.add_argument("--temperature", type=float, default=0.5)
+    parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--rate_of_learning", type=float, default=0.003)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="file of rows, which is added to")
@@ -143,6 +174,7 @@ def main() -> None:
             if own.output is not None:
                 with own.output.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
+    rows.append({"memory": "counting", "recalled": counted(tested(own), own.decay), "minutes": 0.0})
     names = ["first", *(f"{low} to {high}" for low, high in BINS)]
     print("".join(f"{name:>12}" for name in ("memory", *names, "minutes")))
     for each in rows:

@@ -3,9 +3,11 @@
 import bench_feedforward
 import bench_maps
 import bench_parts as parts
+import bench_stream
 import bench_text
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ffrecur.core import learning as engine
 from ffrecur.core import reference
@@ -173,3 +175,61 @@ def test_what_is_printed_of_maps(monkeypatch):
     share = bench_maps.training_multiply_adds(SMALL) / (2 * 64**2) * seconds["dense product"] / seconds["engine"]
     assert found["train_matmul_fraction"] == pytest.approx(share)
     assert "2 maps over 3x5x2, 2x1 units a place, fields of 3" in bench_maps.maps_table(found)
+
+
+def test_necessary_multiply_adds_of_a_stream_by_hand():
+    """3-2 units, 5 keys, 4 symbols: S = 6, Q = 9 + 4, F = 5; the same without fast weights."""
+    with_keys = bench_stream.necessary_multiply_adds([3, 2], keys=5, symbols=4)
+    assert with_keys == {
+        "train": 6 * 6 + 2 * 13 + 2 * 4 * 5 + 5 * 5 * 5,
+        "generate": 2 * 6 + 13 + 20 + 3 * 25,
+        "generate_by_score": 5 * 6 + 13 + 20 + 3 * 25,
+    }
+    without = bench_stream.necessary_multiply_adds([200] * 3, keys=0)
+    assert without["train"] == 6 * 80_000 + 2 * 120_000 + 2 * 30 * 600
+
+
+@pytest.mark.parametrize("keys", [0, 5])
+def test_the_products_of_a_stream_are_as_many_as_counted(keys):
+    """Counted as they are called, by the shapes that PyTorch sees: two operations a multiply-add."""
+    widths, wanted = [30, 20, 10], bench_stream.necessary_multiply_adds([30, 20, 10], keys)
+    for name, products in bench_stream.necessary_products(widths, keys).items():
+        counter = FlopCounterMode(display=False)
+        with counter:
+            products()
+        assert counter.get_total_flops() == 2 * bench_stream.STREAMS * wanted[name], name
+
+
+@pytest.mark.parametrize("keys", [0, 3])
+def test_the_timed_stretches_train_the_same_stream_alike(keys):
+    text = torch.randint(30, (4, 5), generator=torch.Generator().manual_seed(0))
+    weights = []
+    for learn in (engine.local_learning, reference.local_learning):
+        net = bench_stream.make([12, 10], keys)
+        torch.manual_seed(1)
+        bench_stream.training(learn, net, text)()
+        weights.append(torch.cat([weight.detach().flatten() for weight in net.parameters()]))
+    start = torch.cat([weight.detach().flatten() for weight in bench_stream.make([12, 10], keys).parameters()])
+    assert not torch.allclose(weights[0], start, atol=1e-5)
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=1e-5)
+
+
+def test_a_timed_stream_writes_what_the_net_generates():
+    net = bench_stream.make([12, 10], 3, goodness_weight=2.5)
+    noise = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
+    assert net.decode(bench_stream.write(net, noise)[0]) == net.generate(
+        "", 6, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def test_what_is_printed_of_a_stream(monkeypatch):
+    monkeypatch.setattr(bench_stream, "DENSE", 20)
+    found = bench_stream.measure_stream([6, 5], 3, 1)
+    assert found["hidden_features"] == [6, 5]
+    for name, count in bench_stream.necessary_multiply_adds([6, 5], 3).items():
+        seconds = found["seconds"][name] / bench_stream.CHARACTERS
+        assert found[f"{name}_characters_per_s"] == pytest.approx(32 / seconds)
+        rate = 2 * count * 32 / seconds / 1e9
+        assert found[f"{name}_share_of_dense_rate"] == pytest.approx(rate / found["dense_gflop_per_s"])
+        assert found[f"{name}_matmul_fraction"] > 0
+    assert "streaming character model, 6-5, fast weights of 3 keys, 32 streams" in bench_stream.stream_table(found)
