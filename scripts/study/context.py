@@ -161,9 +161,8 @@ def draw(found: Found, shape: tuple[int, int, int], side: int) -> Figure:
             corners = ([left, left + far, left + far, left, left], [above, above, above + far, above + far, above])
             axis.plot(*corners, color="tab:orange", linewidth=0.6)
     for layer, (axis, map_P) in enumerate(zip(axes[-1], maps, strict=False), start=1):
-        shown = axis.imshow(np.asarray(map_P.reshape(shape[:2])), cmap="RdBu_r", vmin=-1, vmax=1)
-        axis.set_title(f"explained, layer {layer}", fontsize=6)
-        figure.colorbar(shown, ax=axis).ax.tick_params(labelsize=5)
+        axis.imshow(np.asarray(map_P.reshape(shape[:2])), cmap="RdBu_r", vmin=-1, vmax=1)
+        axis.set_title(f"explained, layer {layer}\nred 100 %, blue -100 %", fontsize=6)
     return figure
 
 
