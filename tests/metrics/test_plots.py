@@ -180,12 +180,14 @@ def test_weights_that_are_all_zero_can_be_drawn():
     check_png(figure)
 
 
-def test_weights_of_colour_images_are_averaged_over_the_colours():
+def test_weights_of_colour_images_are_shown_in_colour():
+    """Grey is 0; the colour is full at the 99th percentile of the unit's weights."""
     weight_HD = torch.randn(3, 4 * 5 * 3, dtype=torch.float64)
     shown = fields(plots.receptive_fields(weight_HD, (4, 5, 3)))
     order = sorted(range(3), key=lambda unit: -weight_HD[unit].norm())
     for image, unit in zip(shown, order, strict=True):
-        expected = weight_HD[unit].reshape(4, 5, 3).numpy().mean(axis=2)
+        limit = weight_HD[unit].abs().quantile(0.99)
+        expected = (0.5 + weight_HD[unit].reshape(4, 5, 3) / (2 * limit)).clamp(0, 1).numpy()
         np.testing.assert_allclose(image.get_array(), expected, rtol=1e-12)
 
 
