@@ -79,6 +79,19 @@ TINY_TEXT = [
     "--data.validation_size=2",
     "--trainer.max_epochs=2",
 ]
+TINY_STREAM = [
+    "--model=StreamModule",
+    "--model.hidden_features=[12,10]",
+    "--model.optimizer=torch.optim.Adam",
+    "--model.optimizer.lr=0.01",
+    "--data=CorpusDataModule",
+    "--data.source=tales.txt",
+    "--data.document_separator=\\n\\n",
+    "--data.window=4",
+    "--data.batch_size=5",
+    "--data.validation_size=2",
+    "--trainer.max_epochs=2",
+]
 DROPOUT = ["--model.image_dropout=0.2", "--model.state_dropout=0.1", "--model.peer_normalization=0.03"]
 
 

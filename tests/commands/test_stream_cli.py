@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import only_run, run, slow
+from running import TINY_STREAM, only_run, run, slow
 from torch.nn import functional as F
 
 import ffrecur
@@ -14,19 +14,6 @@ from ffrecur.commands.export import main as export
 from ffrecur.commands.generate import main as generate
 from ffrecur.lit import StreamModule
 
-TINY_STREAM = [
-    "--model=StreamModule",
-    "--model.hidden_features=[12,10]",
-    "--model.optimizer=torch.optim.Adam",
-    "--model.optimizer.lr=0.01",
-    "--data=CorpusDataModule",
-    "--data.source=tales.txt",
-    "--data.document_separator=\\n\\n",
-    "--data.window=4",
-    "--data.batch_size=5",
-    "--data.validation_size=2",
-    "--trainer.max_epochs=2",
-]
 LENGTH = 4 * len("The fox sat on the owl, and slept.") // 5  # characters of each stream in an epoch
 
 

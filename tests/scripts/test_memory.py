@@ -7,9 +7,8 @@ from math import log2
 import memory
 import pytest
 import torch
-from commands.test_stream_cli import TINY_STREAM
 from making import stream_net
-from running import only_run, run
+from running import TINY_STREAM, only_run, run
 
 TEXTS = ["abcabca cab", "ab", "cabbacab"]
 NETS = ({"goodness_weight": 1.0}, {"keys": 2, "goodness_weight": 1.0, "sign": -1}, {"lateral": False, "damping": 0.5})
