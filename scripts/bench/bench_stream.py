@@ -154,7 +154,7 @@ def measure_stream(widths: Sequence[int], keys: int, repetitions: int) -> dict[s
         "one, by score": partial(write, by_score, noise_BN[:1]),
     }
     products = necessary_products(widths, keys)
-    seconds = medians(timed | {f"{name} products": each for name, each in products.items()}, repetitions)
+    seconds = medians(timed | {f"{name} products": each for name, each in products.items()}, repetitions)  # type: ignore[arg-type]  # functions without arguments
     dense_rate = 2 * DENSE**3 / seconds["dense"]
     found: dict[str, Any] = {"hidden_features": list(widths), "keys": keys, "streams": STREAMS}
     for name, count in necessary_multiply_adds(widths, keys).items():
