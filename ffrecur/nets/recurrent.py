@@ -50,7 +50,7 @@ class RecurrentNet(TopDownDynamics):
         center_images: whether an image's own mean is taken off before it is normalised, so that the brightness of the
             background does not matter; of a video, each frame's. Not in the paper.
         goodness: what the layers are judged by.
-        in_shape: of a net of maps, in place of the two numbers above: an image's (rows, columns) or (rows, columns, channels).
+        in_shape: of a net of maps, instead of the two above: an image's (rows, columns) or (rows, columns, channels).
         units_per_place: of a net of maps, the units of each layer at each place of the image (section 4).
         field: of a net of maps, how many rows and columns of the neighbouring maps a unit reads, an odd number; see
             `ffrecur.nets.maps.Maps`. `bottom_up[l]` and `top_down[l]` are `LocalLinear` then, but for the last of `top_down`.
