@@ -53,7 +53,7 @@ class RecurrentNet(TopDownDynamics):
         in_shape: of a net of maps, instead of the two above: an image's (rows, columns) or (rows, columns, channels).
         units_per_place: of a net of maps, the units of each layer at each place of the image (section 4).
         field: of a net of maps, how many rows and columns of the neighbouring maps a unit reads, an odd number; see
-            `ffrecur.nets.maps.Maps`. `bottom_up[l]` and `top_down[l]` are `LocalLinear` then, but for the last of `top_down`.
+            `ffrecur.nets.maps.Maps`. `bottom_up[l]` and `top_down[l]` are `LocalLinear` then, except the last of `top_down`.
         standardize_images: whether each channel's mean over the training images is taken off first, and it is divided by its
             deviation there: see `net.statistics`, which `RecurrentModule` fills from the data.
 

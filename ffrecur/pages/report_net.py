@@ -22,17 +22,24 @@ PICTURES = {
     ),
     "receptive_fields": (
         "Weights of first-layer units as images",
-        "What units of the first layer look for: red for, blue against. Blobs and strokes are features; noise is not.",
+        "What units of the first layer look for: red for, blue against; of colour images in colour. "
+        "Blobs and strokes are features; noise is not.",
         False,
     ),
     "imagination": (
         "What each label expects to see, as an image",
-        "What each label expects to see, without an image: red where it expects ink, blue where none.",
+        "What each label expects to see, without an image: red where it expects ink, blue where none; "
+        "of colour images in colour.",
         False,
     ),
     "expectation": (
         "Images, and below each what its best and its second label expect to see there",
         "The same at given images: what the best label expects there, and below it the second.",
+        True,
+    ),
+    "goodness_maps": (
+        "Images, and the goodness at each of their places, by layer and iteration",
+        "Goodness at each place of the maps, with the true label: bright is high, each layer of an image on its own scale.",
         True,
     ),
     "negatives": (

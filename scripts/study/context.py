@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,7 @@ from context_parts import (
 )
 from matplotlib.figure import Figure
 from predicting import of_the_label
+from study import answer, make_folder
 from torch import Tensor
 
 from ffrecur.data import ImageDataModule
@@ -169,6 +169,9 @@ def draw(found: Found, shape: tuple[int, int, int], side: int) -> Figure:
 def run(options: argparse.Namespace) -> None:
     """Measure, print, and write the figures and the picture; raises `UserError`."""
     check_setting(options.images >= 2, "--images", options.images, "a whole number of at least 2")
+    for name in ("json", "picture"):
+        if getattr(options, name) is not None:
+            make_folder(f"the folder of --{name}", getattr(options, name).parent)
     whole = read(options.run)
     if not isinstance(whole.net, RecurrentNet):
         kind = type(whole.net).__name__
@@ -209,11 +212,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, help="side of the hidden square (default: the field; dense: a third)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--picture", type=Path, help="file for the picture")
-    try:
-        run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    answer(run, parser)
 
 
 if __name__ == "__main__":

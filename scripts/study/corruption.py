@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from attacks import ATTACKS, BUDGETS
 from classifiers import Classifier, match, parts, read
 from corruption_tables import draw, printed, summary
 from corruptions import CORRUPTIONS, Shape, corrupted
+from study import answer, make_folder
 from torch import Tensor
 
 from ffrecur.data import ImageDataModule
@@ -150,10 +150,7 @@ def run(options: argparse.Namespace) -> None:
     images, labels, shape = shown_images(nets, options.source, options.split, options.limit)
     few = min(options.attacked, len(labels))
     about = {"source": options.source, "split": options.split, "images": len(labels), "attacked": few}
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output is '{options.output}', which cannot be made: {error.strerror}") from error
+    make_folder("--output", options.output)
     figures = Figures(options.output / "corruption.json", about, nets)
     measure(nets, images, labels, shape, figures)
     if few:
@@ -182,11 +179,7 @@ def main() -> None:
         "--parts", action="store_true", help="recurrent nets also without top-down weights, and their heads"
     )
     parser.add_argument("--output", type=Path, default=Path(), help="folder of corruption.json and corruption.png")
-    try:
-        run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    answer(run, parser)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 from ngram import load_data
-from study import parse
+from study import make_folder, parse
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -135,6 +135,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file of the tables")
     own, options = parse(parser)
     try:
+        if own.output is not None:
+            make_folder("the folder of --output", own.output.parent)
         check_setting(min(own.cuts) >= 1, "cuts", own.cuts, "at least 1 each")
         if not own.run.is_dir():
             raise UserError(f"run is '{own.run}', but must be a run folder")

@@ -6,15 +6,33 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ffrecur.commands.train import main as ffrecur
+from ffrecur.errors import UserError
 
 Row = dict[str, Any]
 Found = dict[str, dict[str, Row]]  # by name and seed
 Trainings = dict[str, tuple[str, list[str]]]  # configuration file and options by name
+
+
+def answer(work: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Do what the command line asks; mistakes are told in a sentence, with exit code 2."""
+    try:
+        work(parser.parse_args())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make a folder for results, before anything is measured; raises `UserError` where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{option} is '{folder}', which cannot be made: {error.strerror}") from error
 
 
 def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:

@@ -40,7 +40,9 @@ def test_from_fit_to_predict_and_export(workplace):
     assert [type(layer) for layer in (*net.bottom_up, net.top_down[0])] == [LocalLinear] * 3
     assert isinstance(net.goodness_function, RegionMeanSquare)
     assert without_lightning(["report"]) == 0
-    assert "2 maps of 2 and 3 units a place" in (only_run() / "report.html").read_text()
+    report = (only_run() / "report.html").read_text()
+    assert "2 maps of 2 and 3 units a place" in report
+    assert "Goodness at each place of the maps" in report
 
 
 def test_the_channels_statistics_are_those_of_the_training_images(workplace):

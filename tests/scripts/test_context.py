@@ -132,9 +132,9 @@ def test_the_whole_command(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_digits(tmp_path / "digits")
     ffrecur.save(drawn(ffrecur.RecurrentNet(**NETS[kind], sign=-1)), "net")
-    options = ["--data.source=digits", "--images=6", "--json=found.json", "--picture=found.png"]
+    options = ["--data.source=digits", "--images=6", "--json=new/found.json", "--picture=found.png"]
     assert typed(monkeypatch, "net", *options) == 0
-    found = json.loads((tmp_path / "found.json").read_text())
+    found = json.loads((tmp_path / "new" / "found.json").read_text())
     assert (found["about"]["images"], found["about"]["sign"], len(found["explained"])) == (6, -1, 2)
     assert found["explained"][1]["own, within a label"] == {"share": 0, "scale": 0}, "the top layer hears the label"
     assert set(found["errors"]) == {"as it is", "no top-down", "its head"}
