@@ -1,16 +1,22 @@
 """Fast weights: what a layer's own recent past associates with its state, as a source like the others.
 
-    F_t = decay * F_(t-1) + rate * v_t k_t^T          the drive that is added to the layer's:  F_(t-1) k_t
+    F_t = decay * F_(t-1) + rate * v_t k_t^T                             the drive that is added to the layer's:  F_(t-1) k_t
+    F_t = decay * F_(t-1) + rate * (v_t - decay * F_(t-1) k_t) k_t^T     the same, written by the delta rule
 
 The key k_t is made of the layer's normalised state before character t, k = P row / sqrt(sum((P row)**2) + keys * eps), so that
 its length is 1: a pair that has just been written is recalled by the same key as `rate` times its value, and fades by `decay`
 with each character since. The value v_t is what followed: the drive of the true character at t, without what F recalled for
-it, since a recall that is written again would feed itself. Only the true character writes.
-Ba et al., "Using Fast Weights to Attend to the Recent Past" (arXiv 1610.06258), for sequences; the paper asks whether such
-weights can stand in for a transformer. Shapes: B streams, H units, N features of a row, K rows, J keys.
+it, since a recall that is written again would feed itself. Only the true character writes. By the delta rule (Widrow and Hoff)
+a key's old value makes room for its new one, and keys that are alike disturb each other less; at rate 1 a pair that has just
+been written is recalled whole.
+Ba et al., "Using Fast Weights to Attend to the Recent Past" (arXiv 1610.06258), for sequences; Schlag et al., "Linear
+Transformers Are Secretly Fast Weight Programmers" (arXiv 2102.11174), for the delta rule; the paper asks whether such weights
+can stand in for a transformer. Shapes: B streams, H units, N features of a row, K rows, J keys.
 """
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +24,9 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import EPS
 from ffrecur.core.sources import Source
+
+FastRule = Literal["hebbian", "delta"]  # how a pair is written
+FAST_RULES: tuple[FastRule, ...] = get_args(FastRule)
 
 
 class FastWeights(Source):
@@ -76,10 +85,21 @@ def unit(projected_KJ: Tensor) -> Tensor:
     return projected_KJ / length(projected_KJ)
 
 
-def written(memory_BHJ: Tensor, values_BH: Tensor, keys_BJ: Tensor, decay: float, rate: float) -> Tensor:
+def written(
+    memory_BHJ: Tensor,
+    values_BH: Tensor,
+    keys_BJ: Tensor,
+    decay: float,
+    rate: float,
+    recalled_BH: Tensor | None = None,
+) -> Tensor:
     """Return the memory after one more pair, `decay * F + rate * v k^T`, in a new tensor.
+
+    Where it is told what the memory recalls, `F k`, it writes by the delta rule, `decay * F + rate * (v - decay * F k) k^T`.
 
     >>> written(torch.ones(1, 1, 2), torch.tensor([[4.0]]), torch.tensor([[0.0, 1.0]]), decay=0.5, rate=0.25)
     tensor([[[0.5000, 1.5000]]])
     """
+    if recalled_BH is not None:
+        values_BH = values_BH - decay * recalled_BH
     return torch.baddbmm(memory_BHJ, values_BH[:, :, None], keys_BJ[:, None], beta=decay, alpha=rate)

@@ -45,7 +45,9 @@ class StreamModule(TextModule):
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
         fast_weights: of each layer's fast weights: how many keys, 0 for none; the decay, the share that is left after a
-            character, in [0, 1]; the rate, the weight of what is written, at least 0.
+            character, in [0, 1]; the rate, the weight of what is written, at least 0 (at most 1 by the delta rule).
+        fast_rule: how fast weights are written: "hebbian" adds each pair of key and value to all others; "delta" takes away
+            what the key recalled before.
         sign: 1 if real text shall have high goodness, -1 if low.
         goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `StreamNet.score`.
         negatives: "teacher_forcing" (a wrong character, as the head predicts it) or "uniform" (any wrong one).
@@ -63,7 +65,7 @@ class StreamModule(TextModule):
     """
 
     kind = "StreamNet"
-    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights")
+    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights", "fast_rule")
     net_class: ClassVar[type] = StreamNet
 
     def __init__(
@@ -75,6 +77,7 @@ class StreamModule(TextModule):
         lateral: bool = True,
         top_down: bool = True,
         fast_weights: tuple[int, float, float] = (0, 0.95, 0.5),
+        fast_rule: Literal["hebbian", "delta"] = "hebbian",
         sign: int = 1,
         goodness_weight: float = 0.0,
         negatives: Literal["teacher_forcing", "uniform"] = "teacher_forcing",

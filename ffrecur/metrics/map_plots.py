@@ -8,6 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ffrecur.metrics.grid import PictureGrid
+from ffrecur.metrics.plots import image
+
 
 def goodness_maps(images_ND: Tensor, image_shape: Sequence[int], maps_NLTHW: Tensor) -> Figure:
     """Goodness of each place over the iterations, a line for each image and layer; bright is high.
@@ -19,22 +22,14 @@ def goodness_maps(images_ND: Tensor, image_shape: Sequence[int], maps_NLTHW: Ten
             scale of its own.
     """
     count, layers, iterations = maps_NLTHW.shape[:3]
-    figure = Figure(figsize=(1.1 * (iterations + 1) + 0.6, 1.15 * count * layers + 0.4), layout="constrained")
-    axes = figure.subplots(count * layers, iterations + 1, squeeze=False)
+    title = "goodness at each place with the true label, by iteration"
+    grid = PictureGrid(count * layers, iterations + 1, (1.1, 1.1), above=0.2, left=0.6, title=title)
     for number, (image_D, maps_LTHW) in enumerate(zip(images_ND, maps_NLTHW, strict=True)):
+        grid.show(number * layers, 0, **image(image_D, tuple(image_shape)))
         for layer, maps_THW in enumerate(maps_LTHW):
-            first, *others = axes[number * layers + layer]
-            if layer == 0:
-                first.imshow(np.asarray(image_D.reshape(tuple(image_shape))), cmap="gray", vmin=0, vmax=1)
-            first.axis("off")
-            first.text(
-                -0.08, 0.5, f"layer {layer + 1}", transform=first.transAxes, ha="right", va="center", fontsize="small"
-            )
-            limit = max(float(maps_THW.max()), 1e-12)
-            for iteration, (axis, map_HW) in enumerate(zip(others, maps_THW, strict=True), start=1):
-                axis.imshow(np.asarray(map_HW), cmap="magma", vmin=0, vmax=limit)
-                axis.axis("off")
-                if number == layer == 0:
-                    axis.set_title(str(iteration), fontsize="small")
-    figure.suptitle("goodness at each place with the true label, by iteration", fontsize="medium")
-    return figure
+            line, limit = number * layers + layer, max(float(maps_THW.max()), 1e-12)
+            grid.name_line(line, f"layer {layer + 1}")
+            for iteration, map_HW in enumerate(maps_THW, start=1):
+                first = str(iteration) if line == 0 else ""
+                grid.show(line, iteration, np.asarray(map_HW), first, cmap="magma", vmin=0, vmax=limit)
+    return grid.figure

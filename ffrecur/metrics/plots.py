@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ffrecur.metrics.grid import PictureGrid
 from ffrecur.metrics.mistakes import Mistakes
 
 TRUE, WRONG, NEUTRAL = "#0072b2", "#d55e00", "#999999"  # distinct for colour-blind readers too
@@ -65,7 +66,8 @@ def label_competition(
     axes = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 3] * columns).reshape(-1, 2)
     ticks = range(1, len(support_TBC) + 1)
     for row, label in enumerate(labels_B.tolist()):
-        _show_image(axes[row, 0], images_BD[row], image_shape)
+        axes[row, 0].imshow(**image(images_BD[row], image_shape))
+        axes[row, 0].axis("off")
         mean_C = support_TBC[window[0] - 1 : window[1], row].mean(dim=0)
         rival = next(c for c in mean_C.argsort(descending=True).tolist() if c != label)
         axis = axes[row, 1]
@@ -91,10 +93,13 @@ def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int
     Red positive; of colour images the colours that a unit looks for, and grey where it looks for none.
     """
     largest = weight_HD.norm(dim=1).argsort(descending=True)[:count]
-    figure = _weights_grid(weight_HD[largest], image_shape, int(np.ceil(np.sqrt(len(largest)))), size=(0.8, 0.8, 0.4))
+    columns = int(np.ceil(np.sqrt(len(largest))))
     what = "in colour, grey where for nothing" if in_colour(image_shape) else "red for, blue against"
-    figure.suptitle(f"what first-layer units look for: {what}", fontsize="medium")
-    return figure
+    title = f"what first-layer units look for: {what}"
+    grid = PictureGrid(int(np.ceil(len(largest) / columns)), columns, (0.8, 0.8), title=title)
+    for number, row_D in enumerate(weight_HD[largest]):
+        grid.show(*divmod(number, columns), **weights(row_D, image_shape))
+    return grid.figure
 
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:
@@ -112,20 +117,22 @@ def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Se
 
     Of colour images in colour.
     """
-    titles = [name_of(label, class_names) for label in range(len(images_CD))]
-    return _weights_grid(images_CD, image_shape, min(5, len(images_CD)), size=(1.5, 1.65, 0.3), titles=titles)
+    columns = min(5, len(images_CD))
+    grid = PictureGrid(int(np.ceil(len(images_CD) / columns)), columns, (1.5, 1.5), above=0.2)
+    for label, row_D in enumerate(images_CD):
+        place = divmod(label, columns)
+        grid.show(*place, title=name_of(label, class_names), **weights(row_D, image_shape))
+    return grid.figure
 
 
 def mixtures(rows: Mapping[str, Tensor], image_shape: tuple[int, ...]) -> Figure:
     """Images that belong together one under another, such as two images, their mask and their hybrid: `(N, D)` by name."""
-    count = len(next(iter(rows.values())))
-    figure = Figure(figsize=(0.9 * count + 0.9, 0.9 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), count, squeeze=False)
-    for of_row, (name, images_ND) in zip(axes, rows.items(), strict=True):
-        for axis, image_D in zip(of_row, images_ND, strict=True):
-            _show_image(axis, image_D, image_shape)
-        of_row[0].text(-0.15, 0.5, name, transform=of_row[0].transAxes, ha="right", va="center", fontsize="small")
-    return figure
+    grid = PictureGrid(len(rows), len(next(iter(rows.values()))), (0.9, 0.9), left=0.9)
+    for line, (name, images_ND) in enumerate(rows.items()):
+        grid.name_line(line, name)
+        for column, image_D in enumerate(images_ND):
+            grid.show(line, column, **image(image_D, image_shape))
+    return grid.figure
 
 
 def expectations(
@@ -138,18 +145,15 @@ def expectations(
 
     Red where ink is expected, blue where none; of colour images in colour.
     """
-    count = len(images_ND)
-    figure = Figure(figsize=(1.35 * count, 1.5 * (1 + len(expected)) + 0.3), layout="constrained")
-    axes = figure.subplots(1 + len(expected), count, squeeze=False)
-    for axis, image_D in zip(axes[0], images_ND, strict=True):
-        _show_image(axis, image_D, image_shape)
-    for of_row, (labels_N, expected_ND) in zip(axes[1:], expected, strict=True):
-        for axis, label, expected_D in zip(of_row, labels_N.tolist(), expected_ND, strict=True):
-            _show_weights(axis, expected_D, image_shape)
-            axis.set_title(name_of(label, class_names), fontsize="medium", parse_math=False)
     what = "in colour" if in_colour(image_shape) else "red ink, blue none"
-    figure.suptitle(f"images, and what the best and the second label expect: {what}", fontsize="medium")
-    return figure
+    title = f"images, and what the best and the second label expect: {what}"
+    grid = PictureGrid(1 + len(expected), len(images_ND), (1.35, 1.35), above=0.2, title=title)
+    for column, image_D in enumerate(images_ND):
+        grid.show(0, column, **image(image_D, image_shape))
+        for line, (labels_N, expected_ND) in enumerate(expected, start=1):
+            label = name_of(int(labels_N[column]), class_names)
+            grid.show(line, column, title=label, **weights(expected_ND[column], image_shape))
+    return grid.figure
 
 
 def worst_mistakes(
@@ -158,55 +162,30 @@ def worst_mistakes(
     """The images of the worst mistakes, each under its true class, the class that it was taken for, and the confidence."""
     count = len(mistakes.images_ND)
     columns = min(5, max(count, 1))
-    lines = max(int(np.ceil(count / columns)), 1)
-    figure = Figure(figsize=(1.3 * columns, 1.9 * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
+    grid = PictureGrid(max(int(np.ceil(count / columns)), 1), columns, (1.3, 1.3), above=0.6)
     if not count:
-        axes[0].text(0.5, 0.5, "no mistake", ha="center")
-    for axis, image_D, true, predicted, confidence in zip(axes, *mistakes, strict=False):
-        _show_image(axis, image_D, image_shape)
+        grid.axis.text(*grid.middle(0, 0), "no mistake", ha="center")
+    for number, (image_D, true, predicted, confidence) in enumerate(zip(*mistakes, strict=False)):
+        place = divmod(number, columns)
         sure = "over 99.9 %" if confidence >= 0.9995 else f"{100 * confidence:.1f} %"
         taken = f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{sure}"
-        axis.set_title(taken, fontsize="small", parse_math=False)
-    return figure
+        grid.show(*place, title=taken, **image(image_D, image_shape))
+    return grid.figure
 
 
-def _weights_grid(
-    rows_ND: Tensor,
-    image_shape: tuple[int, ...],
-    columns: int,
-    size: tuple[float, float, float],
-    titles: Sequence[str] | None = None,
-) -> Figure:
-    """Weights as images in so many columns; `size`, in inches, is width and height of each, and height of what is above all."""
-    width, height, above = size
-    lines = int(np.ceil(len(rows_ND) / columns))
-    figure = Figure(figsize=(width * columns, height * lines + above), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis, row_D, title in zip(axes, rows_ND, titles or [""] * len(rows_ND), strict=False):
-        _show_weights(axis, row_D, image_shape)
-        axis.set_title(title, fontsize="medium", parse_math=False)
-    for axis in axes[len(rows_ND) :]:
-        axis.axis("off")
-    return figure
+def image(row_D: Tensor, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return an image in [0, 1] as `PictureGrid.show` and `imshow` take it."""
+    return {"X": np.asarray(row_D.reshape(image_shape)), "cmap": "gray", "vmin": 0, "vmax": 1}
 
 
-def _show_image(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
-    axis.imshow(np.asarray(row_D.reshape(image_shape)), cmap="gray", vmin=0, vmax=1)
-    axis.axis("off")
-
-
-def _show_weights(axis: Axes, row_D: Tensor, image_shape: tuple[int, ...]) -> None:
-    weights = row_D.reshape(image_shape)
-    limit = max(float(weights.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
+def weights(row_D: Tensor, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return weights of an image's size in the same way, blue below 0 and red above; of colour images in colour."""
+    shaped = row_D.reshape(image_shape)
+    limit = max(float(shaped.abs().quantile(0.99)), 1e-12)  # a few pixels that are hardly ever lit have huge weights
     if in_colour(image_shape):
-        axis.imshow(np.asarray((0.5 + weights / (2 * limit)).clamp(0, 1)))
-    else:
-        grey = weights.mean(dim=-1) if weights.ndim == 3 else weights
-        axis.imshow(np.asarray(grey), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    axis.axis("off")
+        return {"X": np.asarray((0.5 + shaped / (2 * limit)).clamp(0, 1))}
+    grey = shaped.mean(dim=-1) if shaped.ndim == 3 else shaped
+    return {"X": np.asarray(grey), "cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
 
 
 def in_colour(image_shape: Sequence[int]) -> bool:

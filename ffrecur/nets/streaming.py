@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ffrecur.core.fast import FastWeights, written
+from ffrecur.core.fast import FastRule, FastWeights, written
 from ffrecur.core.learning import Carried, Masks, carried_on
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
@@ -55,6 +55,7 @@ class StreamDynamics(LocalNet):
     keys: int
     decay: float
     rate: float
+    fast_rule: FastRule
     bottom_up: Sequence[nn.Linear]
     lateral: Sequence[nn.Linear]
     top_down: Sequence[nn.Linear]
@@ -131,8 +132,9 @@ class StreamDynamics(LocalNet):
             assert isinstance(stream.source, FastWeights)
             assert stream.rows is not None
             assert stream.drive is not None
-            value_BH = found.drives[layer] - stream.drive[0]
-            memory.append(written(before, value_BH, stream.source.keys(stream.rows[0]), self.decay, self.rate))
+            recalled_BH, keys_BJ = stream.drive[0], stream.source.keys(stream.rows[0])
+            values_BH, old_BH = found.drives[layer] - recalled_BH, recalled_BH if self.fast_rule == "delta" else None
+            memory.append(written(before, values_BH, keys_BJ, self.decay, self.rate, old_BH))
         return StreamState(tuple(found.states), tuple(memory))
 
     # --- reading ------------------------------------------------------------------------------------------------------

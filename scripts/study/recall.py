@@ -1,6 +1,6 @@
 """Associative recall by a streaming model, with and without fast weights: a key that came before is followed by its value.
 
-python scripts/study/recall.py [--memories hidden fast both] [--values same] [--steps 4000] [--output recall.jsonl]
+python scripts/study/recall.py [--memories hidden fast both] [--values same] [--steps 1200] [--output recall.jsonl]
 
 Each document has a mapping of its own, of 20 symbols to 20 symbols at random, and shows key, value, key, value, ... A key that
 was shown before has the same value again, so that it can be known; its first value cannot. The table is the share of values
@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ffrecur.core.fast import FAST_RULES
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Paired
 from ffrecur.negatives.labels import uniform_labels
@@ -132,7 +133,7 @@ def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
     fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate), memory != "fast"
     settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "top_down": False}
     alphabet = ALPHABET + (OTHERS if own.values == "own" else "")
-    settings |= {"fold_case": False, "fast_weights": fast, "lateral": lateral}
+    settings |= {"fold_case": False, "fast_weights": fast, "fast_rule": own.rule, "lateral": lateral}
     net = StreamNet(alphabet, own.hidden, own.damping, **settings)
     begun = time.monotonic()
     train(net, own)
@@ -150,17 +151,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=MEMORIES, help="where memory may lie")
     parser.add_argument("--values", choices=("same", "own"), default="same", help="which symbols are values")
-    parser.add_argument("--keys", type=int, default=64, help="of each layer's fast weights")
-    parser.add_argument("--hidden", type=int, nargs="+", default=[200])
+    parser.add_argument("--rule", choices=FAST_RULES, default="delta", help="by which fast weights are written")
+    parser.add_argument("--keys", type=int, default=256, help="of each layer's fast weights")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[400])
     parser.add_argument("--damping", type=float, default=0.0)
-    parser.add_argument("--decay", type=float, default=0.99)
-    parser.add_argument("--rate", type=float, default=0.05, help="of writing into the fast weights")
+    parser.add_argument("--decay", type=float, default=1.0)
+    parser.add_argument("--rate", type=float, default=0.3, help="of writing into the fast weights")
     parser.add_argument("--pairs", type=int, default=100, help="of a document")
-    parser.add_argument("--streams", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=4000, help="characters of each stream")
+    parser.add_argument("--streams", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=1200, help="characters of each stream")
     parser.add_argument("--negatives", type=int, default=3, help="wrong characters at each place")
     parser.add_argument("--temperature", type=float, default=0.05)
-    parser.add_argument("--rate_of_learning", type=float, default=0.003)
+    parser.add_argument("--rate_of_learning", type=float, default=0.0001)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="file of rows, which is added to")
     own = parser.parse_args()

@@ -48,6 +48,31 @@ def test_a_key_recalls_the_rate_of_what_it_has_just_written():
         torch.testing.assert_close(recalled, 0.25 * value, rtol=1e-6, atol=0)
 
 
+def test_by_the_delta_rule_the_last_value_of_each_key_is_recalled_whole():
+    """Keys at right angles, rate 1, no decay: the sum of all pairs recalls all values of a key, the delta rule the last."""
+    keys = torch.eye(KEYS, dtype=torch.float64)[:, None].expand(-1, STREAMS, -1)
+    values = drawn(3, KEYS, STREAMS, UNITS)
+    added = corrected = torch.zeros(STREAMS, UNITS, KEYS, dtype=torch.float64)
+    for value in values:
+        for one, key in zip(value, keys, strict=True):
+            added = written(added, one, key, decay=1.0, rate=1.0)
+            recalled = FastWeights(linear(), corrected).recalled(key)
+            corrected = written(corrected, one, key, decay=1.0, rate=1.0, recalled_BH=recalled)
+    torch.testing.assert_close(corrected, values[-1].permute(1, 2, 0), **EXACT)
+    torch.testing.assert_close(added, values.sum(dim=0).permute(1, 2, 0), **EXACT)
+
+
+def test_by_the_delta_rule_keys_that_are_alike_do_not_disturb_each_other_for_long():
+    """Independent keys that are not at right angles, shown again and again: each recalls its own value and no other's."""
+    keys, values = unit(drawn(KEYS * STREAMS, KEYS, seed=3)).view(KEYS, STREAMS, KEYS), drawn(KEYS, STREAMS, UNITS)
+    memory = torch.zeros(STREAMS, UNITS, KEYS, dtype=torch.float64)
+    for _ in range(2000):
+        for value, key in zip(values, keys, strict=True):
+            memory = written(memory, value, key, 1.0, 0.5, FastWeights(linear(), memory).recalled(key))
+    for value, key in zip(values, keys, strict=True):
+        torch.testing.assert_close(FastWeights(linear(), memory).recalled(key), value, rtol=1e-6, atol=1e-8)
+
+
 def test_a_state_of_zeros_writes_and_recalls_nothing():
     memory, rows = drawn(STREAMS, UNITS, KEYS), torch.zeros(STREAMS, FEATURES, dtype=torch.float64)
     source = FastWeights(linear(), memory)

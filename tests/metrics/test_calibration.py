@@ -91,14 +91,17 @@ def test_few_mistakes_and_none_can_be_shown():
     assert confidence == pytest.approx(torch.softmax(logits[0], dim=0)[0].item())
     figure = plots.worst_mistakes(one, (3, 4), ("a$b", "b", "cat"))
     torch.testing.assert_close(torch.tensor(figure.axes[0].get_images()[0].get_array()), images[0].reshape(3, 4))
-    assert figure.axes[0].get_title() == f"cat\nsays a$b\n{100 * confidence:.1f} %"
+    assert figure.axes[0].texts[0].get_text() == f"cat\nsays a$b\n{100 * confidence:.1f} %"
 
 
 def test_expectations_stand_below_their_image():
     images, first, second = torch.rand(3, 12), torch.randn(3, 12), torch.randn(3, 12)
     labels = torch.tensor([2, 0, 1]), torch.tensor([0, 1, 2])
     figure = plots.expectations(images, list(zip(labels, (first, second), strict=True)), (3, 4), ("a", "b", "c"))
-    shown = [axis.get_images()[0].get_array() for axis in figure.axes]
-    for found, expected in zip(shown, [*images, *first, *second], strict=True):
-        torch.testing.assert_close(torch.tensor(found), expected.reshape(3, 4))
-    assert [axis.get_title() for axis in figure.axes] == ["", "", "", *"cab", *"abc"]
+    columns = [each for three in zip(images, first, second, strict=True) for each in three]
+    (axis,) = figure.axes
+    for shown, expected in zip(axis.get_images(), columns, strict=True):
+        torch.testing.assert_close(torch.tensor(shown.get_array()), expected.reshape(3, 4))
+    middles = [(left + right) / 2 for left, right, _, _ in (shown.get_extent() for shown in axis.get_images())]
+    assert middles == sorted(middles), "column by column"
+    assert [text.get_text() for text in axis.texts] == [*"ca", *"ab", *"bc"]

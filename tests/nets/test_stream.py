@@ -23,6 +23,7 @@ NETS = {
     "lateral": {"top_down": False, "damping": 0.5},
     "top-down": {"lateral": False, "damping": [0.5, 0.0, 0.2]},
     "fast": {"keys": 2, "decay": 0.8, "rate": 0.7},
+    "delta rule": {"keys": 3, "decay": 0.8, "rate": 0.7, "fast_rule": "delta"},
     "twice": {"keys": 2, "iterations": 2},
     "one layer": {"hidden": (6,)},
 }
@@ -69,9 +70,9 @@ class Loop:
         _, states, drives = self.look(symbol)
         if self.net.keys:
             for layer, drive in enumerate(drives):
-                self.fast[layer] = self.net.decay * self.fast[layer] + self.net.rate * torch.outer(
-                    drive, self.key(layer).detach()
-                )
+                faded, key = self.net.decay * self.fast[layer], self.key(layer).detach()
+                new = drive - faded @ key if self.net.fast_rule == "delta" else drive
+                self.fast[layer] = faded + self.net.rate * torch.outer(new, key)
         self.hidden = states
 
 
@@ -261,6 +262,11 @@ def test_first_weights():
         ({"fast_weights": [2, 1.5, 0.5]}, "decay, from 0 to 1"),
         ({"fast_weights": [2, 0.9, -1.0]}, "rate, at least 0"),
         ({"fast_weights": [2, 0.9]}, "three numbers"),
+        ({"fast_rule": "oja"}, "fast_rule is 'oja', but must be hebbian or delta"),
+        (
+            {"fast_weights": [2, 0.9, 1.5], "fast_rule": "delta"},
+            r"fast_weights is \[2, 0.9, 1.5\], but must be of a rate of at most 1 where fast_rule is delta",
+        ),
         ({"hidden": ()}, "hidden_features"),
     ],
 )

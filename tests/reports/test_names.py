@@ -297,8 +297,8 @@ def test_a_checkpoint_with_other_names_than_classes_is_refused(trained: None, na
 
 def test_names_in_pictures() -> None:
     names = ("a $x_{ b", "dog", "eel")  # no formula
-    titles = [axis.get_title() for axis in drawn(plots.imagination(torch.randn(3, 4), (2, 2), names)).axes]
-    assert titles == list(names)
+    (axis,) = drawn(plots.imagination(torch.randn(3, 4), (2, 2), names)).axes
+    assert [text.get_text() for text in axis.texts] == list(names)
     goodness_TLBC = torch.zeros(2, 1, 1, 3).index_fill_(-1, torch.tensor([1]), 1.0)
     figure = plots.label_competition(
         torch.rand(1, 4), (2, 2), goodness_TLBC, torch.tensor([0]), (1, 2), 1, class_names=names
