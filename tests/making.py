@@ -43,7 +43,9 @@ def character_net(alphabet="abc ", window=3, hidden=(6, 5, 4), seed=0, **options
 def stream_net(alphabet="abc ", hidden=(6, 5, 4), seed=0, kind=ffrecur.StreamNet, **options):
     """A streaming character model in float64, its biases and its head's weight drawn too."""
     torch.manual_seed(seed)
-    fast = [options.pop(name, usual) for name, usual in (("keys", 0), ("decay", 0.95), ("rate", 0.5))]
+    fast = [
+        options.pop(name, usual) for name, usual in (("keys", 0), ("decay", 0.95), ("rate", 0.5), ("rule", "hebbian"))
+    ]
     options = {"fast_weights": fast, **options}
     net = kind(alphabet, hidden, **options).double()
     nn.init.normal_(net.head.weight)
@@ -104,7 +106,13 @@ def one_of_each_net():
         ffrecur.BackpropNet(60, [5], 3, True, channels=[2], kernel=3, image_shape=[4, 5, 3]),
         ffrecur.CharNet("añ ☃", 3, [5, 4], head_layers=[2], goodness_weight=0.5, noise="uniform", unknown="replace"),
         ffrecur.StreamNet(
-            "añ ☃", [5, 4], [0.1, 0.2], iterations=2, lateral=False, fast_weights=[3, 0.9, 0.5], unknown="replace"
+            "añ ☃",
+            [5, 4],
+            [0.1, 0.2],
+            iterations=2,
+            lateral=False,
+            fast_weights=[3, 0.9, 0.5, "delta"],
+            unknown="replace",
         ),
     ]
     return [drawn(net) for net in made]

@@ -244,7 +244,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-def every_task():
+def every_task(kinds=KINDS):
     """The parameter `task` of a test of every task: those that are of no other kind than another are slow."""
-    tasks = [path if task_name(path) in KINDS else slow(path) for path in TASK_FILES]
+    tasks = [path if task_name(path) in kinds else slow(path) for path in TASK_FILES]
     return pytest.mark.parametrize("task", tasks, ids=map(task_name, TASK_FILES))

@@ -16,7 +16,8 @@ can stand in for a transformer. Shapes: B streams, H units, N features of a row,
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import EPS
 from ffrecur.core.sources import Source
+from ffrecur.errors import check_setting
 
 FastRule = Literal["hebbian", "delta"]  # how a pair is written
 FAST_RULES: tuple[FastRule, ...] = get_args(FastRule)
@@ -73,6 +75,30 @@ class FastWeights(Source):
 
     def _projected(self, rows_KN: Tensor) -> Tensor:
         return F.linear(self._as_weights(rows_KN), self.linear.weight.detach())
+
+
+def checked(fast_weights: Sequence[Any]) -> tuple[int, float, float, FastRule]:
+    """Return keys, decay, rate and rule, "hebbian" where none is given; raises `UserError` for what is none of these.
+
+    >>> checked([64, 1, 0.3, "delta"]), checked((0, 0.95, 0.5))
+    ((64, 1.0, 0.3, 'delta'), (0, 0.95, 0.5, 'hebbian'))
+    """
+    listed = list(fast_weights)
+    numbers, rule = listed[:3], [*listed[3:], "hebbian"][0]
+    fits = len(listed) in (3, 4) and rule in FAST_RULES and not any(isinstance(each, str) for each in numbers)
+    fits = fits and numbers[0] == int(numbers[0]) >= 0 and 0 <= numbers[1] <= 1 and numbers[2] >= 0
+    allowed = "keys (a whole number of at least 0), decay (from 0 to 1) and rate (at least 0), and hebbian or delta"
+    check_setting(fits, "fast_weights", listed, allowed)
+    check_setting(
+        rule != "delta" or numbers[2] <= 1, "fast_weights", listed, "of a rate of at most 1 by the delta rule"
+    )
+    return int(numbers[0]), float(numbers[1]), float(numbers[2]), cast(FastRule, rule)
+
+
+def described(fast_weights: Sequence[Any]) -> list[Any]:
+    """Return the settings as nets store them: the rule only where it is another than "hebbian", which has not always been one."""
+    keys, decay, rate, rule = checked(fast_weights)
+    return [keys, decay, rate, *([] if rule == "hebbian" else [rule])]
 
 
 def length(projected_KJ: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from ffrecur.core.fast import FastRule, described
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
@@ -45,9 +46,8 @@ class StreamModule(TextModule):
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
         fast_weights: of each layer's fast weights: how many keys, 0 for none; the decay, the share that is left after a
-            character, in [0, 1]; the rate, the weight of what is written, at least 0 (at most 1 by the delta rule).
-        fast_rule: how fast weights are written: "hebbian" adds each pair of key and value to all others; "delta" takes away
-            what the key recalled before.
+            character, in [0, 1]; the rate, the weight of what is written, at least 0; and delta where each pair is written by
+            the delta rule, which takes away what the key recalled before.
         sign: 1 if real text shall have high goodness, -1 if low.
         goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `StreamNet.score`.
         negatives: "teacher_forcing" (a wrong character, as the head predicts it) or "uniform" (any wrong one).
@@ -65,7 +65,7 @@ class StreamModule(TextModule):
     """
 
     kind = "StreamNet"
-    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights", "fast_rule")
+    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights")
     net_class: ClassVar[type] = StreamNet
 
     def __init__(
@@ -76,8 +76,7 @@ class StreamModule(TextModule):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
-        fast_weights: tuple[int, float, float] = (0, 0.95, 0.5),
-        fast_rule: Literal["hebbian", "delta"] = "hebbian",
+        fast_weights: tuple[int, float, float] | tuple[int, float, float, FastRule] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
         negatives: Literal["teacher_forcing", "uniform"] = "teacher_forcing",
@@ -89,7 +88,7 @@ class StreamModule(TextModule):
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
-        self.hparams["fast_weights"] = list(fast_weights)  # as the net's settings have them
+        self.hparams["fast_weights"] = described(fast_weights)  # as the net's settings have them
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(negatives_per_case >= 1, "negatives_per_case", negatives_per_case, "at least 1")
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")

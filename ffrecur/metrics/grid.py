@@ -52,8 +52,7 @@ class PictureGrid:
         left, right, top, bottom = x - half * columns, x + half * columns, y - half * rows, y + half * rows
         self.axis.imshow(X, extent=(left, right, bottom, top), **colours)
         if title:
-            place = {"ha": "center", "va": "bottom", "fontsize": "small"}
-            self.axis.text(x, top - 0.03, title, parse_math=False, **place)
+            self.axis.text(x, top - 0.03, title, ha="center", va="bottom", fontsize="small", parse_math=False)
 
     def name_line(self, line: int, name: str) -> None:
         """Write the name of a line of pictures to its left."""

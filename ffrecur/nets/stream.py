@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrecur.core.fast import FAST_RULES, FastRule
+from ffrecur.core import fast
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.sweep import Wiring
@@ -50,10 +50,8 @@ class StreamNet(StreamDynamics):
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
         fast_weights: of each layer's fast weights, see `ffrecur.core.fast`: how many keys, 0 for none; the decay, the share that
-            is left after a character, in [0, 1]; the rate, the weight of what is written, at least 0, and at most 1 by the
-            delta rule, which could not but overshoot with more.
-        fast_rule: how they are written: "hebbian" adds each pair of key and value to all others; "delta" takes away what the
-            key recalled before, so that a key's new value stands for its old one.
+            is left after a character, in [0, 1]; the rate, the weight of what is written, at least 0; and "delta" for the
+            delta rule, which takes away what the key recalled before; its rate is at most 1.
         sign: 1 if real text shall have high goodness, -1 if low.
         fold_case: whether text is lower-cased.
         unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
@@ -74,8 +72,7 @@ class StreamNet(StreamDynamics):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
-        fast_weights: Sequence[float] = (0, 0.95, 0.5),
-        fast_rule: FastRule = "hebbian",
+        fast_weights: Sequence[float | str] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
         noise: Noise = "masked_head",
@@ -92,16 +89,7 @@ class StreamNet(StreamDynamics):
         allowed = f"at least 0 and less than 1, one number or {len(widths)}, one a layer"
         check_setting(fits, "damping", damping if single else list(shares), allowed)
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")
-        listed = list(fast_weights)
-        whole = len(listed) == 3 and listed[0] == int(listed[0]) >= 0
-        allowed = "three numbers: keys, a whole number of at least 0; decay, from 0 to 1; rate, at least 0"
-        check_setting(whole and 0 <= listed[1] <= 1 and listed[2] >= 0, "fast_weights", listed, allowed)
-        check_setting(fast_rule in FAST_RULES, "fast_rule", fast_rule, " or ".join(FAST_RULES))
-        fits = fast_rule != "delta" or listed[2] <= 1
-        check_setting(fits, "fast_weights", listed, "of a rate of at most 1 where fast_rule is delta")
-        keys = int(listed[0])
-        self.fast_rule = fast_rule
-        self.keys, self.decay, self.rate = keys, float(listed[1]), float(listed[2])
+        self.keys, self.decay, self.rate, self.fast_rule = fast.checked(fast_weights)
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares
@@ -112,7 +100,7 @@ class StreamNet(StreamDynamics):
         own, higher = list(zip(widths, widths, strict=True)), list(zip(widths[1:], widths, strict=False))
         self.lateral = plain_layers(own if lateral else [])  # type: ignore[assignment]
         self.top_down = plain_layers(higher if top_down else [])  # type: ignore[assignment]
-        self.fast = plain_layers([(width, keys) for width in widths] if keys else [])  # type: ignore[assignment]
+        self.fast = plain_layers([(width, self.keys) for width in widths] if self.keys else [])  # type: ignore[assignment]
         self.reads_above, self.head = top_down, nn.Linear(sum(widths), len(self.alphabet))
         self.reset_parameters()
 
@@ -140,8 +128,7 @@ class StreamNet(StreamDynamics):
             "iterations": self.iterations,
             "lateral": len(self.lateral) > 0,
             "top_down": self.reads_above,  # also where there is one layer
-            "fast_weights": [self.keys, self.decay, self.rate],
-            "fast_rule": self.fast_rule,
+            "fast_weights": fast.described([self.keys, self.decay, self.rate, self.fast_rule]),
             "sign": self.sign,
             "fold_case": self.alphabet.fold_case,
             "unknown": self.alphabet.unknown,

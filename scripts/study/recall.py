@@ -130,10 +130,10 @@ def by_distance(documents: Documents, hits_BT: Tensor) -> dict[str, float]:
 def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
     """Train and test one net."""
     torch.manual_seed(own.seed)
-    fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate), memory != "fast"
+    fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate, own.rule), memory != "fast"
     settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "top_down": False}
     alphabet = ALPHABET + (OTHERS if own.values == "own" else "")
-    settings |= {"fold_case": False, "fast_weights": fast, "fast_rule": own.rule, "lateral": lateral}
+    settings |= {"fold_case": False, "fast_weights": fast, "lateral": lateral}
     net = StreamNet(alphabet, own.hidden, own.damping, **settings)
     begun = time.monotonic()
     train(net, own)

@@ -141,7 +141,7 @@ def train_on_shifted_images(folder):
     assert run("fit", *RUN, SHIFT).code == 0
 
 
-@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+@pytest.mark.parametrize("command", [slow("validate"), "test", "predict"])
 def test_an_evaluation_sees_the_images_as_they_are(staged, command):
     staged("trained on shifted images", train_on_shifted_images)
     found = []

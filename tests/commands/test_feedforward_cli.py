@@ -169,7 +169,7 @@ LOCAL = "--model.layers=[{kernel: 2, out_channels: 4}, {kernel: 2, out_channels:
         (["--model.label=null"], ["--model.head_layers=[1]"], "head_layers is [1], but the net in"),
         ([LOCAL], ["--model.layers=[{kernel: 3, out_channels: 4}]"], "layers is [{'out_channels': 4, 'kernel': 3,"),
         slow([LOCAL], ["--model.layers=null"], "layers is None, but the net in"),
-        ([], [LOCAL], "layers is [{'out_channels': 4, 'kernel': 2,"),
+        slow([], [LOCAL], "layers is [{'out_channels': 4, 'kernel': 2,"),
     ],
 )
 def test_a_stored_net_is_not_taken_for_another(trained, typed, sentence, workplace):

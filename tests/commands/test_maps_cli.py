@@ -27,7 +27,7 @@ def test_from_fit_to_predict_and_export(workplace):
     outcome = fit(*MAPS, *REGIONS, "--model.standardize_images=true")
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
-    for command in ("validate", "test", "predict"):
+    for command in ("test", "predict"):
         outcome = run(command, render=True)
         assert outcome.code == 0, outcome.err
     pictures = {file.stem for file in (only_run() / "test_plots").iterdir()}

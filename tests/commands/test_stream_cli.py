@@ -33,7 +33,7 @@ def text_of(capsys, command, *args):
     return shown.out
 
 
-ALL = ["--model.fast_weights=[3,0.9,0.5]", "--model.goodness_weight=2", "--model.iterations=2"]
+ALL = ["--model.fast_weights=[3,0.9,0.5,delta]", "--model.goodness_weight=2", "--model.iterations=2"]
 
 
 @pytest.mark.parametrize("options", [slow([]), ALL], ids=["head alone", "all"])
@@ -77,7 +77,10 @@ def test_a_run_from_training_to_text(tales, options, capsys):
 
 @pytest.mark.parametrize(
     "options",
-    [slow(["--model.state_dropout=0.2"]), ["--model.fast_weights=[2,0.9,0.5]", "--trainer.accumulate_grad_batches=3"]],
+    [
+        slow(["--model.state_dropout=0.2"]),
+        ["--model.fast_weights=[2,0.9,0.5,delta]", "--trainer.accumulate_grad_batches=3"],
+    ],
     ids=["dropout", "fast weights"],
 )
 def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, options):

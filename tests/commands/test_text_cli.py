@@ -50,7 +50,7 @@ def test_every_source_of_negatives_trains_and_is_tested(tales, negatives):
     assert len((only_run() / "test_samples.txt").read_text().split("\n\n")) == 2
 
 
-@pytest.mark.parametrize(("trained_with", "typed"), [(0.0, None), (2.0, None), (0.0, 3.0)])
+@pytest.mark.parametrize(("trained_with", "typed"), [slow(0.0, None), (2.0, None), (0.0, 3.0)])
 def test_results_agree_with_the_net_and_the_text(tales, trained_with, typed):
     assert run("fit", *TINY_TEXT, f"--model.goodness_weight={trained_with}").code == 0
     outcome = run("validate", *([] if typed is None else [f"--model.goodness_weight={typed}"]))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from making import make_digits
-from running import TINY, only_run, run
+from running import TINY, only_run, run, slow
 
 from ffrecur.lit.run.folders import same_source
 
@@ -37,10 +37,10 @@ def train(folder):
     ("source", "command", "images"),
     [
         ("digits", "test", 20),  # its own: the test split
-        ("../{here}/digits", "test", 20),  # the same folder by another name
+        slow("../{here}/digits", "test", 20),  # the same folder by another name
         ("digits", "validate", 40),
         ("others", "test", 60),  # no test split: all of it, whatever validation_size the training had
-        ("others", "validate", 60),
+        slow("others", "validate", 60),
         ("more", "test", 20),  # another source with a test split
     ],
 )

@@ -101,7 +101,8 @@ def test_one_cycle_changes_the_momentum_of_all_groups(workplace):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "batch"), [(ONE_CYCLE, 2), (ONE_CYCLE, 5), ([*ONE_CYCLE, "--trainer.accumulate_grad_batches=2"], 7)]
+    ("schedule", "batch"),
+    [(ONE_CYCLE, 2), slow(ONE_CYCLE, 5), ([*ONE_CYCLE, "--trainer.accumulate_grad_batches=2"], 7)],
 )
 def test_a_run_that_goes_on_keeps_its_course(beside_whole, monkeypatch, schedule, batch):
     beside_whole(*FIT[1:], *schedule)
@@ -200,7 +201,7 @@ def test_a_figure_of_validation_where_there_is_none_is_refused(workplace, monito
     assert outcome.err.startswith(f"error: model.lr_scheduler.monitor is {monitor!r}, which is never logged")
 
 
-@pytest.mark.parametrize("name", [f"{LIGHTNING}ReduceLROnPlateau", f"{SCHEDULE}ReduceLROnPlateau"])
+@pytest.mark.parametrize("name", [f"{LIGHTNING}ReduceLROnPlateau", slow(f"{SCHEDULE}ReduceLROnPlateau")])
 def test_other_settings_of_a_plateau_count_where_it_is_continued(workplace, name):
     monitor = ["--model.lr_scheduler.monitor=train/loss"] if name.startswith(LIGHTNING) else []
     assert run(*FIT, name, *monitor, "--trainer.max_epochs=1").code == 0
@@ -210,7 +211,7 @@ def test_other_settings_of_a_plateau_count_where_it_is_continued(workplace, name
     assert (state["patience"], state["factor"]) == (0, 0.5)
 
 
-@pytest.mark.parametrize("batch", [5, 7])
+@pytest.mark.parametrize("batch", [5, slow(7)])
 def test_a_plateau_goes_on(beside_whole, monkeypatch, batch):
     """The schedule has looked at the figure before the checkpoint of the epoch's end is written."""
     options = [*FIT[1:], *PLATEAU, "--model.lr_scheduler.monitor=train/loss", "--trainer.max_epochs=4"]
