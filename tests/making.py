@@ -112,6 +112,7 @@ def one_of_each_net():
             iterations=2,
             lateral=False,
             fast_weights=[3, 0.9, 0.5, "delta"],
+            candidate_layers=[1, 2],
             unknown="replace",
         ),
     ]

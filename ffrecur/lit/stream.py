@@ -45,6 +45,7 @@ class StreamModule(TextModule):
         iterations: visits to every layer for each character.
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
+        candidate_layers: the layers that read the candidate for the next character, numbered from 1, the first among them.
         fast_weights: of each layer's fast weights: how many keys, 0 for none; the decay, the share that is left after a
             character, in [0, 1]; the rate, the weight of what is written, at least 0; and delta where each pair is written by
             the delta rule, which takes away what the key recalled before.
@@ -65,7 +66,7 @@ class StreamModule(TextModule):
     """
 
     kind = "StreamNet"
-    structure = ("alphabet", "hidden_features", "lateral", "top_down", "fast_weights")
+    structure = ("alphabet", "hidden_features", "lateral", "top_down", "candidate_layers", "fast_weights")
     net_class: ClassVar[type] = StreamNet
 
     def __init__(
@@ -76,6 +77,7 @@ class StreamModule(TextModule):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
+        candidate_layers: list[int] = [1],  # noqa: B006
         fast_weights: tuple[int, float, float] | tuple[int, float, float, FastRule] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,

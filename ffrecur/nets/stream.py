@@ -22,7 +22,7 @@ from ffrecur.functional import NOISES, Noise
 from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.streaming import StreamDynamics, StreamState
-from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
+from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet
 from ffrecur.text.sampling import stream
 
 
@@ -35,10 +35,11 @@ class StreamNet(StreamDynamics):
         relu(bottom_up @ rms(below) + lateral @ rms(carried) + top_down @ rms(above) + fast + bias)
 
     and moves there by `damping * carried + (1 - damping) * computed`. `below` is the new state of the layer below, or the
-    candidate itself, one-hot; `carried` is the layer's own state after the characters before, and `above` that of the layer
-    above. With several iterations a candidate goes on from its own states in all of them but the first, and only what is
-    lateral or fast stays as it was carried. Layers are judged by the new state's goodness. The true character's state is the
-    one that is carried on. The head reads the carried states and predicts the next character.
+    candidate itself, one-hot; other layers may read the candidate too (`+ candidate @ one_hot`). `carried` is the layer's own
+    state after the characters before, and `above` that of the layer above. With several iterations a candidate goes on from
+    its own states in all of them but the first, and only what is lateral or fast stays as it was carried. Layers are judged by
+    the new state's goodness. The true character's state is the one that is carried on. The head reads the carried states and
+    predicts the next character.
 
     Weights start at `N(0, 2 / (fan_in * sources of the layer))`, so that goodness starts near 1, biases and head at 0.
 
@@ -49,15 +50,16 @@ class StreamNet(StreamDynamics):
         iterations: visits to every layer for each character, at least 1.
         lateral: whether a layer reads its own carried state.
         top_down: whether a layer reads the layer above.
+        candidate_layers: the layers that read the candidate, numbered from 1, the first among them.
         fast_weights: of each layer's fast weights, see `ffrecur.core.fast`: how many keys, 0 for none; the decay, the share that
             is left after a character, in [0, 1]; the rate, the weight of what is written, at least 0; and "delta" for the
             delta rule, which takes away what the key recalled before; its rate is at most 1.
         sign: 1 if real text shall have high goodness, -1 if low.
-        fold_case: whether text is lower-cased.
-        unknown: what becomes of characters that are no symbols: "drop", "replace" (by a space) or "error".
         goodness_weight: weight of the layers' goodness in `score`, at least 0; 0 leaves the head alone.
         noise: what wrong characters are drawn from, which decides how the head counts in `score`; as of `CharNet`.
         goodness: what the layers are judged by.
+        text: `fold_case`, whether text is lower-cased, and `unknown`, what becomes of characters that are no symbols: "drop",
+            "replace" (by a space) or "error"; as of `Alphabet`.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -72,17 +74,17 @@ class StreamNet(StreamDynamics):
         iterations: int = 1,
         lateral: bool = True,
         top_down: bool = True,
+        candidate_layers: Sequence[int] = (1,),
         fast_weights: Sequence[float | str] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
         noise: Noise = "masked_head",
         goodness: Goodness = MEAN_SQUARE,
-        fold_case: bool = True,
-        unknown: Unknown = "drop",
+        **text: Any,
     ) -> None:
         widths = check_widths(hidden_features)
         super().__init__(widths, sign, goodness)
-        self.alphabet = Alphabet(alphabet, fold_case, unknown)
+        self.alphabet = Alphabet(alphabet, **text)
         single = isinstance(damping, Real)
         shares = tuple(float(share) for share in ([damping] if single else damping))  # type: ignore[union-attr, arg-type]
         fits = (single or len(shares) == len(widths)) and all(0 <= share < 1 for share in shares)
@@ -90,14 +92,21 @@ class StreamNet(StreamDynamics):
         check_setting(fits, "damping", damping if single else list(shares), allowed)
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")
         self.keys, self.decay, self.rate, self.fast_rule = fast.checked(fast_weights)
+        readers, count = [int(layer) for layer in candidate_layers], len(widths)
+        in_order = readers == sorted(set(readers)) and readers[:1] == [1] and readers[-1] <= count
+        allowed = f"different layers from 1 to {count}, in order, 1 among them"
+        check_setting(in_order, "candidate_layers", list(candidate_layers), allowed)
+        self.candidate_layers = tuple(readers)
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares
         self.iterations, self.goodness_weight, self.noise = iterations, goodness_weight, noise
         self.head_layers = range(1, len(widths) + 1)
-        # A ModuleList does not tell what it holds; the annotations above do.
+        # Lists and dicts of modules do not tell what they hold; the annotations above do.
         self.bottom_up = linear_layers(len(self.alphabet), widths)  # type: ignore[assignment]
         own, higher = list(zip(widths, widths, strict=True)), list(zip(widths[1:], widths, strict=False))
+        shown = {str(layer - 1): nn.Linear(len(self.alphabet), widths[layer - 1], bias=False) for layer in readers[1:]}
+        self.candidate = nn.ModuleDict(shown)  # type: ignore[assignment]
         self.lateral = plain_layers(own if lateral else [])  # type: ignore[assignment]
         self.top_down = plain_layers(higher if top_down else [])  # type: ignore[assignment]
         self.fast = plain_layers([(width, self.keys) for width in widths] if self.keys else [])  # type: ignore[assignment]
@@ -112,6 +121,7 @@ class StreamNet(StreamDynamics):
         draw_weights([], 1, self.head)
         for layer in range(len(self.hidden_features)):
             above = [self.top_down[layer]] if layer < len(self.top_down) else []
+            above += [module for reader, module in self.candidate.items() if int(reader) == layer]
             drawn = [self.bottom_up[layer], *self.lateral[layer : layer + 1], *above]
             draw_weights(drawn, 2 / len(drawn), None)
         draw_weights(self.fast, 1, None)
@@ -128,6 +138,7 @@ class StreamNet(StreamDynamics):
             "iterations": self.iterations,
             "lateral": len(self.lateral) > 0,
             "top_down": self.reads_above,  # also where there is one layer
+            "candidate_layers": list(self.candidate_layers),
             "fast_weights": fast.described([self.keys, self.decay, self.rate, self.fast_rule]),
             "sign": self.sign,
             "fold_case": self.alphabet.fold_case,

@@ -5,7 +5,7 @@ Shapes: B parallel streams, V alphabet, H units of a layer, L hidden layers, N k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class StreamState(NamedTuple):
 class Prepared(NamedTuple):
     """A net's sources, ready for many characters."""
 
-    symbols: LookUp  # the candidate, of the first layer
+    symbols: dict[int, LookUp]  # the candidate, by the layers that read it, numbered from 0
     below: list[Source]  # of the layers above the first
     lateral: list[Source]  # of every layer; none without
     above: list[Source]  # of the layers below the last; none without
@@ -57,6 +57,7 @@ class StreamDynamics(LocalNet):
     rate: float
     fast_rule: FastRule
     bottom_up: Sequence[nn.Linear]
+    candidate: Mapping[str, nn.Linear]  # by the layers above the first that read it, numbered from 0
     lateral: Sequence[nn.Linear]
     top_down: Sequence[nn.Linear]
     fast: Sequence[nn.Linear]
@@ -94,10 +95,12 @@ class StreamDynamics(LocalNet):
             below = [source_of(module, dtype, often) for module in self.bottom_up[1:]]
             lateral = [source_of(module, dtype, again) for module in self.lateral]
             above = [source_of(module, dtype, often) for module in self.top_down]
-            return Prepared(LookUp(self.bottom_up[0], len(self.alphabet)), below, lateral, above, dtype)
+            readers = {0: self.bottom_up[0], **{int(layer): module for layer, module in self.candidate.items()}}
+            symbols = {layer: LookUp(module, len(self.alphabet)) for layer, module in readers.items()}
+            return Prepared(symbols, below, lateral, above, dtype)
 
     def wired(self, prepared: Prepared, state: StreamState, kinds_NB: Tensor, masks: Masks | None = None) -> Wiring:
-        """Return the layers with the candidates at the bottom, `(N, B)` or `(N, 1)`, and all clamped that is carried.
+        """Return the layers with the candidates, `(N, B)` or `(N, 1)`, and all clamped that is carried.
 
         In the one iteration that there may be, a layer reads the carried state of the one above.
         """
@@ -105,8 +108,9 @@ class StreamDynamics(LocalNet):
         kinds_NB = kinds_NB if prepared.lateral else kinds_NB.expand(-1, len(state.hidden[0]))
         layers = []
         for layer, row in enumerate(rows):
-            below = Stream(prepared.below[layer - 1], layer - 1) if layer else None
-            streams = [below or Stream(prepared.symbols, rows=kinds_NB[..., None])]
+            streams = [Stream(prepared.below[layer - 1], layer - 1)] if layer else []
+            if layer in prepared.symbols:
+                streams.append(Stream(prepared.symbols[layer], rows=kinds_NB[..., None]))
             if prepared.lateral:
                 streams.append(Stream(prepared.lateral[layer], rows=row))
             if prepared.above and layer < last:

@@ -33,7 +33,12 @@ def text_of(capsys, command, *args):
     return shown.out
 
 
-ALL = ["--model.fast_weights=[3,0.9,0.5,delta]", "--model.goodness_weight=2", "--model.iterations=2"]
+ALL = [
+    "--model.candidate_layers=[1,2]",
+    "--model.fast_weights=[3,0.9,0.5,delta]",
+    "--model.goodness_weight=2",
+    "--model.iterations=2",
+]
 
 
 @pytest.mark.parametrize("options", [slow([]), ALL], ids=["head alone", "all"])

@@ -259,7 +259,9 @@ NETS: dict[str, Family] = {
     "character with dropout": Text({"head_layers": [1, 3]}, dropout=(0.0, 0.4)),
     "stream": Streaming({"damping": [0.3, 0.0, 0.6], "top_down": False}),
     "stream with fast weights": Streaming({"keys": 3}),
-    "stream of several iterations": Streaming({"keys": 2, "damping": 0.4}, iterations=2, dropout=(0.0, 0.4)),
+    "stream of several iterations": Streaming(
+        {"keys": 2, "damping": 0.4, "candidate_layers": [1, 3]}, iterations=2, dropout=(0.0, 0.4)
+    ),
 }
 
 

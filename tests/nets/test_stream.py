@@ -22,6 +22,7 @@ NETS = {
     "plain": {"lateral": False, "top_down": False},
     "lateral": {"top_down": False, "damping": 0.5},
     "top-down": {"lateral": False, "damping": [0.5, 0.0, 0.2]},
+    "candidate": {"top_down": False, "damping": 0.0, "candidate_layers": [1, 3]},
     "fast": {"keys": 2, "decay": 0.8, "rate": 0.7},
     "delta rule": {"keys": 3, "decay": 0.8, "rate": 0.7, "rule": "delta"},
     "twice": {"keys": 2, "iterations": 2},
@@ -49,6 +50,8 @@ class Loop:
                 one_hot = F.one_hot(torch.tensor(symbol), len(net.alphabet)).double()
                 below = rms_normalize(states[layer - 1].detach() if layer else one_hot)
                 drive = net.bottom_up[layer](below)
+                if layer and layer + 1 in net.candidate_layers:
+                    drive = drive + net.candidate[str(layer)](rms_normalize(one_hot))
                 if len(net.lateral):
                     drive = drive + net.lateral[layer](carried[layer])
                 if len(net.top_down) and layer + 1 < len(self.layers):
@@ -267,6 +270,10 @@ def test_first_weights():
         ({"fast_weights": ["delta", 0.9, 0.5]}, "fast_weights is "),
         ({"fast_weights": [2, 0.9, 1.5, "delta"]}, "at most 1 by the delta rule"),
         ({"hidden": ()}, "hidden_features"),
+        ({"candidate_layers": [2, 3]}, r"candidate_layers is \[2, 3\], but must be different layers from 1 to 3"),
+        ({"candidate_layers": [1, 4]}, "candidate_layers is "),
+        ({"candidate_layers": [1, 3, 3]}, "candidate_layers is "),
+        ({"candidate_layers": []}, "candidate_layers is "),
     ],
 )
 def test_settings_outside_their_range(change, message):
