@@ -51,6 +51,8 @@ def small_net(task: Path) -> list[str]:
     text, options = task.read_text(), []
     if "hidden_features" in text and "head_layers: [1, 2, 3]" in text:
         options += ["--model.head_layers=[1,2]"]
+    if "candidate_layers: [1, 2, 3]" in text:
+        options += ["--model.candidate_layers=[1,2]"]
     if "units_per_place" in text:
         options += ["--model.units_per_place=[2,1]", "--model.field=5"]
     if "validation_size" in text and "ImageDataModule" in text:
