@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class PictureGrid:
         left: float = 0.0,
         title: str = "",
     ) -> None:
-        self.size, self.above = size, above
+        self.columns, self.size, self.above = columns, size, above
         width, height = columns * size[0], lines * (size[1] + above)
         self.figure = Figure(figsize=(left + width, height + (0.35 if title else 0.0)), layout="constrained")
         self.axis = self.figure.subplots()
@@ -39,6 +40,10 @@ class PictureGrid:
         self.axis.set(xlim=(-left, width), ylim=(height, 0.0))
         if title:
             self.figure.suptitle(title, fontsize="medium")
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Return line and column of a picture, counted along the lines."""
+        return divmod(number, self.columns)
 
     def middle(self, line: int, column: int) -> tuple[float, float]:
         """Return the middle of a cell's picture."""
@@ -58,3 +63,9 @@ class PictureGrid:
         """Write the name of a line of pictures to its left."""
         _, y = self.middle(line, 0)
         self.axis.text(-0.05, y, name, ha="right", va="center", fontsize="small", parse_math=False)
+
+
+def grid_for(count: int, most: int, side: float, above: float = 0.0, title: str = "") -> PictureGrid:
+    """Return a grid of square cells for so many pictures, at most `most` in a line, and at least one cell."""
+    columns = max(min(count, most), 1)
+    return PictureGrid(max(math.ceil(count / columns), 1), columns, (side, side), above, title=title)

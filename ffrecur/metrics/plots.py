@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ffrecur.metrics.grid import PictureGrid
+from ffrecur.metrics.grid import PictureGrid, grid_for
 from ffrecur.metrics.mistakes import Mistakes
 
 TRUE, WRONG, NEUTRAL = "#0072b2", "#d55e00", "#999999"  # distinct for colour-blind readers too
@@ -93,12 +94,12 @@ def receptive_fields(weight_HD: Tensor, image_shape: tuple[int, ...], count: int
     Red positive; of colour images the colours that a unit looks for, and grey where it looks for none.
     """
     largest = weight_HD.norm(dim=1).argsort(descending=True)[:count]
-    columns = int(np.ceil(np.sqrt(len(largest))))
     what = "in colour, grey where for nothing" if in_colour(image_shape) else "red for, blue against"
-    title = f"what first-layer units look for: {what}"
-    grid = PictureGrid(int(np.ceil(len(largest) / columns)), columns, (0.8, 0.8), title=title)
+    grid = grid_for(
+        len(largest), math.ceil(math.sqrt(len(largest))), 0.8, title=f"what first-layer units look for: {what}"
+    )
     for number, row_D in enumerate(weight_HD[largest]):
-        grid.show(*divmod(number, columns), **weights(row_D, image_shape))
+        grid.show(*grid.place(number), **weights(row_D, image_shape))
     return grid.figure
 
 
@@ -117,11 +118,9 @@ def imagination(images_CD: Tensor, image_shape: tuple[int, ...], class_names: Se
 
     Of colour images in colour.
     """
-    columns = min(5, len(images_CD))
-    grid = PictureGrid(int(np.ceil(len(images_CD) / columns)), columns, (1.5, 1.5), above=0.2)
+    grid = grid_for(len(images_CD), 5, 1.5, above=0.2)
     for label, row_D in enumerate(images_CD):
-        place = divmod(label, columns)
-        grid.show(*place, title=name_of(label, class_names), **weights(row_D, image_shape))
+        grid.show(*grid.place(label), title=name_of(label, class_names), **weights(row_D, image_shape))
     return grid.figure
 
 
@@ -160,16 +159,13 @@ def worst_mistakes(
     mistakes: Mistakes, image_shape: tuple[int, ...], class_names: Sequence[str] | None = None
 ) -> Figure:
     """The images of the worst mistakes, each under its true class, the class that it was taken for, and the confidence."""
-    count = len(mistakes.images_ND)
-    columns = min(5, max(count, 1))
-    grid = PictureGrid(max(int(np.ceil(count / columns)), 1), columns, (1.3, 1.3), above=0.6)
-    if not count:
+    grid = grid_for(len(mistakes.images_ND), 5, 1.3, above=0.6)
+    if len(mistakes.images_ND) == 0:
         grid.axis.text(*grid.middle(0, 0), "no mistake", ha="center")
     for number, (image_D, true, predicted, confidence) in enumerate(zip(*mistakes, strict=False)):
-        place = divmod(number, columns)
         sure = "over 99.9 %" if confidence >= 0.9995 else f"{100 * confidence:.1f} %"
         taken = f"{name_of(int(true), class_names)}\nsays {name_of(int(predicted), class_names)}\n{sure}"
-        grid.show(*place, title=taken, **image(image_D, image_shape))
+        grid.show(*grid.place(number), title=taken, **image(image_D, image_shape))
     return grid.figure
 
 

@@ -92,11 +92,11 @@ class StreamNet(StreamDynamics):
         check_setting(fits, "damping", damping if single else list(shares), allowed)
         check_setting(iterations >= 1, "iterations", iterations, "at least 1")
         self.keys, self.decay, self.rate, self.fast_rule = fast.checked(fast_weights)
-        readers, count = [int(layer) for layer in candidate_layers], len(widths)
-        in_order = readers == sorted(set(readers)) and readers[:1] == [1] and readers[-1] <= count
+        readers, count = list(candidate_layers), len(widths)
+        fits = 1 in readers and set(readers) <= set(range(1, count + 1)) and readers == sorted(set(readers))
         allowed = f"different layers from 1 to {count}, in order, 1 among them"
-        check_setting(in_order, "candidate_layers", list(candidate_layers), allowed)
-        self.candidate_layers = tuple(readers)
+        check_setting(fits, "candidate_layers", readers, allowed)
+        self.candidate_layers = tuple(map(int, readers))
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ffrecur.metrics.grid import SHARE, PictureGrid
+from ffrecur.metrics.grid import SHARE, PictureGrid, grid_for
 
 WIDTH, HEIGHT, ABOVE, LEFT = 2.0, 1.0, 0.5, 0.75
 
@@ -38,3 +38,14 @@ def test_names_are_no_formulas_and_stand_where_they_belong(grid):
     assert name.get_position()[0] < 0
     grid.figure.canvas.draw()
     assert grid.figure.get_suptitle() == "all of them"
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "lines", "columns"), [(0, 5, 1, 1), (3, 5, 1, 3), (5, 5, 1, 5), (11, 5, 3, 5)]
+)
+def test_a_grid_has_a_cell_for_each_picture(count, most, lines, columns):
+    grid = grid_for(count, most, 2.0, above=0.5)
+    assert grid.axis.get_xlim() == (0, 2 * columns)
+    assert grid.axis.get_ylim() == (2.5 * lines, 0)
+    places = [grid.place(number) for number in range(count)]
+    assert places == list(itertools.product(range(lines), range(columns)))[:count]

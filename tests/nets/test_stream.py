@@ -273,6 +273,7 @@ def test_first_weights():
         ({"candidate_layers": [2, 3]}, r"candidate_layers is \[2, 3\], but must be different layers from 1 to 3"),
         ({"candidate_layers": [1, 4]}, "candidate_layers is "),
         ({"candidate_layers": [1, 3, 3]}, "candidate_layers is "),
+        ({"candidate_layers": [1, 2.5]}, r"candidate_layers is \[1, 2.5\]"),
         ({"candidate_layers": []}, "candidate_layers is "),
     ],
 )
