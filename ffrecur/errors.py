@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral
+from typing import TypeGuard
 
 
 class UserError(ValueError):
@@ -34,6 +36,26 @@ def check_setting(allowed: bool, name: str, value: object, rule: str) -> None:
         raise UserError(f"{name} is {shown(value)}, but must be {rule}")
 
 
+def is_whole(value: object, least: int = 1) -> TypeGuard[int]:
+    """Return whether a value is a whole number of at least `least`; True and False are none.
+
+    >>> is_whole(3), is_whole(0), is_whole(2.0), is_whole(True)
+    (True, False, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Raise `UserError` for what is no whole number of at least `least`.
+
+    >>> check_whole("iterations", 0)
+    Traceback (most recent call last):
+    ...
+    ffrecur.errors.UserError: iterations is 0, but must be a whole number of at least 1
+    """
+    check_setting(is_whole(value, least), name, value, f"a whole number of at least {least}")
+
+
 def shown(value: object) -> str:
     """Return a value as a message shows it: as Python writes it, but objects and functions by their names alone.
 
@@ -55,14 +77,15 @@ def one_line(error: BaseException) -> str:
 def check_widths(hidden_features: Sequence[int]) -> tuple[int, ...]:
     """Return the widths of a net's hidden layers; raises `UserError` for what are none."""
     listed = list(hidden_features) if isinstance(hidden_features, Sequence) else hidden_features
-    allowed = isinstance(listed, list) and len(listed) >= 1 and min(listed) >= 1
-    check_setting(allowed, "hidden_features", listed, "one or more widths of at least 1")
+    allowed = isinstance(listed, list) and len(listed) >= 1 and all(map(is_whole, listed))
+    rule = "one or more whole numbers of at least 1, the widths of the layers"
+    check_setting(allowed, "hidden_features", listed, rule)
     return tuple(listed)
 
 
 def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> tuple[int, ...]:
     """Return the widths of the hidden layers; raises `UserError` for sizes that no net can have."""
-    check_setting(in_features >= 1, "in_features", in_features, "at least 1")
+    check_whole("in_features", in_features)
     widths = check_widths(hidden_features)
-    check_setting(num_classes >= 2, "num_classes", num_classes, "at least 2")
+    check_whole("num_classes", num_classes, 2)
     return widths

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting, one_line
+from ffrecur.errors import UserError, check_setting, check_whole, one_line
 
 
 class Goodness(ABC):
@@ -70,7 +70,7 @@ class MeanSquare(Goodness):
     blocks: int = 1
 
     def __post_init__(self) -> None:
-        check_setting(self.blocks >= 1, "goodness blocks", self.blocks, "at least 1")
+        check_whole("goodness blocks", self.blocks)
 
     def value(self, state_BH: Tensor) -> Tensor:
         """See `Goodness.value`."""

@@ -20,7 +20,7 @@ from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Layers, parameters_of
 from ffrecur.core.sweep import Sweep, Wiring
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import peer_ascent, peer_mean
 
 Memory = Literal["full", "constant"]
@@ -55,7 +55,7 @@ class Learning:
 
     def __post_init__(self) -> None:
         check_setting(isinstance(self.objective, Objective), "objective", self.objective, "an ffrecur.Objective")
-        check_setting(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        check_whole("iterations", self.iterations)
         check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
         in_range = 0 <= self.label_smoothing < 1

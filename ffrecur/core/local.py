@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.errors import SettingWarning, check_setting
+from ffrecur.errors import SettingWarning, check_setting, check_whole, is_whole
 from ffrecur.seeding import draw_normal
 
 
@@ -57,16 +57,14 @@ class LocalLinear(nn.Module):
     ) -> None:
         super().__init__()
         check_setting(
-            len(in_shape) in (2, 3) and min(in_shape) >= 1,
+            len(in_shape) in (2, 3) and all(map(is_whole, in_shape)),
             "in_shape",
             tuple(in_shape),
-            "(rows, columns) or (rows, columns, channels), each at least 1",
+            "(rows, columns) or (rows, columns, channels), each a whole number of at least 1",
         )
         numbers = {"out_channels": out_channels, "kernel": kernel, "stride": stride, "padding": padding}
         for name, number in numbers.items():
-            check_setting(isinstance(number, int), name, number, "a whole number")
-        check_setting(out_channels >= 1, "out_channels", out_channels, "at least 1")
-        check_setting(stride >= 1, "stride", stride, "at least 1")
+            check_whole(name, number, 0 if name == "padding" else 1)
         self.in_shape = (*in_shape, 1) if len(in_shape) == 2 else tuple(in_shape)
         check_setting(
             0 <= padding < max(kernel, 1), "padding", padding, f"from 0 to {max(kernel, 1) - 1}, below kernel"

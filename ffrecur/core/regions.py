@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ffrecur.core.goodness import Goodness
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, is_whole
 
 
 class RegionMeanSquare(Goodness):
@@ -35,7 +35,7 @@ class RegionMeanSquare(Goodness):
 
     def __init__(self, map_shape: Sequence[int], regions: Sequence[int]) -> None:
         for name, pair in (("map_shape", map_shape), ("regions", regions)):
-            fits = isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(n, int) and n >= 1 for n in pair)
+            fits = isinstance(pair, Sequence) and len(pair) == 2 and all(map(is_whole, pair))
             check_setting(fits, f"goodness {name}", pair, "two whole numbers of at least 1")
         self.map_shape, self.regions = (map_shape[0], map_shape[1]), (regions[0], regions[1])
         divided = all(size % count == 0 for size, count in zip(self.map_shape, self.regions, strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ffrecur.data.loader import TensorLoader
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.seeding import uniform_at
 
 ShapeOfImage = Sequence[int]  # (H, W), or (H, W, 3) for colour
@@ -57,8 +57,7 @@ class Shift(Augmentation):
     pixels: int = 2
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.pixels, int)
-        check_setting(whole and self.pixels >= 0, "Shift.pixels", self.pixels, "a whole number of at least 0")
+        check_whole("Shift.pixels", self.pixels, 0)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: one for each direction."""

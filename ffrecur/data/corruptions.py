@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.augment import Augmentation, ShapeOfImage
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.seeding import normal_of
 
 
@@ -135,8 +135,7 @@ class Cutout(Augmentation):
     side: int = 8
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.side, int) and not isinstance(self.side, bool)
-        check_setting(whole and self.side >= 0, "Cutout.side", self.side, "a whole number of at least 0")
+        check_whole("Cutout.side", self.side, 0)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: the side and the place."""

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSet
 from ffrecur.data.mapped import MappedImages
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_whole
 from ffrecur.seeding import seeded_generator
 
 # (down, right), clockwise from north
@@ -57,7 +57,7 @@ class DriftDataModule(ImageDataModule):
     """
 
     def __init__(self, source: str = "bundled", frames: int = 8, **settings: Any) -> None:
-        check_setting(frames >= 1, "data.frames", frames, "a whole number of at least 1")
+        check_whole("data.frames", frames)
         super().__init__(source, **settings)
         self.frames = frames
 

@@ -15,7 +15,7 @@ from ffrecur.data.imageset import ImageSet, ImageSource, without_labels
 from ffrecur.data.loader import BatchedDataModule, TensorLoader
 from ffrecur.data.sources import read_source
 from ffrecur.data.validation import split_off, whole
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 
 
 class ImageDataModule(BatchedDataModule):
@@ -81,14 +81,12 @@ class ImageDataModule(BatchedDataModule):
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
-        positive = "a whole number of at least 1"
         seeds = "a whole number from 0 to 2**32 - 1"
         check_setting(source.strip() != "", "data.source", source, "'bundled', a folder or a hub id")
-        check_setting(batch_size >= 1, "data.batch_size", batch_size, positive)
-        check_setting(evaluation_batch_size >= 1, "data.evaluation_batch_size", evaluation_batch_size, positive)
-        check_setting(
-            validation_size is None or validation_size >= 1, "data.validation_size", validation_size, positive
-        )
+        check_whole("data.batch_size", batch_size)
+        check_whole("data.evaluation_batch_size", evaluation_batch_size)
+        if validation_size is not None:
+            check_whole("data.validation_size", validation_size)
         check_setting(split_seed is None or 0 <= split_seed < 2**32, "data.split_seed", split_seed, seeds)
         check_setting(memory_limit >= 0, "data.memory_limit", memory_limit, "a whole number of MiB of at least 0")
         check_setting(0 <= seed < 2**32, "data.seed", seed, seeds)

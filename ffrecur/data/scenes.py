@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.augment import ShapeOfImage
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.seeding import normal_of
 
 TURN = 2 * math.pi
@@ -80,7 +80,7 @@ class SweepingBar(Scene):
     pixels: int = 12
 
     def __post_init__(self) -> None:
-        check_pixels("SweepingBar.pixels", self.pixels)
+        check_whole("SweepingBar.pixels", self.pixels)
 
     def numbers(self, image_shape: ShapeOfImage, frames: int) -> int:
         """See `Scene.numbers`: one for the direction."""
@@ -122,7 +122,7 @@ class Aperture(Scene):
     pixels: int = 14
 
     def __post_init__(self) -> None:
-        check_pixels("Aperture.pixels", self.pixels)
+        check_whole("Aperture.pixels", self.pixels)
 
     def numbers(self, image_shape: ShapeOfImage, frames: int) -> int:
         """See `Scene.numbers`: one for the path."""
@@ -176,7 +176,7 @@ class MovingClutter(Scene):
     strokes: int = 6
 
     def __post_init__(self) -> None:
-        check_pixels("MovingClutter.strokes", self.strokes)
+        check_whole("MovingClutter.strokes", self.strokes)
 
     def numbers(self, image_shape: ShapeOfImage, frames: int) -> int:
         """See `Scene.numbers`: two for the place, one for the direction and one for the slant of each stroke."""
@@ -218,9 +218,3 @@ def places(last: int, count: int) -> list[int]:
     ([0, 4, 9, 14], [0])
     """
     return [number * last // max(1, count - 1) for number in range(count)]
-
-
-def check_pixels(name: str, value: object) -> None:
-    """Raise `UserError` for what is no whole number of at least 1."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    check_setting(whole, name, value, "a whole number of at least 1")

@@ -13,7 +13,7 @@ from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSet
 from ffrecur.data.loader import TensorLoader
 from ffrecur.data.scenes import Aperture, Scene
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.seeding import uniform_at
 
 # They keep the numbers of a scene apart from those of `data.augment`, whose changes are numbered from 0.
@@ -97,7 +97,7 @@ class SceneDataModule(ImageDataModule):
     """
 
     def __init__(self, source: str = "bundled", scene: Scene | None = None, frames: int = 8, **settings: Any) -> None:
-        check_setting(frames >= 1, "data.frames", frames, "a whole number of at least 1")
+        check_whole("data.frames", frames)
         allowed = "an ffrecur.data.Scene, such as Aperture()"
         check_setting(scene is None or isinstance(scene, Scene), "data.scene", scene, allowed)
         super().__init__(source, **settings)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ffrecur.data.cutting import compile_separator
 from ffrecur.data.textfiles import check_encoding
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.text.alphabet import Alphabet, shown
 
 LEARNED = "learned"  # no alphabet: it has an e twice
@@ -21,9 +21,10 @@ def check_text_settings(own: Mapping[str, Any]) -> None:
     compile_separator(own["document_separator"])
     check_encoding(own["encoding"])
     for name in ("window", "minimum_count", "batch_size", "evaluation_batch_size"):
-        check_setting(own[name] >= 1, f"data.{name}", own[name], "a whole number of at least 1")
+        check_whole(f"data.{name}", own[name])
     size, length, window = own["validation_size"], own["document_length"], own["window"]
-    check_setting(size is None or size >= 1, "data.validation_size", size, "a whole number of at least 1")
+    if size is not None:
+        check_whole("data.validation_size", size)
     allowed = f"more than data.window, which is {window}"
     check_setting(length is None or length > window, "data.document_length", length, allowed)
     for name in ("split_seed", "seed"):

@@ -76,12 +76,6 @@ class BackpropModule(ClassifierModule):
             settings["layers"] = local_layers(self.hparams["image_shape"], self.hparams["layers"])
         return BackpropNet(in_features, num_classes=num_classes, **settings)
 
-    def match_data(self, data: Any) -> None:
-        """Take the sizes from the data, the images' shape too where the net needs it; raises `UserError` for another one."""
-        super().match_data(data)
-        if self.reads_shape:
-            self.match_shape(data)
-
     def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """As `NetModule.check_stored`; a net that is stored without channels has none."""
         super().check_stored({**stored, "settings": {"channels": [], **stored["settings"]}}, checkpoint)

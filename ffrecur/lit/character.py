@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.lit.run.health import repetition
@@ -95,8 +95,8 @@ class CharModule(TextModule):
         named = isinstance(negatives, WindowNegatives) or negatives in NEGATIVES
         check_setting(named, "negatives", negatives, " or ".join(NEGATIVES))
         check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
-        check_setting(dream_every >= 1, "dream_every", dream_every, "at least 1")
-        check_setting(dream_every_steps >= 0, "dream_every_steps", dream_every_steps, "at least 0")
+        check_whole("dream_every", dream_every)
+        check_whole("dream_every_steps", dream_every_steps, 0)
         chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case, negatives in ("dream", "self_generated"))
         self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
@@ -221,7 +221,7 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
     Raises `UserError` where several cannot be had.
     """
     if isinstance(negatives, str) and negatives in LAST_CHARACTER:
-        check_setting(count >= 1, "negatives_per_case", count, "at least 1")
+        check_whole("negatives_per_case", count)
         draw = LAST_CHARACTER[negatives]
 
         def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BN: Tensor) -> Any:

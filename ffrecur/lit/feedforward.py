@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ffrecur.core.learning import Learning
 from ffrecur.core.local import LocalLinear
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
 from ffrecur.lit.mixing import check_batches, check_separation, mixed
@@ -104,7 +104,7 @@ class FeedForwardModule(GoodnessModule):
         made = HYBRIDS if negatives == "hybrid" else negatives
         allowed = "hybrid or an ffrecur.negatives.ImageNegatives where label is null"
         check_setting(isinstance(made, ImageNegatives), "negatives", negatives, allowed)
-        check_setting(self.negatives_per_case >= 1, "negatives_per_case", self.negatives_per_case, "at least 1")
+        check_whole("negatives_per_case", self.negatives_per_case)
         self.make_images = made  # type: ignore[assignment]
 
     def match_data(self, data: Any) -> None:
@@ -112,8 +112,6 @@ class FeedForwardModule(GoodnessModule):
         super().match_data(data)
         self.target = "val/separation_error" if self.headless else "val/error"
         shape = getattr(data, "image_shape", None)
-        if self.reads_shape:
-            self.match_shape(data)
         self.image_shape = self.hparams["image_shape"] if shape is None else list(shape)
         if self.hparams["label"] is None:
             check_setting(self.image_shape is not None, "image_shape", None, "told by the data where label is null")

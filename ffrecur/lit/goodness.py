@@ -11,7 +11,7 @@ from torch import Tensor
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Masks
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.lit.images import ClassifierModule
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
@@ -117,5 +117,5 @@ def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tenso
         return lambda logits_BC, labels_B, noise_BC: negatives(logits_BC, labels_B, noise_BC)  # by place, not by name
     allowed = f"{', '.join(NEGATIVES)} or an ffrecur.negatives.LabelNegatives"
     check_setting(isinstance(negatives, str) and negatives in NEGATIVES, "negatives", negatives, allowed)
-    check_setting(count >= 1, "negatives_per_case", count, "at least 1")
+    check_whole("negatives_per_case", count)
     return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)

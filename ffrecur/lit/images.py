@@ -110,7 +110,7 @@ class ClassifierModule(NetModule):
             self.configure_model()
 
     def match_data(self, data: Any) -> None:
-        """Take `in_features` and `num_classes` from a data module that has been set up, unless they are known already.
+        """Take `in_features`, `num_classes` and `image_shape` from a data module that has been set up, unless they are known.
 
         Of a net that has names for its classes, or comes from a checkpoint, the data's labels are matched with them: see
         `ImageDataModule.match_classes`. Raises `UserError` for data of other sizes, classes that the net does not know, text, and
@@ -134,6 +134,9 @@ class ClassifierModule(NetModule):
                 f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
                 f"{listed(self.class_names)}"
             )
+        if self.reads_shape:
+            known_shape, found_shape = self.hparams["image_shape"], getattr(data, "image_shape", None)
+            self.hparams["image_shape"] = matched_shape(known_shape, found_shape)
         for name in ("in_features", *(() if self.headless else ("num_classes",))):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:
@@ -215,10 +218,6 @@ class ClassifierModule(NetModule):
         asked, known = (described(layers) for layers in (self.hparams["layers"], stored["settings"].get("layers")))
         if asked != known:
             raise UserError(f"layers is {asked}, but the net in {checkpoint} has {known}")
-
-    def match_shape(self, data: Any) -> None:
-        """Take the images' shape from the data; raises `UserError` where it is not the one that the net's layers read."""
-        self.hparams["image_shape"] = matched_shape(self.hparams["image_shape"], getattr(data, "image_shape", None))
 
     # --- training -----------------------------------------------------------------------------------------------------
 

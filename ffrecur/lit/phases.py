@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Logistic, Objective
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 
 NO_DEPRIVATION = (0, 0)
 
 
 def check_phases(objective: Objective, sleep: int, deprivation: tuple[int, int]) -> None:
     """Raise `UserError` for settings outside their range, and for an objective that compares positive and negative data."""
-    check_setting(sleep >= 0, "sleep", sleep, "at least 0")
+    check_whole("sleep", sleep, 0)
     first, updates = deprivation
     in_range = first >= 0 and updates >= 0
     check_setting(

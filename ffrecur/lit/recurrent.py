@@ -15,7 +15,7 @@ from ffrecur.core.goodness import MEAN_SQUARE
 from ffrecur.core.learning import Learning, Masks, Memory
 from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.functional import window_score
 from ffrecur.lit.goodness import GoodnessModule
 from ffrecur.lit.images import prepare
@@ -119,7 +119,7 @@ class RecurrentModule(GoodnessModule):
         self.learn_from(negatives)
         check_setting(adversarial_length >= 0, "adversarial_length", adversarial_length, "at least 0")
         self.adversarial_length = adversarial_length
-        check_setting(evaluation_iterations >= 1, "evaluation_iterations", evaluation_iterations, "at least 1")
+        check_whole("evaluation_iterations", evaluation_iterations)
         check_window(self.window, evaluation_iterations)
         if units_per_place is not None or field is not None:
             self.widths = ("units_per_place", "field")
@@ -153,8 +153,6 @@ class RecurrentModule(GoodnessModule):
         Clips may stay at their last frame instead, see `VideoDataModule.stay_until`; frames that are never seen are logged.
         """
         super().match_data(data)
-        if self.reads_shape:
-            self.match_shape(data)
         counts = {name: self.hparams[name] for name in ("iterations", "evaluation_iterations")}
         if hasattr(data, "stay_until"):
             data.stay_until(max(counts.values()))

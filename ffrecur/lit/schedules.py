@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 
 
 class FlatThenLinear(LRScheduler):
@@ -26,7 +26,7 @@ class FlatThenLinear(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, epochs: int, flat: float = 0.5, last_epoch: int = -1) -> None:
-        check_setting(epochs >= 1, "lr_scheduler.epochs", epochs, "at least 1")
+        check_whole("lr_scheduler.epochs", epochs)
         check_setting(0 <= flat < 1, "lr_scheduler.flat", flat, "at least 0 and less than 1")
         self.epochs, self.flat = epochs, flat
         super().__init__(optimizer, last_epoch)

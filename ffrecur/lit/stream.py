@@ -12,7 +12,7 @@ from ffrecur.core.fast import FastRule, described
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, write_on
@@ -92,8 +92,8 @@ class StreamModule(TextModule):
         super().__init__(**shared)
         self.hparams["fast_weights"] = described(fast_weights)  # as the net's settings have them
         check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
-        check_setting(negatives_per_case >= 1, "negatives_per_case", negatives_per_case, "at least 1")
-        check_setting(iterations >= 1, "iterations", iterations, "at least 1")
+        check_whole("negatives_per_case", negatives_per_case)
+        check_whole("iterations", iterations)
         chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case)
         self.learning = Learning(objective=chosen, iterations=iterations)

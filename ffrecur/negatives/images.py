@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 
 
 class ImageNegatives(ABC):
@@ -42,7 +42,7 @@ class Hybrids(ImageNegatives):
     blurs: int = 6
 
     def __post_init__(self) -> None:
-        check_setting(self.blurs >= 0, "blurs", self.blurs, "at least 0")
+        check_whole("blurs", self.blurs, 0)
 
     def __call__(self, images_BD: Tensor, others_BD: Tensor, noise_BP: Tensor, image_shape: Sequence[int]) -> Tensor:
         """See `ImageNegatives`."""

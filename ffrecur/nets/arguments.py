@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 
 
 def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
@@ -152,7 +152,7 @@ def as_windows(name: str, windows: Any, length: int, symbols: int, device: torch
 
 def check_iterations(images: Tensor, iterations: int) -> None:
     """Raise `UserError` for fewer than 1 iteration, or for more than a video has frames."""
-    check_setting(iterations >= 1, "iterations", iterations, "at least 1")
+    check_whole("iterations", iterations)
     if images.ndim == 3:
         check_setting(iterations <= len(images), "iterations", iterations, f"at most the video's {len(images)} frames")
 

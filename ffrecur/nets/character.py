@@ -19,7 +19,7 @@ from ffrecur.core.learning import Begun, HandOut, Learning, LocalLoss, Masks, lo
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.sources import Stream, parameters_of
 from ffrecur.core.sweep import Wiring
-from ffrecur.errors import UserError, check_setting, check_widths
+from ffrecur.errors import UserError, check_setting, check_whole, check_widths
 from ffrecur.functional import NOISES, Noise
 from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
@@ -79,7 +79,7 @@ class CharNet(WindowDynamics):
         super().__init__(widths, sign, goodness)
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
         layers = tuple(range(1, len(widths) + 1) if head_layers is None else head_layers)
-        check_setting(window >= 1, "window", window, "at least 1")
+        check_whole("window", window)
         in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, len(widths) + 1)))
         check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")

@@ -18,7 +18,7 @@ from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
-from ffrecur.errors import UserError, check_setting, check_widths
+from ffrecur.errors import UserError, check_setting, check_whole, check_widths, is_whole
 from ffrecur.nets.arguments import as_negative_images, as_negatives, as_tensor, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
@@ -80,10 +80,10 @@ class FeedForwardNet(FeedForwardStates):
         *,
         standardize_images: bool = False,
     ) -> None:
-        check_setting(in_features >= 1, "in_features", in_features, "at least 1")
+        check_whole("in_features", in_features)
         check_setting(label in (None, *PLACES), "label", label, f"{', '.join(PLACES)} or None")
-        least = "at least 2, or None without a label" if label is None else "at least 2"
-        enough = label is None if num_classes is None else num_classes >= 2
+        least = "a whole number of at least 2" + (", or None without a label" if label is None else "")
+        enough = label is None if num_classes is None else is_whole(num_classes, 2)
         check_setting(enough, "num_classes", num_classes, least)
         check_setting(label_scale > 0, "label_scale", label_scale, "greater than 0")
         if label == "pixels":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
 from ffrecur.core.local import LocalLinear
-from ffrecur.errors import UserError, check_setting, one_line
+from ffrecur.errors import UserError, check_setting, is_whole, one_line
 from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape
 from ffrecur.nets.base import LocalNet, States
@@ -202,7 +202,7 @@ def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:
 
 def checked_layers(name: str, layers: Sequence[int], count: int) -> tuple[int, ...]:
     """Return numbers of layers as a tuple; raises `UserError` unless they are different ones, in order."""
-    whole = all(isinstance(layer, int) for layer in layers)
+    whole = all(map(is_whole, layers))
     in_order = whole and len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, count + 1)))
     check_setting(in_order, name, list(layers), f"different layers from 1 to {count}, in order")
     return tuple(layers)

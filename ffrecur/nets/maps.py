@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ffrecur.core.goodness import Goodness
 from ffrecur.core.local import LocalLinear
 from ffrecur.core.regions import RegionMeanSquare
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, is_whole
 
 
 class Maps(NamedTuple):
@@ -69,7 +69,7 @@ def check_maps(in_shape: Sequence[int] | None, units_per_place: Sequence[int] | 
     """Return the maps that these settings describe; raises `UserError` for settings that describe none."""
     allowed = "(rows, columns) or (rows, columns, channels), each a whole number of at least 1"
     sizes = list(in_shape) if isinstance(in_shape, Sequence) else []
-    fits = len(sizes) in (2, 3) and all(isinstance(size, int) and size >= 1 for size in sizes)
+    fits = len(sizes) in (2, 3) and all(map(is_whole, sizes))
     check_setting(fits, "in_shape", in_shape, allowed)
     rows, columns, channels = (*sizes, 1)[:3]
     check_units(units_per_place)
@@ -80,18 +80,14 @@ def check_maps(in_shape: Sequence[int] | None, units_per_place: Sequence[int] | 
 def check_units(units_per_place: Sequence[int] | None) -> None:
     """Raise `UserError` for what are no units of layers."""
     listed = list(units_per_place) if isinstance(units_per_place, Sequence) else units_per_place
-    whole = isinstance(listed, list) and len(listed) >= 1 and all(isinstance(units, int) for units in listed)
-    check_setting(
-        whole and min(listed) >= 1,  # type: ignore[arg-type]  # `whole` says that it is a list
-        "units_per_place",
-        listed,
-        "one or more whole numbers of at least 1, the units at each place of each layer",
-    )
+    whole = isinstance(listed, list) and len(listed) >= 1 and all(map(is_whole, listed))
+    allowed = "one or more whole numbers of at least 1, the units at each place of each layer"
+    check_setting(whole, "units_per_place", listed, allowed)
 
 
 def check_field(field: int | None, sides: Sequence[int] = ()) -> None:
     """Raise `UserError` for a field that has no place in its middle, or is wider than the map, where its sides are known."""
-    odd = isinstance(field, int) and field >= 1 and field % 2 == 1
+    odd = is_whole(field) and field % 2 == 1
     allowed = f"from 1 to {min(sides)}, the shorter side of the map" if sides else "of at least 1"
     check_setting(odd and (not sides or field <= min(sides)), "field", field, f"an odd whole number {allowed}")  # type: ignore[operator]  # a number
 

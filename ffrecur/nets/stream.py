@@ -17,7 +17,7 @@ from ffrecur.core import fast
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.sweep import Wiring
-from ffrecur.errors import UserError, check_setting, check_widths
+from ffrecur.errors import UserError, check_setting, check_whole, check_widths
 from ffrecur.functional import NOISES, Noise
 from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
@@ -90,7 +90,7 @@ class StreamNet(StreamDynamics):
         fits = (single or len(shares) == len(widths)) and all(0 <= share < 1 for share in shares)
         allowed = f"at least 0 and less than 1, one number or {len(widths)}, one a layer"
         check_setting(fits, "damping", damping if single else list(shares), allowed)
-        check_setting(iterations >= 1, "iterations", iterations, "at least 1")
+        check_whole("iterations", iterations)
         self.keys, self.decay, self.rate, self.fast_rule = fast.checked(fast_weights)
         readers, count = list(candidate_layers), len(widths)
         fits = 1 in readers and set(readers) <= set(range(1, count + 1)) and readers == sorted(set(readers))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 
 PAPER_ALPHABET = "abcdefghijklmnopqrstuvwxyz ;,."  # the 30 symbols of the paper's fables
 Unknown = Literal["drop", "replace", "error"]
@@ -152,7 +152,7 @@ def count_characters(parts: Iterable[str], keep_white_space: bool = False) -> Co
 
 def choose_symbols(counts: Counter[str], minimum_count: int) -> str:
     """Return the symbols of `learn_alphabet` from the counts of a text's characters; raises the same errors."""
-    check_setting(minimum_count >= 1, "minimum_count", minimum_count, "at least 1")
+    check_whole("minimum_count", minimum_count)
     symbols = "".join(sorted(symbol for symbol, count in counts.items() if count >= minimum_count))
     if len(symbols) < 2:
         raise UserError(

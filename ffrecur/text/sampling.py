@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrecur.bars import bar
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.text.alphabet import Alphabet
 
 By = Literal["score", "softmax", "goodness"]
@@ -140,9 +140,10 @@ def stream(
         UserError: a setting outside its range, a prompt with characters that the alphabet refuses, or, when a character
             is drawn, predictions that are not finite.
     """
-    check_setting(length >= 0, "length", length, "at least 0")
+    check_whole("length", length, 0)
     check_setting(temperature >= 0, "temperature", temperature, "at least 0")
-    check_setting(top_k is None or top_k >= 1, "top_k", top_k, "at least 1")
+    if top_k is not None:
+        check_whole("top_k", top_k)
     check_setting(by in BY, "by", by, " or ".join(BY))
     check_setting(goodness_temperature > 0, "goodness_temperature", goodness_temperature, "greater than 0")
     numbers_N = net.encode(prompt)

@@ -94,9 +94,9 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
     ("options", "message"),
     [
         (["--temperature", "-1"], "temperature is -1.0, but must be at least 0"),
-        (["--top_k", "0"], "top_k is 0, but must be at least 1"),
-        (["--length", "-1"], "length is -1, but must be at least 0"),
-        (["--num_samples", "0"], "num_samples is 0, but must be at least 1"),
+        (["--top_k", "0"], "top_k is 0, but must be a whole number of at least 1"),
+        (["--length", "-1"], "length is -1, but must be a whole number of at least 0"),
+        (["--num_samples", "0"], "num_samples is 0, but must be a whole number of at least 1"),
         (["--seed", "-1"], "seed is -1, but must be in 0..2**32-1"),
         (["--length", "many"], "length is 'many', but must be a whole number"),
         (["--by", "chance"], "by is 'chance', but must be score or softmax or goodness"),

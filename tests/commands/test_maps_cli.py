@@ -102,6 +102,10 @@ def test_going_on_from_a_checkpoint_needs_the_same_maps(workplace):
             "goodness map_shape is [7, 7], but must be",
         ),
         ([*MAPS, "--model.image_shape=[6,5,3]"], "image_shape of the net is [6, 5, 3], but the data has [6, 5]"),
+        (
+            [*MAPS, "--model.image_shape=[6,5,3]", "--model.in_features=90"],  # a net of colour images, and grey ones
+            "image_shape of the net is [6, 5, 3], but the data has [6, 5]",
+        ),
     ],
 )
 def test_maps_that_cannot_be(options, sentence, workplace):

@@ -160,8 +160,11 @@ def test_objective_and_negatives(lab):
             ["--model.goodness=MeanSquare", "--model.goodness.blocks=5"],
             "goodness blocks is 5, but must be a divisor of",
         ),
-        (["--model.goodness=MeanSquare", "--model.goodness.blocks=0"], "goodness blocks is 0, but must be at least 1"),
-        (["--model.negatives_per_case=0"], "negatives_per_case is 0, but must be at least 1"),
+        (
+            ["--model.goodness=MeanSquare", "--model.goodness.blocks=0"],
+            "goodness blocks is 0, but must be a whole number",
+        ),
+        (["--model.negatives_per_case=0"], "negatives_per_case is 0, but must be a whole number of at least 1"),
         (
             ["--model.negatives_per_case=3"],
             "negatives_per_case is 3, but must be from 1 to 2, the number of wrong classes",

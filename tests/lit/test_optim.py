@@ -177,8 +177,8 @@ def test_flat_then_linear_epoch_by_epoch(epochs, flat, shares):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "^lr_scheduler.epochs is 0, but must be at least 1$"),
-        ({"epochs": -3}, "^lr_scheduler.epochs is -3, but must be at least 1$"),
+        ({"epochs": 0}, "^lr_scheduler.epochs is 0, but must be a whole number of at least 1$"),
+        ({"epochs": -3}, "^lr_scheduler.epochs is -3, but must be a whole number of at least 1$"),
         ({"epochs": 4, "flat": 1.0}, "^lr_scheduler.flat is 1.0, but must be at least 0 and less than 1$"),
         ({"epochs": 4, "flat": -0.1}, "^lr_scheduler.flat is -0.1, but must be at least 0 and less than 1$"),
     ],

@@ -71,5 +71,5 @@ def test_what_is_refused():
         partners(3, 3)
     with pytest.raises(ffrecur.UserError, match="images have the shapes"):
         hybrid_images(torch.ones(2, 6), torch.ones(2, 6), (2, 2))
-    with pytest.raises(ffrecur.UserError, match="blurs is -1, but must be at least 0"):
+    with pytest.raises(ffrecur.UserError, match="blurs is -1, but must be a whole number of at least 0"):
         hybrid_images(torch.ones(2, 4), torch.ones(2, 4), (2, 2), blurs=-1)

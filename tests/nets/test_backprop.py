@@ -51,7 +51,9 @@ def test_backpropagation_reaches_every_layer():
 
 
 def test_mistakes():
-    with pytest.raises(UserError, match=r"hidden_features is \[\], but must be one or more widths of at least 1"):
+    with pytest.raises(
+        UserError, match=r"hidden_features is \[\], but must be one or more whole numbers of at least 1"
+    ):
         BackpropNet(4, (), 2)
     with pytest.raises(UserError, match=r"images have the shape \(2, 3\), but the net reads \(batch, 4\)"):
         BackpropNet(4, (3,), 2)(torch.rand(2, 3))

@@ -103,8 +103,8 @@ def test_dropout_masks_are_of_image_and_hidden_layers():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"channels": [4, 0]}, "channels is [4, 0], but must be numbers of at least 1, one for each convolution"),
-        ({"kernel": 0}, "kernel is 0, but must be at least 1"),
+        ({"channels": [4, 0]}, "channels is [4, 0], but must be whole numbers of at least 1, one for each convolution"),
+        ({"kernel": 0}, "kernel is 0, but must be a whole number of at least 1"),
         ({"image_shape": None}, "image_shape is None, but must be [height, width] or [height, width, channels]"),
         ({"image_shape": [5, 7]}, "image_shape is [5, 7], but must be [height, width]"),
         ({"image_shape": [36]}, "image_shape is [36], but must be"),
@@ -190,9 +190,12 @@ def test_images_in_colour(tmp_path, monkeypatch):
             "channels is [4, 5], but must be at most 1 of them with kernel 3 for images of 6x5",
         ),
         (["--model.kernel=5"], "channels is [4], but must be at most 0 of them with kernel 5 for images of 6x5"),
-        (["--model.kernel=0"], "kernel is 0, but must be at least 1"),
+        (["--model.kernel=0"], "kernel is 0, but must be a whole number of at least 1"),
         (["--model.kernel=x"], "model.kernel is x, but must be a whole number"),
-        (["--model.channels=[0]"], "channels is [0], but must be numbers of at least 1, one for each convolution"),
+        (
+            ["--model.channels=[0]"],
+            "channels is [0], but must be whole numbers of at least 1, one for each convolution",
+        ),
         (["--model.channels=null"], "model.channels is null, but must have a value"),
         (["--model.image_shape=[5,6]"], "image_shape of the net is [5, 6], but the data has [6, 5]"),
         (["--model.in_features=31"], "in_features of the net is 31, but the data has 30"),

@@ -281,7 +281,7 @@ def test_images_that_do_not_fit_are_refused():
         net.classify(torch.rand(2, 5))
     with pytest.raises(ValueError, match="iterations is 4, but must be at most the video's 3 frames"):
         net.goodness(torch.rand(3, 2, 4), torch.tensor([0, 1]), iterations=4)
-    with pytest.raises(ValueError, match="iterations is 0, but must be at least 1"):
+    with pytest.raises(ValueError, match="iterations is 0, but must be a whole number of at least 1"):
         net.goodness(torch.rand(2, 4), torch.tensor([0, 1]), iterations=0)
 
 

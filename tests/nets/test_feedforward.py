@@ -204,7 +204,7 @@ UNSUPERVISED = {"label": None}
     [
         ({"in_features": 2}, "num_classes is 3, but must be at most 2 with label pixels"),
         ({"label": "below"}, "label is 'below', but must be pixels, beside or None"),
-        ({"classes": None}, "num_classes is None, but must be at least 2"),
+        ({"classes": None}, "num_classes is None, but must be a whole number of at least 2"),
         ({"label_scale": 0.0}, "label_scale is 0.0, but must be greater than 0"),
         ({"score_layers": [2, 1]}, r"score_layers is \[2, 1\], but must be different layers from 1 to 2, in order"),
         ({"head_layers": [3]}, r"head_layers is \[3\], but must be"),

@@ -256,7 +256,7 @@ def test_first_weights():
     [
         ({"damping": [0.1, 0.2]}, r"damping is \[0.1, 0.2\], but must be .* one number or 3, one a layer"),
         ({"damping": 1.0}, "damping is 1.0, but must be at least 0 and less than 1"),
-        ({"iterations": 0}, "iterations is 0, but must be at least 1"),
+        ({"iterations": 0}, "iterations is 0, but must be a whole number of at least 1"),
         (
             {"fast_weights": [-1, 0.9, 0.5]},
             r"fast_weights is \[-1, 0.9, 0.5\], but must be keys .a whole number",

@@ -53,7 +53,7 @@ def test_learning_an_alphabet():
     assert learn_alphabet("aabB", minimum_count=1, fold_case=False) == "Bab"
     with pytest.raises(UserError, match="minimum_count is 3, which leaves 'a' of the training text's 2 symbols"):
         learn_alphabet("aaab", minimum_count=3)
-    with pytest.raises(UserError, match="minimum_count is 0, but must be at least 1"):
+    with pytest.raises(UserError, match="minimum_count is 0, but must be a whole number of at least 1"):
         learn_alphabet("ab", minimum_count=0)
 
 

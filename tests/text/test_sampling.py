@@ -149,9 +149,9 @@ def test_by_goodness_the_best_candidate_has_the_best_goodness():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": -1}, "length is -1, but must be at least 0"),
+        ({"length": -1}, "length is -1, but must be a whole number of at least 0"),
         ({"temperature": -0.1}, "temperature is -0.1, but must be at least 0"),
-        ({"top_k": 0}, "top_k is 0, but must be at least 1"),
+        ({"top_k": 0}, "top_k is 0, but must be a whole number of at least 1"),
         ({"by": "chance"}, "by is 'chance', but must be score or softmax or goodness"),
         ({"goodness_temperature": 0.0}, "goodness_temperature is 0.0, but must be greater than 0"),
     ],
