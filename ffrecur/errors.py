@@ -74,13 +74,23 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(":. ") or type(error).__name__
 
 
+def counts_of(name: str, values: object, meaning: str, fewest: int = 1) -> tuple[int, ...]:
+    """Return whole numbers of at least 1 as a tuple; raises `UserError` for others, and for fewer than `fewest`.
+
+    >>> counts_of("units", [3, True], "one for each place")
+    Traceback (most recent call last):
+    ...
+    ffrecur.errors.UserError: units is [3, True], but must be one or more whole numbers of at least 1, one for each place
+    """
+    listed = list(values) if isinstance(values, Sequence) else values
+    fits = isinstance(listed, list) and len(listed) >= fewest and all(map(is_whole, listed))
+    check_setting(fits, name, listed, f"{'one or more ' if fewest else ''}whole numbers of at least 1, {meaning}")
+    return tuple(listed)  # type: ignore[arg-type]  # `fits` says that it is a list
+
+
 def check_widths(hidden_features: Sequence[int]) -> tuple[int, ...]:
     """Return the widths of a net's hidden layers; raises `UserError` for what are none."""
-    listed = list(hidden_features) if isinstance(hidden_features, Sequence) else hidden_features
-    allowed = isinstance(listed, list) and len(listed) >= 1 and all(map(is_whole, listed))
-    rule = "one or more whole numbers of at least 1, the widths of the layers"
-    check_setting(allowed, "hidden_features", listed, rule)
-    return tuple(listed)
+    return counts_of("hidden_features", hidden_features, "the widths of the layers")
 
 
 def check_sizes(in_features: int, hidden_features: Sequence[int], num_classes: int) -> tuple[int, ...]:

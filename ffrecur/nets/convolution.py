@@ -10,18 +10,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ffrecur.errors import check_setting, check_whole, is_whole
+from ffrecur.errors import check_setting, check_whole, counts_of
 
 POOL = 2  # places on each side of which pooling keeps the largest value
 
 
 def check_fields(channels: Sequence[int], kernel: int) -> tuple[int, ...]:
     """Return the channels of each convolution; raises `UserError` for those, and for a kernel, that there cannot be."""
-    listed = list(channels) if isinstance(channels, Sequence) else channels
-    allowed = isinstance(listed, list) and all(map(is_whole, listed))
-    check_setting(allowed, "channels", listed, "whole numbers of at least 1, one for each convolution")
     check_whole("kernel", kernel)
-    return tuple(listed)
+    return counts_of("channels", channels, "one for each convolution", fewest=0)
 
 
 def pooled_shape(image_shape: Sequence[int], channels: Sequence[int], kernel: int) -> tuple[int, int]:

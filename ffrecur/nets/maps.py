@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ffrecur.core.goodness import Goodness
 from ffrecur.core.local import LocalLinear
 from ffrecur.core.regions import RegionMeanSquare
-from ffrecur.errors import UserError, check_setting, is_whole
+from ffrecur.errors import UserError, check_setting, counts_of, is_whole
 
 
 class Maps(NamedTuple):
@@ -72,17 +72,14 @@ def check_maps(in_shape: Sequence[int] | None, units_per_place: Sequence[int] | 
     fits = len(sizes) in (2, 3) and all(map(is_whole, sizes))
     check_setting(fits, "in_shape", in_shape, allowed)
     rows, columns, channels = (*sizes, 1)[:3]
-    check_units(units_per_place)
+    units = check_units(units_per_place)
     check_field(field, (rows, columns))
-    return Maps((rows, columns, channels), tuple(units_per_place or ()), field or 0)
+    return Maps((rows, columns, channels), units, field or 0)
 
 
-def check_units(units_per_place: Sequence[int] | None) -> None:
-    """Raise `UserError` for what are no units of layers."""
-    listed = list(units_per_place) if isinstance(units_per_place, Sequence) else units_per_place
-    whole = isinstance(listed, list) and len(listed) >= 1 and all(map(is_whole, listed))
-    allowed = "one or more whole numbers of at least 1, the units at each place of each layer"
-    check_setting(whole, "units_per_place", listed, allowed)
+def check_units(units_per_place: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the units at each place of each layer; raises `UserError` for what are none."""
+    return counts_of("units_per_place", units_per_place, "the units at each place of each layer")
 
 
 def check_field(field: int | None, sides: Sequence[int] = ()) -> None:

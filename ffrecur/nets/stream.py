@@ -21,6 +21,7 @@ from ffrecur.errors import UserError, check_setting, check_whole, check_widths
 from ffrecur.functional import NOISES, Noise
 from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
+from ffrecur.nets.layers import checked_layers
 from ffrecur.nets.streaming import StreamDynamics, StreamState
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet
 from ffrecur.text.sampling import stream
@@ -92,11 +93,9 @@ class StreamNet(StreamDynamics):
         check_setting(fits, "damping", damping if single else list(shares), allowed)
         check_whole("iterations", iterations)
         self.keys, self.decay, self.rate, self.fast_rule = fast.checked(fast_weights)
-        readers, count = list(candidate_layers), len(widths)
-        fits = 1 in readers and set(readers) <= set(range(1, count + 1)) and readers == sorted(set(readers))
-        allowed = f"different layers from 1 to {count}, in order, 1 among them"
-        check_setting(fits, "candidate_layers", readers, allowed)
-        self.candidate_layers = tuple(map(int, readers))
+        self.candidate_layers = checked_layers("candidate_layers", candidate_layers, len(widths))
+        readers = list(self.candidate_layers)
+        check_setting(readers[0] == 1, "candidate_layers", readers, "layers of which the first is one")
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares

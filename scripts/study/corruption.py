@@ -32,7 +32,7 @@ from study import answer, make_folder
 from torch import Tensor
 
 from ffrecur.data import ImageDataModule
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_whole
 from ffrecur.lit.images import prepare
 from ffrecur.storage.files import replacing
 
@@ -144,8 +144,8 @@ def chosen(runs: Sequence[str], baseline: str | None, with_parts: bool) -> tuple
 
 def run(options: argparse.Namespace) -> None:
     """Measure, print, and write the figures and the picture; raises `UserError`."""
-    check_setting(options.limit >= 1, "--limit", options.limit, "a whole number of at least 1")
-    check_setting(options.attacked >= 0, "--attacked", options.attacked, "a whole number of at least 0")
+    check_whole("--limit", options.limit)
+    check_whole("--attacked", options.attacked, 0)
     nets, baseline = chosen(options.runs, options.baseline, options.parts)
     images, labels, shape = shown_images(nets, options.source, options.split, options.limit)
     few = min(options.attacked, len(labels))
