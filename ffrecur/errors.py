@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from numbers import Integral
@@ -45,15 +46,27 @@ def is_whole(value: object, least: int = 1) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
-def check_whole(name: str, value: object, least: int = 1) -> None:
-    """Raise `UserError` for what is no whole number of at least `least`.
+def check_whole(name: str, value: object, least: int = 1, most: float = math.inf) -> None:
+    """Raise `UserError` for what is no whole number of at least `least`, and of at most `most`.
 
     >>> check_whole("iterations", 0)
     Traceback (most recent call last):
     ...
     ffrecur.errors.UserError: iterations is 0, but must be a whole number of at least 1
     """
-    check_setting(is_whole(value, least), name, value, f"a whole number of at least {least}")
+    rule = f"a whole number of at least {least}" if most == math.inf else f"a whole number from {least} to {most}"
+    check_setting(is_whole(value, least) and value <= most, name, value, rule)
+
+
+def check_seed(name: str, value: object) -> None:
+    """Raise `UserError` for what is no seed: those of PyTorch and NumPy have 32 bits in common.
+
+    >>> check_seed("seed", -1)
+    Traceback (most recent call last):
+    ...
+    ffrecur.errors.UserError: seed is -1, but must be a whole number from 0 to 4294967295
+    """
+    check_whole(name, value, 0, 2**32 - 1)
 
 
 def shown(value: object) -> str:

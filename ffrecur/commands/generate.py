@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ffrecur.commands.plain import GOODNESS_HELP, TEXT_NETS, Parser, exit_code, given_goodness, newest_or_museum
-from ffrecur.errors import UserError, check_setting, check_whole
+from ffrecur.errors import UserError, check_seed, check_whole
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.stream import StreamNet
 from ffrecur.seeding import seeded_generator
@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> None:
     """Generate. Raises `UserError` for a user's mistake."""
     options = make_parser().parse_args(arguments)
     check_whole("num_samples", options.num_samples)
-    check_setting(0 <= options.seed < 2**32, "seed", options.seed, "in 0..2**32-1")
+    check_seed("seed", options.seed)
     checkpoint = options.checkpoint or newest_or_museum(options.root, TEXT_NETS, *WITHOUT_A_RUN)
     net = load(checkpoint, goodness=given_goodness(options.goodness))
     if not isinstance(net, CharNet | StreamNet):

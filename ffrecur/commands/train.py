@@ -15,7 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import UserError, check_seed, check_setting
 from ffrecur.lit.module import OPTIMIZER_KEY, NetModule
 from ffrecur.lit.report.callbacks import Minutes, PredictionWriter, Report, TextSamples
 from ffrecur.lit.run.arguments import after_subcommand, expand_home, files_first, typed_with_home
@@ -139,7 +139,7 @@ class CommandLine(LightningCLI):
             self.config = parser.parse_args([*typed[:at], *first, *typed[at:]])
         chosen = expand_home(self.config[self.config.subcommand])
         chosen.trainer.default_root_dir = chosen.trainer.default_root_dir or DEFAULT_ROOT
-        check_setting(0 <= chosen.seed_everything < 2**32, "seed_everything", chosen.seed_everything, "in 0..2**32-1")
+        check_seed("seed_everything", chosen.seed_everything)
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
         check_setting(

@@ -15,36 +15,56 @@ from ffrecur.bars import bar
 from ffrecur.data.clips import OF_IMAGES, OF_VIDEO, clips_of
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
-from ffrecur.data.splits import WORDS, roles_of, words_of
-from ffrecur.errors import UserError
+from ffrecur.data.splits import FILLERS, WORDS, roles_of, words_of
+from ffrecur.errors import UserError, check_setting, one_line
 
 CONTENTS = {
     **dict.fromkeys(("images", "image", "imgs", "x"), "images"),
     **dict.fromkeys(("labels", "label", "targets", "y"), "labels"),
 }
 OF_VIDEOS = {**CONTENTS, **dict.fromkeys(("videos", "video", "clips", "clip"), "images")}
+ROUNDING = 1e-6  # by which values from 0 to 1 may be outside, as after a normalisation is undone
 Open = Callable[[], IO[bytes]]
 
 
 def find_arrays(
-    source: str, names: Mapping[str, Open], words_for: Mapping[str, str] = CONTENTS
+    source: str, names: Mapping[str, Open], words_for: Mapping[str, str] = CONTENTS, how: Reading = PLAIN
 ) -> dict[tuple[str, str], tuple[str, Open]]:
-    """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels."""
-    found: dict[tuple[str, str], tuple[str, Open]] = {}
-    for name, opened in names.items():
+    """Which array is which: its split and content by the words in its name, such as images, train_images, y_test, val_labels.
+
+    Of several the plainest is taken: `labels` before `label_names`. The settings `data.image_column` and `data.label_column`
+    name one, and those that are called the same but for the split.
+    """
+    chosen = {"images": how.image_column, "labels": how.label_column if how.require_labels else None}
+    found: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for name in names:
         words = words_of(name)
-        contents = {words_for[word] for word in words if word in words_for}
-        splits = {WORDS[word] for word in words if word in WORDS}
+        splits, own = {WORDS[word] for word in words if word in WORDS}, [word for word in words if word not in WORDS]
+        named = [content for content, wanted in chosen.items() if wanted and own == bare_words(wanted)]
+        contents = named or {words_for[word] for word in own if word in words_for and not chosen[words_for[word]]}
         if len(contents) != 1 or len(splits) > 1:
             continue
-        place = (splits.pop() if splits else "train", contents.pop())
-        if place in found:
+        (content,) = contents
+        others = [word for word in own if word not in words_for and word not in FILLERS]
+        rank = int(name != chosen[content]) if named else len(others)
+        found.setdefault((splits.pop() if splits else "train", content), []).append((rank, name))
+    for content, wanted in chosen.items():
+        if wanted and not how.testing and how.require_labels and not any(place[1] == content for place in found):
+            rule = f"one of the arrays of {source!r}: {', '.join(names)}"
+            check_setting(False, f"data.{content.removesuffix('s')}_column", wanted, rule)
+    for (split, content), ranked in found.items():
+        ranked.sort()
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             raise UserError(
-                f"data.source is {source!r}, which has two arrays of {place[0]} {place[1]}, {found[place][0]} and {name}, but "
-                "must have one"
+                f"data.source is {source!r}, which has two arrays of {split} {content}, {ranked[0][1]} and {ranked[1][1]}, but "
+                f"must have one; data.{content.removesuffix('s')}_column names it"
             )
-        found[place] = name, opened
-    return found
+    return {place: (ranked[0][1], names[ranked[0][1]]) for place, ranked in found.items()}
+
+
+def bare_words(name: str) -> list[str]:
+    """The words of a name but for that of a split."""
+    return [word for word in words_of(name) if word not in WORDS]
 
 
 def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | None:
@@ -59,8 +79,8 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
     """
     kind = f"arrays of {path}"
     if path.is_dir():
-        archives = sorted(path.glob("*.npz"))
-        names: dict[str, Open] = {file.stem: opener(file) for file in sorted(path.glob("*.npy"))}
+        archives = sorted(path.glob("[!.]*.npz"))
+        names: dict[str, Open] = {file.stem: opener(file) for file in sorted(path.glob("[!.]*.npy"))}
         if len(archives) > 1 and not names:
             held = {archive.stem: members(source, archive) for archive in archives}
             if all(len(arrays) == 1 for arrays in held.values()):  # KMNIST: each array in a file of its own
@@ -75,11 +95,11 @@ def read_arrays(source: str, path: Path, how: Reading = PLAIN) -> ImageSource | 
             return None
     else:
         names = {"images": opener(path)} if path.suffix.lower() == ".npy" else members(source, path)
-    found = find_arrays(source, names, OF_VIDEOS if how.video else CONTENTS)
+    found = find_arrays(source, names, OF_VIDEOS if how.video else CONTENTS, how)
     splits = [split for split in SPLIT_WORDS if (split, "images") in found]
     if not splits or ("train" not in splits and how.require_labels and not how.testing):
         lacks = "training images" if splits else "images"
-        videos = "" if splits or find_arrays(source, names, OF_VIDEOS).keys() == found.keys() else OF_VIDEO
+        videos = "" if splits or find_arrays(source, names, OF_VIDEOS, how).keys() == found.keys() else OF_VIDEO
         raise UserError(
             f"data.source is {source!r}, which has no array of {lacks}; it must have images and labels, or train_images, "
             f"train_labels, test_images and so on, but has {', '.join(names) or 'nothing'}{videos}"
@@ -222,11 +242,11 @@ def common_scale(source: str, arrays: list[Images]) -> int:
             whole = whole and bool((np.floor(part) == part).all()) if part.dtype.kind == "f" else whole
             if not np.isfinite([low, high]).all():
                 array.refuse("values that are not finite", "numbers")
-    if low >= 0 and high <= 1:
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
         return 255
     if low < 0 or high > 255 or not whole:
         arrays[0].refuse(
-            f"values from {low:g} to {high:g}",
+            f"values from {low:.7g} to {high:.7g}",
             "bytes, numbers from 0 to 1, or whole numbers from 0 to 255: undo a normalisation first",
         )
     return 1
@@ -282,5 +302,4 @@ def told(source: str, name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib, NumPy and the system have their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"data.source is {source!r}, whose {name} cannot be read ({reason})") from error
+        raise UserError(f"data.source is {source!r}, whose {name} cannot be read ({one_line(error)})") from error

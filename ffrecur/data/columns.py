@@ -17,7 +17,7 @@ from ffrecur.data.huggingface import Splits
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import as_images
 from ffrecur.data.pixels import Seen
-from ffrecur.data.splits import choose_splits
+from ffrecur.data.splits import choose_splits, exact_role
 from ffrecur.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "target")  # taken without being asked for, in any letter case
@@ -88,7 +88,10 @@ def read_splits(
 def used_splits(source: str, splits: Splits, how: Reading, notes: list[str]) -> Splits:
     """The splits by their roles; those that are left out are noted. Raises `UserError` where none is for training."""
     if len(splits) == 1:
-        splits = {"train": next(iter(splits.values()))}
+        (name,) = splits
+        if exact_role(name) not in (None, "train") and how.require_labels and not how.testing:
+            notes.append(f"its only split is {name}, which trains")
+        splits = {"train": splits[name]}
     chosen, left_out = choose_splits(source, splits)
     if "train" not in chosen and chosen and (how.testing or not how.require_labels):
         chosen = {"train": chosen.get("test", next(iter(chosen.values())))}

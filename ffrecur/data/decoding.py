@@ -26,7 +26,9 @@ def decode_images(
     rows = split.with_format(None).select_columns(column).cast_column(column, datasets.Image(decode=False))
     numbered = bar(enumerate(rows), f"decoding the {split_name} images", "images", len(split))
     values = ((index, row[column]) for index, row in numbered)
-    images = decode_each(source, f"{split_name} image", values, split.features[column].mode, folder, seen)
+    images = decode_each(
+        source, f"{split_name} image", values, getattr(split.features[column], "mode", None), folder, seen
+    )
     return stacked(images, len(split), limit)
 
 

@@ -12,7 +12,7 @@ from ffrecur.data.clipfolders import check_containers, in_order
 from ffrecur.data.columns import LABEL_COLUMNS, read_splits
 from ffrecur.data.huggingface import BUILDERS, load_files, load_folder
 from ffrecur.data.imagefolder import Listing, list_files, list_images
-from ffrecur.data.imageset import PLAIN, ImageSource, Reading
+from ffrecur.data.imageset import PLAIN, ImageSource, Reading, check_columns
 from ffrecur.data.metadata import FILE, Row, columns_of, is_metadata, labels_by_file, read_rows, rows_by_file
 from ffrecur.data.pixels import extensions
 from ffrecur.data.splits import choose_splits, declares_splits, is_saved, name_of, plainness, role_within
@@ -123,7 +123,9 @@ def read_files(source: str, folder: Path, tables: list[Path], how: Reading) -> I
         return read_splits(source, kind, labelled(listing, folder, labels, label), how, folder, listing.notes)
     if rows:
         listing.notes.append(f"{named[0].as_posix()} has no column of labels: the sub-folders are the classes")
-    own = Reading(None, None, *how[2:])  # the columns are ours
+    else:
+        check_columns(source, how)
+    own = how._replace(image_column=None, label_column=None)  # the columns are ours
     splits = {split: table_of(folder, listing, split) for split in listing.splits}
     return read_splits(source, kind, splits, own, folder, listing.notes)
 
@@ -144,7 +146,7 @@ def read_file_names(source: str, table: Path, how: Reading) -> ImageSource | Non
     if how.video:
         listing.frames = {clip: frames_in(table.parent, clip) for clip in rows}
     splits = labelled(listing, table.parent, labels_by_file(source, rows, label), label)
-    own = Reading(IMAGE, label, *how[2:])
+    own = how._replace(image_column=IMAGE, label_column=label)
     kind = f"file {table.name}, which names {'clips' if how.video else 'images'}"
     return read_splits(source, kind, splits, own, table.parent)
 

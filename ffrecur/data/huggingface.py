@@ -21,6 +21,7 @@ from ffrecur.data.splits import is_saved
 from ffrecur.errors import UserError
 
 BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv", ".arrow": "arrow"}
+OF_CSV = {"keep_default_na": False, "na_values": [""]}  # words such as NA and None are text; an empty field is none
 Splits = dict[str, datasets.Dataset]
 
 
@@ -54,7 +55,7 @@ def load_file(source: str, file: Path, limit: float = math.inf) -> tuple[str, Sp
 def load_tables(source: str, what: str, builder: str, paths: dict[str, list[Path]], limit: float) -> Splits:
     """Tables that `builder` reads; they stay on the disk if they take more than `limit` bytes."""
     with told(f"data.source is {source!r}, a {what} that cannot be read as a data set"):
-        return read_tables(builder, paths, limit)
+        return read_tables(builder, paths, limit, **(OF_CSV if builder == "csv" else {}))
 
 
 def read_tables(builder: str, paths: Mapping[str, Sequence[Path]], limit: float = math.inf, **options: Any) -> Splits:

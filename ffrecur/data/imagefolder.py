@@ -187,7 +187,8 @@ def wrapper(files: Sequence[Path], root: Path, classes: Collection[str] = ()) ->
         names = {parts[0] for parts in deep}
         if len(names) != 1 or min(map(len, deep)) < 3 or (exact_role(*names) is not None and root == Path()):
             return root
-        if names <= set(classes) and not {parts[1] for parts in deep} <= set(classes):
+        known = set(map(composed, classes))
+        if set(map(composed, names)) <= known and not {composed(parts[1]) for parts in deep} <= known:
             return root
         root = root / names.pop()
 

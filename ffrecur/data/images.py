@@ -14,8 +14,8 @@ from ffrecur.data.classes import composed, listed, match, plain_names
 from ffrecur.data.imageset import ImageSet, ImageSource, without_labels
 from ffrecur.data.loader import BatchedDataModule, TensorLoader
 from ffrecur.data.sources import read_source
-from ffrecur.data.validation import split_off, whole
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.data.validation import missing_classes, split_off, whole
+from ffrecur.errors import check_seed, check_setting, check_whole
 
 
 class ImageDataModule(BatchedDataModule):
@@ -81,15 +81,15 @@ class ImageDataModule(BatchedDataModule):
     ) -> None:
         super().__init__()
         source = str(source)  # a Path would make the checkpoint unreadable under weights_only
-        seeds = "a whole number from 0 to 2**32 - 1"
         check_setting(source.strip() != "", "data.source", source, "'bundled', a folder or a hub id")
         check_whole("data.batch_size", batch_size)
         check_whole("data.evaluation_batch_size", evaluation_batch_size)
         if validation_size is not None:
             check_whole("data.validation_size", validation_size)
-        check_setting(split_seed is None or 0 <= split_seed < 2**32, "data.split_seed", split_seed, seeds)
-        check_setting(memory_limit >= 0, "data.memory_limit", memory_limit, "a whole number of MiB of at least 0")
-        check_setting(0 <= seed < 2**32, "data.seed", seed, seeds)
+        if split_seed is not None:
+            check_seed("data.split_seed", split_seed)
+        check_whole("data.memory_limit", memory_limit, 0)
+        check_seed("data.seed", seed)
         check_augment(augment)
         self.save_hyperparameters()
         if any(isinstance(change, Augmentation) for change in self.hparams.get("augment") or ()):
@@ -158,6 +158,13 @@ class ImageDataModule(BatchedDataModule):
             self.test_set = self.prepare_set(source.test, 2)
             test = f"{len(source.test.images):,} test"
         self.tell(source, f"{len(train.images):,} train, {len(validation.images):,} validate ({how}), {test}")
+        for does, images in {"trains": train, "validates": validation}.items():
+            missing = missing_classes(source, images)
+            if missing:
+                which = (
+                    f"class {missing[0]!r}" if len(missing) == 1 else f"{len(missing)} classes, such as {missing[0]!r},"
+                )
+                rank_zero_info(f"warning: no image of {which} {does}; data.split_seed draws which validate")
 
     def setup_other(self, stage: str) -> None:
         """Make the images on which a net from another source is validated or tested: that split, or all without it."""

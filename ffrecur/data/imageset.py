@@ -12,7 +12,7 @@ from torch import Tensor
 from ffrecur.data.classes import number_labels
 from ffrecur.data.clips import Clips, length_notes, of_one_length
 from ffrecur.data.mapped import MappedImages
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_setting
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 PART = 1 << 20  # bytes that are looked at at a time
@@ -68,6 +68,13 @@ class Reading(NamedTuple):
 
 
 PLAIN = Reading()
+
+
+def check_columns(source: str, how: Reading, settings: Sequence[str] = ("image_column", "label_column")) -> None:
+    """Raise `UserError` for the column that a setting names, of a source for training that has no columns."""
+    for name in settings if how.require_labels and not how.testing else ():
+        column = getattr(how, name)
+        check_setting(column is None, f"data.{name}", column, f"left out, since {source!r} has no columns")
 
 
 def build_source(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ffrecur.data.clips import OF_VIDEO
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, one_line
 
 FILE = "file_name"
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -44,8 +44,9 @@ def read_table(source: str, folder: Path, table: Path) -> list[Row]:
         else:
             rows = read_json_lines(folder / table)
     except Exception as error:  # csv.Error, json's, pyarrow's, UnicodeDecodeError, OSError
-        reason = " ".join(str(error).split())
-        raise UserError(f"data.source is {source!r}, whose file {table.as_posix()} cannot be read: {reason}") from error
+        raise UserError(
+            f"data.source is {source!r}, whose file {table.as_posix()} cannot be read: {one_line(error)}"
+        ) from error
     return rows
 
 

@@ -13,7 +13,7 @@ from ffrecur.data.clipfolders import check_file
 from ffrecur.data.clips import OF_IMAGES
 from ffrecur.data.idx import read_idx_folder
 from ffrecur.data.imagefolder import has_images
-from ffrecur.data.imageset import ImageSource, Reading
+from ffrecur.data.imageset import ImageSource, Reading, check_columns
 from ffrecur.errors import UserError
 from ffrecur.storage.files import existing
 
@@ -45,6 +45,7 @@ def read_source(
     how = Reading(image_column, label_column, require_labels, limit, testing, known, video, frames)
     if source == "bundled":
         check_kind(source, "images of digits", video)
+        check_columns(source, how)
         return read_bundled()
     path = existing(source)
     if path is not None and path.is_dir():
@@ -88,8 +89,9 @@ def read_any_folder(source: str, folder: Path, how: Reading) -> ImageSource:
     found = read_idx_folder(source, folder, how)
     if found is not None:
         check_kind(source, found.description, how.video)
+        check_columns(source, how)
         return found
-    if any(folder.glob("*.np[yz]")) and not has_images(source, folder):
+    if any(folder.glob("[!.]*.np[yz]")) and not has_images(source, folder):
         found = read_arrays(source, folder, how)
     if found is not None:
         return found

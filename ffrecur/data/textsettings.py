@@ -7,7 +7,7 @@ from typing import Any
 
 from ffrecur.data.cutting import compile_separator
 from ffrecur.data.textfiles import check_encoding
-from ffrecur.errors import UserError, check_setting, check_whole
+from ffrecur.errors import UserError, check_seed, check_setting, check_whole
 from ffrecur.text.alphabet import Alphabet, shown
 
 LEARNED = "learned"  # no alphabet: it has an e twice
@@ -22,13 +22,15 @@ def check_text_settings(own: Mapping[str, Any]) -> None:
     check_encoding(own["encoding"])
     for name in ("window", "minimum_count", "batch_size", "evaluation_batch_size"):
         check_whole(f"data.{name}", own[name])
-    size, length, window = own["validation_size"], own["document_length"], own["window"]
-    if size is not None:
-        check_whole("data.validation_size", size)
+    for name in ("validation_size", "document_length"):
+        if own[name] is not None:
+            check_whole(f"data.{name}", own[name])
+    length, window = own["document_length"], own["window"]
     allowed = f"more than data.window, which is {window}"
     check_setting(length is None or length > window, "data.document_length", length, allowed)
     for name in ("split_seed", "seed"):
-        check_setting(own[name] is None or 0 <= own[name] < 2**32, f"data.{name}", own[name], "from 0 to 2**32 - 1")
+        if own[name] is not None:
+            check_seed(f"data.{name}", own[name])
     if own["alphabet"] != LEARNED:
         symbols = Alphabet(own["alphabet"], own["fold_case"], own["unknown"]).symbols
         if own["keep_white_space"] and not any(symbol.isspace() and symbol != " " for symbol in symbols):

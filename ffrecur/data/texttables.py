@@ -11,7 +11,7 @@ from typing import Any
 
 import datasets
 
-from ffrecur.data.huggingface import Splits, read_tables
+from ffrecur.data.huggingface import OF_CSV, Splits, read_tables
 from ffrecur.data.textfiles import blocks, encoding_of, read_text
 from ffrecur.data.textnames import ending
 from ffrecur.errors import UserError, one_line
@@ -56,8 +56,7 @@ def by_options(
                 read_text(source, file, file.name, encoding)
             own = {"encoding": encoding_of(head, encoding)}
         if builder == "csv":
-            # Words such as NA and null are text; an empty field is none.
-            own |= {"sep": "\t" if ending(file.name) == ".tsv" else ",", "keep_default_na": False, "na_values": [""]}
+            own |= {"sep": "\t" if ending(file.name) == ".tsv" else ",", **OF_CSV}
         if group and own != options:
             yield group, options
             group = []

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from ffrecur.data.images import ImageDataModule
 from ffrecur.data.imageset import ImageSource
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_whole
 
 MOST = 100_000  # frames of a clip
 
@@ -35,8 +35,8 @@ class VideoDataModule(ImageDataModule):
     frames: int | None
 
     def __init__(self, source: str, frames: int | None = None, **settings: Any) -> None:
-        allowed = f"a whole number from 1 to {MOST}, or null"
-        check_setting(frames is None or 1 <= frames <= MOST, "data.frames", frames, allowed)
+        if frames is not None:
+            check_whole("data.frames", frames, 1, MOST)
         super().__init__(source, **settings)
         self.frames, self.chosen_frames = frames, frames
 

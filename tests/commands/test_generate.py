@@ -97,7 +97,7 @@ def test_the_newest_text_run_is_found(tmp_path, capsys, monkeypatch):
         (["--top_k", "0"], "top_k is 0, but must be a whole number of at least 1"),
         (["--length", "-1"], "length is -1, but must be a whole number of at least 0"),
         (["--num_samples", "0"], "num_samples is 0, but must be a whole number of at least 1"),
-        (["--seed", "-1"], "seed is -1, but must be in 0..2**32-1"),
+        (["--seed", "-1"], "seed is -1, but must be a whole number from 0 to 4294967295"),
         (["--length", "many"], "length is 'many', but must be a whole number"),
         (["--by", "chance"], "by is 'chance', but must be score or softmax or goodness"),
         (["--lenght", "3"], "--lenght is not an option (nearest: --length)"),

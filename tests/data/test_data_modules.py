@@ -62,6 +62,29 @@ def test_the_default_validation_stops_at_ten_thousand(tmp_path: Path) -> None:
     assert len(data.validation_set.images) == 10_000
 
 
+def test_images_that_come_almost_sorted_are_drawn(tmp_path: Path, messages: pytest.LogCaptureFixture) -> None:
+    labels = np.repeat(np.arange(4), 6)
+    labels[12] = 0  # class 0 is no single run: the images are not interleaved
+    np.savez(tmp_path / "set.npz", images=np.arange(2, 26, dtype=np.uint8).reshape(24, 1, 1), labels=labels)
+    data, drawn = (ready(tmp_path / "set.npz", validation_size=8, split_seed=seed) for seed in (None, 0))
+    for own, other in ((data.train_set, drawn.train_set), (data.validation_set, drawn.validation_set)):
+        assert own is not None
+        assert other is not None
+        assert torch.equal(own.images, other.images)
+    assert data.train_set is not None
+    assert data.train_set.labels is not None
+    assert data.train_set.labels.unique().tolist() == [0, 1, 2, 3]
+    assert "drawn with split_seed 0, since the last ones have all of class '3')" in messages.messages[0]
+
+
+def test_a_class_that_one_side_lacks_is_told(tmp_path: Path, messages: pytest.LogCaptureFixture) -> None:
+    np.savez(
+        tmp_path / "set.npz", images=np.arange(2, 10, dtype=np.uint8).reshape(8, 1, 1), labels=[0, 1, 2] * 2 + [0, 1]
+    )
+    ready(tmp_path / "set.npz", validation_size=2)
+    assert messages.messages[-1] == "warning: no image of class '2' validates; data.split_seed draws which validate"
+
+
 def test_validation_size_and_split_seed(folder: Path) -> None:
     assert rows(ready(folder, validation_size=8).validation_set) == list(range(22, 30))
     drawn = ready(folder, validation_size=8, split_seed=1)
@@ -121,8 +144,8 @@ def test_two_images_are_enough_to_train_on_one(tmp_path: Path) -> None:
         ("batch_size", 0, "at least 1"),
         ("evaluation_batch_size", -3, "at least 1"),
         ("validation_size", 0, "at least 1"),
-        ("split_seed", -1, "from 0 to 2"),
-        ("seed", 2**32, "from 0 to 2"),
+        ("split_seed", -1, "from 0 to 4294967295"),
+        ("seed", 2**32, "from 0 to 4294967295"),
         ("source", " ", "'bundled', a folder or a hub id"),
     ],
 )

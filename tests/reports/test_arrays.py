@@ -52,6 +52,9 @@ ARRAYS: dict[str, tuple[Arrays, np.ndarray, tuple[int, ...]]] = {
         {"train_images": GREY, "train_labels": FOUR, "val_images": GREY[:3], "val_labels": FOUR[:3]}, GREY, (2, 3),
     ),
     "other arrays too": ({"images": GREY, "labels": FOUR, "ids": np.arange(4)}, GREY, (2, 3)),
+    "names of the labels": ({"images": GREY, "labels": FOUR, "label_names": np.array(["b", "c"])}, GREY, (2, 3)),
+    "rounded beyond 1": ({"images": GREY.astype(np.float32) / 23 * np.float32(1.0000001), "labels": FOUR},
+        np.rint(GREY / 23 * 255), (2, 3)),
 }  # fmt: skip
 
 
@@ -86,6 +89,7 @@ REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
     "objects as labels": ({"images": GREY, "labels": FOUR.astype(object)}, "whose labels cannot be read ("),
     "too few labels": ({"images": GREY, "labels": FOUR[:3]}, "labels has the shape (3,), but must have one label for each"),
     "one-hot": ({"images": GREY, "labels": np.eye(4)}, "labels has the shape (4, 4), but must have one label for each"),
+    "infinite labels": ({"images": GREY, "labels": np.where(FOUR, np.inf, 0)}, "train labels are float64, but must be whole numbers"),
     "fractions as labels": ({"images": GREY, "labels": FOUR / 2}, "train labels are float64, but must be whole numbers"),
     "two sizes": (
         {"train_images": GREY, "train_labels": FOUR, "test_images": COLOUR[..., 0].repeat(2, 1), "test_labels": FOUR},
@@ -97,6 +101,41 @@ REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
     ),
     "two arrays of images": ({"images": GREY, "x": GREY, "labels": FOUR}, "two arrays of train images, images and x"),
 }  # fmt: skip
+
+
+FINE = {
+    "data": GREY,
+    "fine_labels": FOUR,
+    "coarse_labels": FOUR // 2,
+    "val_data": GREY[:2],
+    "val_fine_labels": FOUR[:2],
+}
+
+
+def test_settings_choose_among_the_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", **FINE)
+    source = read_source(str(tmp_path / "set.npz"), "data", "fine_labels")
+    assert source.validation is not None
+    assert numbers(source.train) == {0: 0, 6: 1, 12: 0, 18: 1}
+    assert numbers(source.validation) == {0: 0, 6: 1}
+    with pytest.raises(
+        UserError, match=r"two arrays of train labels, coarse_labels and fine_labels, .*label_column names"
+    ):
+        read_source(str(tmp_path / "set.npz"), "data")
+    with pytest.raises(
+        UserError, match=r"^data\.image_column is 'pixels', but must be one of the arrays of .*: data, fine"
+    ):
+        read_source(str(tmp_path / "set.npz"), "pixels", "fine_labels")
+    (tmp_path / "._set.npz").write_bytes(b"left by an archive of macOS")
+    assert len(read_source(str(tmp_path), "data", "fine_labels").train.images) == 4
+
+
+@pytest.mark.parametrize("setting", ["image_column", "label_column"])
+def test_settings_for_columns_are_refused_where_there_are_none(setting: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"^data\.{setting} is 'kind', but must be left out, since 'bundled' has no columns"
+    ):
+        read_source("bundled", **{setting: "kind"})
 
 
 @pytest.mark.parametrize("arrays", REFUSED_ARRAYS)

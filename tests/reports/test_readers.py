@@ -272,6 +272,14 @@ def test_labels_are_the_same_in_a_table_and_in_metadata(tmp_path: Path) -> None:
         assert (source.class_names, numbers(source.train)) == (("01", "NA"), {0: 0, 1: 1, 2: 0})
 
 
+def test_words_in_a_csv_file_are_text(tmp_path: Path) -> None:
+    """Pandas alone takes None and NA for labels that are missing."""
+    image_files(tmp_path / ".images", ["0.png", "1.png"])
+    write(tmp_path / "mine.csv", "path,label\n.images/0.png,None\n.images/1.png,NA\n")
+    source = read_source(str(tmp_path / "mine.csv"), image_column="path")
+    assert (source.class_names, numbers(source.train)) == (("NA", "None"), {0: 1, 1: 0})
+
+
 # names of tables; the numbers of the images of the training, validation and test split; what the note says
 TABLES: dict[str, tuple[list[str], list[list[int] | None], str]] = {
     "Train and Test": (["Train.parquet", "Test.parquet"], [[0], None, [1]], ""),
@@ -289,6 +297,7 @@ TABLES: dict[str, tuple[list[str], list[list[int] | None], str]] = {
     "parts": (["train_a.parquet", "train_b.parquet"], [[0, 1], None, None], ""),
     "no splits": (["a.parquet", "b.parquet"], [[0, 1], None, None], ""),
     "another": (["Train.parquet", "extra.parquet"], [[0], None, None], "1 file is left out (beside the tables of the splits"),
+    "a test split alone": (["test.parquet"], [[0], None, None], "its only split is test, which trains"),
     "val and dev": (["train.parquet", "val.parquet", "dev.parquet"], [[0], [1], None], "dev.parquet"),
 }  # fmt: skip
 
