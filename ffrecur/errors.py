@@ -47,7 +47,7 @@ def is_whole(value: object, least: int = 1) -> TypeGuard[int]:
 
 
 def check_whole(name: str, value: object, least: int = 1, most: float = math.inf) -> None:
-    """Raise `UserError` for what is no whole number of at least `least`, and of at most `most`.
+    """Raise `UserError` for what is no whole number of at least `least` and at most `most`.
 
     >>> check_whole("iterations", 0)
     Traceback (most recent call last):

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffrecur.errors import check_setting
+
 Noise = Literal["head", "masked_head", "uniform"]
 NOISES = get_args(Noise)
 
@@ -242,8 +244,10 @@ def dropout_masks(
 ) -> list[Tensor | None]:
     """One `dropout_mask` a sample for each width, `(B, width)`, of the type and on the device of `like`; None at rate 0.
 
-    Drawn on the CPU, so that a seed gives the same masks on any device.
+    Drawn on the CPU, so that a seed gives the same masks on any device. Raises `UserError` for a rate outside [0, 1).
     """
+    for rate in rates:
+        check_setting(0 <= rate < 1, "dropout", rate, "at least 0 and less than 1")
     return [
         dropout_mask(torch.rand(batch_size, width, generator=generator), rate).to(like) if rate > 0 else None
         for width, rate in zip(widths, rates, strict=True)

@@ -20,7 +20,7 @@ from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Layers, parameters_of
 from ffrecur.core.sweep import Sweep, Wiring
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.functional import peer_ascent, peer_mean
 
 Memory = Literal["full", "constant"]
@@ -173,7 +173,10 @@ def draw(net: LocalNet, negatives: Any, logits_BC: Tensor | None, true_B: Tensor
     if learning.objective.all_candidates:
         return net.candidates(true_B)
     logits_BC = None if logits_BC is None else logits_BC.detach()
-    return negatives(logits_BC, true_B) if callable(negatives) else negatives
+    drawn = negatives(logits_BC, true_B) if callable(negatives) else negatives
+    if drawn is None:
+        raise UserError("negatives are None, but an objective that does not compare all answers needs some")
+    return drawn
 
 
 def goodness_of_both(goodness_TLNBK: Tensor) -> tuple[Tensor, Tensor]:

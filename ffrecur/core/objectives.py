@@ -182,6 +182,11 @@ def loss_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
     cases, blocks = goodness_TLNBK.shape[3:]
     positive, negatives = kinds_of(objective, goodness_TLNBK, sign)
     loss = objective.loss(positive, negatives)
+    if loss.shape != positive.shape:
+        shapes = f"{tuple(loss.shape)} of goodness {tuple(positive.shape)}"
+        raise UserError(
+            f"{type(objective).__name__}.loss makes values of the shape {shapes}, but must make one for each"
+        )
     return (loss if blocks == 1 else loss.mean(dim=-1)).sum() / cases
 
 

@@ -76,7 +76,7 @@ class Dense(Source):
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype, again: bool = True) -> None:
         super().__init__(linear)
-        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.linear, self.bias = linear, None if linear.bias is None else linear.bias.detach()
         matrix = linear.weight.detach().to(dtype)
         self.weight = prepare(matrix) if again else Weight(matrix, None)
 
@@ -148,7 +148,9 @@ class Tiled(Source):
 
 
 def source_of(module: nn.Module, dtype: torch.dtype, again: bool = True) -> Source:
-    """Return the fastest source for a module; see `Dense` for the arguments."""
+    """Return the fastest source for a module; see `Dense` for the arguments. Hooks on its call need the call itself."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return Source(module)
     if type(module) is LocalLinear:
         return Tiled(module, dtype) if module.stride == 1 and module.kernel > 1 else Local(module, dtype)
     return Dense(module, dtype, again) if type(module) is nn.Linear else Source(module)

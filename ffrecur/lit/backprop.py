@@ -74,7 +74,10 @@ class BackpropModule(ClassifierModule):
         if self.hparams["layers"] is not None:
             settings["hidden_features"] = None
             settings["layers"] = local_layers(self.hparams["image_shape"], self.hparams["layers"])
-        return BackpropNet(in_features, num_classes=num_classes, **settings)
+        net = BackpropNet(in_features, num_classes=num_classes, **settings)
+        if self.hparams["layers"] is not None:
+            net.reset_parameters()  # which the net does not do to modules that it is given
+        return net
 
     def check_stored(self, stored: dict[str, Any], checkpoint: Path) -> None:
         """As `NetModule.check_stored`; a net that is stored without channels has none."""

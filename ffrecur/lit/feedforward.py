@@ -145,14 +145,11 @@ class FeedForwardModule(GoodnessModule):
         settings = {name: self.hparams[name] for name in names}
         layers, widths = self.hparams["layers"], self.hparams["hidden_features"]
         local = None if layers is None else local_layers(self.hparams["image_shape"], layers)
-        return FeedForwardNet(
-            in_features,
-            None if local is not None else widths,
-            num_classes,
-            goodness=self.goodness,
-            layers=local,
-            **settings,
-        )
+        widths = None if local is not None else widths
+        net = FeedForwardNet(in_features, widths, num_classes, goodness=self.goodness, layers=local, **settings)
+        if local is not None:
+            net.reset_parameters()  # which the net does not do to modules that it is given
+        return net
 
     @property
     def learns_without_labels(self) -> bool:

@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassCalibrationError, MulticlassCo
 from ffrecur.functional import window_score
 from ffrecur.metrics.calibration import BINS, CalibrationBins
 from ffrecur.metrics.mistakes import WorstMistakes
+from ffrecur.nets.arguments import check_window
 from ffrecur.nets.recurrent import RecurrentNet
 
 
@@ -77,6 +78,7 @@ class GoodnessError(nn.Module):
 
     def __init__(self, iterations: int, layers: int, window: tuple[int, int], sign: int) -> None:
         super().__init__()
+        check_window(window, iterations)
         self.window, self.sign = window, sign
         self.of_window, self.of_iterations, self.of_layers = ErrorRate(), ErrorRate(iterations), ErrorRate(layers)
 

@@ -6,13 +6,14 @@ labels only, and on the CPU only, since a GPU would have to wait. There, goodnes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting, check_whole
+from ffrecur.errors import UserError, check_setting, check_whole, is_whole
 
 
 def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
@@ -22,11 +23,11 @@ def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
     """
     if isinstance(value, (np.ndarray, np.generic, list, tuple)):
         try:
-            value = torch.as_tensor(np.ascontiguousarray(value)).to(device)
+            array = np.ascontiguousarray(value)
+            value = torch.as_tensor(array.astype(array.dtype.newbyteorder("="), copy=False)).to(device)
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{name} are an array of {np.asarray(value, dtype=object).dtype}s, not of numbers"
-            ) from error
+            kind = getattr(value, "dtype", "object")
+            raise UserError(f"{name} are an array of {kind}s, not of numbers") from error
     if not isinstance(value, Tensor):
         raise UserError(f"{name} are a {type(value).__name__}, but must be a tensor or an array")
     if value.is_complex() or value.layout != torch.strided:
@@ -159,17 +160,20 @@ def check_iterations(images: Tensor, iterations: int) -> None:
 
 def check_window(window: tuple[int, int], evaluation_iterations: int | None = None) -> None:
     """Raise `UserError` unless `1 <= window[0] <= window[1]` (and `<= evaluation_iterations` where given)."""
-    last = window[1] if evaluation_iterations is None else evaluation_iterations
     rule = "two iterations [first, last], counted from 1, with first <= last"
     if evaluation_iterations is not None:
         rule += f" <= evaluation_iterations, which is {evaluation_iterations}"
-    check_setting(1 <= window[0] <= window[1] <= last, "window", list(window), rule)
+    numbers = list(window) if isinstance(window, Sequence) else window
+    fits = isinstance(numbers, list) and len(numbers) == 2 and all(map(is_whole, numbers)) and numbers[0] <= numbers[1]
+    check_setting(fits and window[1] <= (evaluation_iterations or window[1]), "window", numbers, rule)
 
 
-def as_negative_images(negatives: Any, images_BD: Tensor) -> Tensor:
+def as_negative_images(negatives: Any, images_BD: Tensor, values: bool = True) -> Tensor:
     """Return negative images `(K, B, D)`; raises `UserError` for what does not fit."""
     negatives = as_tensor("negative images", negatives, images_BD.device)
     if negatives.shape[-2:] != images_BD.shape or negatives.ndim not in (2, 3) or len(negatives) == 0:
         wanted, found = tuple(images_BD.shape), tuple(negatives.shape)
         raise UserError(f"negative images have the shape {found}, but must have {wanted}, or (K, ...) for K of each")
+    if values and look(negatives, values) and negatives.is_floating_point() and not finite(negatives):
+        raise UserError("negative images have values that are NaN or infinite")
     return negatives if negatives.ndim == 3 else negatives[None]

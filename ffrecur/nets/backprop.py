@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from ffrecur.nets.arguments import as_images, as_tensor, check_image_shape
 from ffrecur.nets.base import draw_weights, linear_layers
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.convolution import as_maps, check_fields, check_shape, convolutions, pooled_shape
-from ffrecur.nets.layers import described_layers, made_layers, widths_of
+from ffrecur.nets.layers import are_given, described_layers, made_layers, widths_of
 from ffrecur.nets.statistics import ChannelStatistics
 
 
@@ -38,7 +38,7 @@ class BackpropNet(nn.Module):
         kernel: height and width of the field that a unit of a convolution reads.
         image_shape: (H, W), or (H, W, 3) for colour; of a net with convolutions.
         layers: instead of `hidden_features`, modules that each map rows `(B, N)` of the layer below to drives `(B, H)`, or
-            settings of a `LocalLinear`.
+            settings of a `LocalLinear`. Modules keep the weights that they have.
         standardize_images: whether each channel is normalised first, by its mean and its deviation in the training images.
 
     Raises:
@@ -68,7 +68,7 @@ class BackpropNet(nn.Module):
         check_setting(layers is None or not channels, "channels", list(channels), "empty where layers are given")
         modules = None if layers is None else made_layers(layers)
         widths = hidden_features if modules is None else widths_of(modules, in_features)
-        widths = check_sizes(in_features, widths or (), num_classes)
+        widths = check_sizes(in_features, () if widths is None else widths, num_classes)
         self.own_layers = modules is not None
         self.in_features, self.hidden_features, self.num_classes = in_features, widths, num_classes
         self.center_images, self.channels, self.kernel = center_images, check_fields(channels, kernel), kernel
@@ -81,11 +81,15 @@ class BackpropNet(nn.Module):
         # A ModuleList does not tell what it holds; the annotation above does.
         self.hidden = modules or linear_layers(below, widths)  # type: ignore[assignment]
         self.head = nn.Linear(widths[-1], num_classes)
-        self.reset_parameters()
+        self.draw([] if are_given(layers) else self.modules())
 
     def reset_parameters(self) -> None:
         """Draw the weights from `N(0, 2/fan_in)`; set the biases and the head to 0."""
-        drawn = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear | LocalLinear)]
+        self.draw(self.modules())
+
+    def draw(self, modules: Iterable[nn.Module]) -> None:
+        """The same, for some of the modules."""
+        drawn = [module for module in modules if isinstance(module, nn.Conv2d | nn.Linear | LocalLinear)]
         draw_weights([module for module in drawn if module is not self.head], 2, self.head)
 
     def settings(self) -> dict[str, Any]:

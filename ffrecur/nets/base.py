@@ -38,6 +38,7 @@ class LocalNet(nn.Module):
     def __init__(self, hidden_features: tuple[int, ...], sign: int, goodness: Goodness) -> None:
         super().__init__()
         check_setting(sign in (1, -1), "sign", sign, "1 or -1")
+        check_setting(isinstance(goodness, Goodness), "goodness", goodness, "an ffrecur.Goodness, such as MeanSquare()")
         self.hidden_features, self.sign, self.goodness_function = hidden_features, sign, goodness
         for width in hidden_features:
             goodness.check(width)

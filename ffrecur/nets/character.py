@@ -8,7 +8,6 @@ N characters of a text. A window is a row of symbol numbers, the oldest first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +22,7 @@ from ffrecur.errors import UserError, check_setting, check_whole, check_widths
 from ffrecur.functional import NOISES, Noise
 from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
+from ffrecur.nets.layers import checked_layers
 from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
 from ffrecur.text.sampling import padded, stream
@@ -78,10 +78,9 @@ class CharNet(WindowDynamics):
         widths = check_widths(hidden_features)
         super().__init__(widths, sign, goodness)
         self.alphabet = Alphabet(alphabet, fold_case, unknown)
-        layers = tuple(range(1, len(widths) + 1) if head_layers is None else head_layers)
+        every = range(1, len(widths) + 1)
         check_whole("window", window)
-        in_order = len(layers) >= 1 and all(a < b for a, b in pairwise((0, *layers, len(widths) + 1)))
-        check_setting(in_order, "head_layers", list(layers), f"different layers from 1 to {len(widths)}, in order")
+        layers = checked_layers("head_layers", every if head_layers is None else head_layers, len(widths))
         check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         self.window, self.head_layers = window, layers
         check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))

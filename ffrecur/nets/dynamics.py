@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ffrecur.core.goodness import mean_over_blocks
 from ffrecur.core.learning import Masks
 from ffrecur.core.local import LocalLinear
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import center, damped_update, masked, rms_normalize, window_score
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape, check_iterations, check_window
 from ffrecur.nets.base import LocalNet, States
@@ -131,7 +131,9 @@ class TopDownDynamics(LocalNet):
 
         `iteration`, counted from 1, matters where the damping changes with it.
         """
+        check_whole("iteration", iteration)
         images_BD = self.check_images(images_BD)
+        check_image_shape(images_BD, self.in_features, video=False)
         labels_B = as_labels("labels", labels_B, len(images_BD), self.num_classes, images_BD.device)
         image_drive = self.bottom_up[0](self.image_row(images_BD))
         return self.advance(states, image_drive, self.top_down[-1](self.label_row(labels_B)), iteration - 1)

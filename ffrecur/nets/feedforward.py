@@ -5,7 +5,7 @@ Shapes: B batch, D features of an image, D' inputs of the first layer, H units o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from ffrecur.errors import UserError, check_setting, check_whole, check_widths, 
 from ffrecur.nets.arguments import as_negative_images, as_negatives, as_tensor, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.inputs import PLACES, LabelledInputs, Place, labelled_streams
-from ffrecur.nets.layers import FeedForwardStates, checked_layers, described_layers, made_layers, widths_of
+from ffrecur.nets.layers import FeedForwardStates, are_given, checked_layers, described_layers, made_layers, widths_of
 from ffrecur.nets.statistics import ChannelStatistics
 
 
@@ -54,9 +54,11 @@ class FeedForwardNet(FeedForwardStates):
         score_layers: layers whose goodness scores a label, counted from 1; by default as `head_layers`.
         goodness: what the layers are judged by.
         layers: instead of `hidden_features`, modules each of which maps rows `(B, N)` of the layer below to drives
-            `(B, H)`, each row on its own; or settings of a `LocalLinear`.
+            `(B, H)`, each row on its own; or settings of a `LocalLinear`. Modules keep the weights that they have.
         standardize_images: whether each channel is normalised first, by its mean and its deviation in the training images: see
             `net.statistics`.
+
+    Images are uint8, or numbers from 0 to 1: the label's input is as strong as `label_scale` white pixels.
 
     Raises:
         UserError (a ValueError): a setting outside its range.
@@ -94,7 +96,7 @@ class FeedForwardNet(FeedForwardStates):
         if (hidden_features is None) == (layers is None):
             raise UserError("hidden_features and layers are two ways to say the same: give one of them")
         modules = (
-            made_layers(layers) if layers is not None else linear_layers(size, check_widths(hidden_features or ()))
+            made_layers(layers or ()) if hidden_features is None else linear_layers(size, check_widths(hidden_features))
         )
         on_map = len(modules) > 0 and isinstance(modules[0], LocalLinear) and label == "beside"
         check_setting(not on_map, "label", label, "pixels or None where the first layer reads a map")
@@ -111,13 +113,15 @@ class FeedForwardNet(FeedForwardStates):
         read = sum(self.hidden_features[layer - 1] for layer in self.head_layers)
         self.head = None if num_classes is None else nn.Linear(read, num_classes)
         self.add_peer_means()
-        self.reset_parameters()
+        self.draw([] if are_given(layers) else self.hidden)
 
     def reset_parameters(self) -> None:
         """Draw the weights of linear and local layers from `N(0, 1/fan_in)`; biases and head to 0, the peers' means to 0.5."""
-        draw_weights(
-            [module for module in self.hidden if type(module) is nn.Linear or type(module) is LocalLinear], 1, self.head
-        )
+        self.draw(self.hidden)
+
+    def draw(self, layers: Iterable[nn.Module]) -> None:
+        """The same, for some of the layers."""
+        draw_weights([layer for layer in layers if type(layer) in (nn.Linear, LocalLinear)], 1, self.head)  # type: ignore[misc]
         self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:
@@ -210,7 +214,10 @@ class FeedForwardNet(FeedForwardStates):
             iterations=1,
             peer_normalization=peer_normalization,
         )
-        return self.local_learning(self.check_images(images_BD, some=True), labels_B, negatives, learning, masks).loss
+        images_BD = self.check_images(images_BD, some=True)
+        if self.label is None:
+            negatives = as_negative_images(negatives, images_BD)
+        return self.local_learning(images_BD, labels_B, negatives, learning, masks).loss
 
     def local_learning(
         self,
@@ -248,7 +255,7 @@ class FeedForwardNet(FeedForwardStates):
                 type(learning.objective).__name__,
                 "one without candidates where label is None: its negatives are images",
             )
-            negatives = as_negative_images(negatives, images)
+            negatives = as_negative_images(negatives, images, values=False)
         elif labels_B is not None and not (negatives is None and learning.objective.all_candidates):
             negatives = as_negatives(negatives, labels_B, self.num_classes or 0, values=False)
         return local_learning(self, images, labels_B, negatives, learning, masks, average)
@@ -278,7 +285,7 @@ class FeedForwardNet(FeedForwardStates):
 
         images_BD = self.standardized(as_tensor("images", inputs, self.weight.device))
         mask = None if masks is None else masks[0]
-        without, streams_of = labelled_streams(self.of_input, self.hidden[0], lowest, images_BD, mask)
+        without, streams_of = labelled_streams(self.of_input, lowest, images_BD, mask)
 
         def of_labels(labels: Tensor, negatives: Tensor | None, iterations: int) -> Wiring:
             kinds = labels if negatives is None else kinds_of_answers(labels, negatives, self.num_classes or 0)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ffrecur.core.goodness import EPS
-from ffrecur.core.sources import Columns, Source, Stream
+from ffrecur.core.sources import Columns, Dense, Source, Stream
 from ffrecur.functional import center, masked, rms_normalize
 
 Place = Literal["pixels", "beside"]
@@ -96,14 +96,14 @@ class Parts(NamedTuple):
 
 
 def labelled_streams(
-    of_input: LabelledInputs, module: nn.Module, source: Source, images_BD: Tensor, mask: Tensor | None
+    of_input: LabelledInputs, source: Source, images_BD: Tensor, mask: Tensor | None
 ) -> tuple[Stream, Callable[[Tensor], list[Stream]]]:
     """Return what a first layer reads: the stream of the neutral row, and what makes the streams of labels `(n, B)`, n kinds.
 
     A linear layer is shown the images once, for all kinds and the neutral row: see `LabelledInputs.parts`. A module of another
     kind reads every row.
     """
-    if type(module) is not nn.Linear:
+    if not isinstance(source, Dense):
 
         def rows_of(labels_NB: Tensor) -> list[Stream]:
             return [
@@ -112,7 +112,7 @@ def labelled_streams(
 
         return Stream(source, rows=of_input.row(images_BD, None, mask)[None]), rows_of
     parts = of_input.parts(images_BD, mask)
-    columns = Columns(module, of_input.first(images_BD.shape[1]), parts.strengths_BC)
+    columns = Columns(source.linear, of_input.first(images_BD.shape[1]), parts.strengths_BC)
     shared_BH, bias_H = source.drive(parts.row_BD), 0.0 if source.bias is None else source.bias
     labels_BH = (parts.neutral_BC @ columns.table).to(shared_BH.dtype)  # that of a product of bfloat16 is float32
     neutral_BH = labels_BH.add_(shared_BH * parts.ratio_B1).add_(bias_H)

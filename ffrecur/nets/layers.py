@@ -20,7 +20,7 @@ from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape
 from ffrecur.nets.base import LocalNet, States
 from ffrecur.nets.inputs import LabelledInputs, Place
-from ffrecur.nets.statistics import ChannelStatistics
+from ffrecur.nets.statistics import ChannelStatistics, scale_of
 
 
 class FeedForwardStates(LocalNet):
@@ -48,8 +48,12 @@ class FeedForwardStates(LocalNet):
         return self.of_input.row(images_BD, labels_B, None if masks is None else masks[0])
 
     def standardized(self, images_BD: Tensor) -> Tensor:
-        """Return the images in the precision of the weights, with each channel normalised where the net does so."""
-        return (images_BD if self.statistics is None else self.statistics(images_BD)).to(self.weight.dtype)
+        """Return the images, of uint8 or in [0, 1], in the precision of the weights, with each channel normalised if set."""
+        if self.statistics is not None:
+            return self.statistics(images_BD).to(self.weight.dtype)
+        # The label stands beside the pixels: white must be 1 whatever type they have.
+        scale, images_BD = scale_of(images_BD), images_BD.to(self.weight.dtype)
+        return images_BD if scale == 1 else images_BD / scale
 
     def check_labels(self, labels_B: Tensor, count: int, values: bool = True) -> Tensor:
         """Return labels as a tensor; raises `UserError` for what are none, and for a net that has no place for them."""
@@ -130,13 +134,14 @@ class FeedForwardStates(LocalNet):
         """Class scores `(B, C)` as `score` gives them, but with a graph and without a look at the values."""
         if self.num_classes is None:
             raise UserError("score needs labels, of which the net has none: num_classes is None")
+        images_BD = as_tensor("images", images_BD, self.weight.device)
         log_probabilities = torch.log_softmax(self.plain_logits(images_BD), dim=1)  # type: ignore[arg-type]
         if self.label is None:
             return log_probabilities
-        scores = []
+        scores, standardized_BD = [], self.standardized(images_BD)
         for label in range(self.num_classes):
             labels_B = torch.full((len(images_BD),), label, device=self.weight.device)
-            states = self.states_of(self.of_input.row(images_BD, labels_B))
+            states = self.states_of(self.of_input.row(standardized_BD, labels_B))
             goodness = [mean_over_blocks(self.goodness_function, states[layer - 1]) for layer in self.score_layers]
             scores.append(torch.stack(goodness).sum(dim=0))
         return self.sign * torch.stack(scores, dim=1) + head_weight * log_probabilities
@@ -158,6 +163,11 @@ def made_layers(layers: Sequence[nn.Module | Mapping[str, Any]]) -> nn.ModuleLis
     listed = isinstance(layers, Sequence | nn.ModuleList | nn.Sequential)
     check_setting(listed, "layers", layers, "a list of modules, or of settings of a LocalLinear")
     return nn.ModuleList([made_layer(number, layer) for number, layer in enumerate(layers, start=1)])
+
+
+def are_given(layers: Sequence[nn.Module | Mapping[str, Any]] | None) -> bool:
+    """Return whether some of the layers are modules, which may have been trained."""
+    return any(isinstance(layer, nn.Module) for layer in layers or ())
 
 
 def made_layer(number: int, layer: nn.Module | Mapping[str, Any]) -> Any:

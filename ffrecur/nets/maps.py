@@ -112,7 +112,7 @@ def described_maps(
         allowed = "given, or in_shape, units_per_place and field in its place"
         check_setting(in_features is not None, "in_features", in_features, allowed)
         check_setting(hidden_features is not None, "hidden_features", hidden_features, allowed)
-        return None, (in_features or 0, hidden_features or ())
+        return None, (in_features or 0, () if hidden_features is None else hidden_features)
     if hidden_features is not None:
         raise UserError("hidden_features and units_per_place are two ways to say what the layers are: give one of them")
     maps = check_maps(in_shape, units_per_place, field)

@@ -49,7 +49,7 @@ class ChannelStatistics(nn.Module):
         scale = scale_of(images)
         for chunk in images.split(CHUNK):
             values = chunk.reshape(-1, channels).double() / scale
-            sums, squares = sums + values.sum(0), squares + values.square().sum(0)
+            sums, squares = sums + values.sum(0).cpu(), squares + values.square().sum(0).cpu()
         count = images.numel() / channels
         mean = sums / count
         deviation = (squares / count - mean.square()).clamp_(min=0).sqrt_()

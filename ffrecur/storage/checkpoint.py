@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ffrecur.core.goodness import Goodness
-from ffrecur.errors import UserError, one_line
+from ffrecur.errors import UserError, check_setting, one_line
 from ffrecur.nets.backprop import BackpropNet
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.feedforward import FeedForwardNet
@@ -33,10 +34,32 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)  # of wei
 
 
 def describe(net: Net) -> dict[str, Any]:
-    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: kind, settings, names of the classes."""
+    """Return the entry that a checkpoint or an exported folder keeps to rebuild `net`: kind, settings, names of the classes.
+
+    Raises `UserError` for names that are not one for each class.
+    """
     names = getattr(net, "class_names", None)
     named = {} if names is None else {"class_names": list(names)}
-    return {"kind": type(net).__name__, "settings": net.settings(), **named}
+    entry = {"kind": type(net).__name__, "settings": plain(net.settings()), **named}
+    try:
+        stored_names(entry)
+    except ValueError:
+        rule = f"{entry['settings'].get('num_classes')} different names, one for each class"
+        check_setting(False, "class_names", named["class_names"], rule)
+    return entry
+
+
+def plain(value: Any) -> Any:
+    """Return settings with NumPy's numbers as plain ones, which every file of ours can hold.
+
+    >>> plain({"hidden_features": [np.int64(3)], "sign": 1})
+    {'hidden_features': [3], 'sign': 1}
+    """
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def stored_names(entry: dict[str, Any]) -> tuple[str, ...] | None:

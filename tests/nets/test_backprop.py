@@ -159,6 +159,8 @@ def test_local_fields_by_backpropagation():
     torch.manual_seed(0)
     first = LocalLinear((4, 5), 2, kernel=3)
     net = BackpropNet(20, None, 3, layers=[first, LocalLinear(first.out_shape, 4, kernel=2)]).double()
+    assert net.hidden[0].weight is first.weight
+    net.reset_parameters()
     torch.nn.init.normal_(net.head.weight)
     assert net.hidden_features == (12, 8)
     assert abs(float(net.hidden[0].weight.detach().std()) - (2 / 9) ** 0.5) < 0.1  # He et al.: 2 over the field

@@ -347,7 +347,7 @@ def test_the_local_loss_compares_all_candidates_where_the_objective_does():
             lambda logits, following: LastSymbols(following + 7),
             "negative symbols have the value 8, but must be from 0 to 3",
         ),
-        (None, "negative windows are a NoneType, but must be a tensor or an array"),
+        (None, "negatives are None, but an objective that does not compare all answers needs some"),
     ],
 )
 def test_negatives_that_do_not_fit(negatives, message):

@@ -89,7 +89,7 @@ REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
     "objects as labels": ({"images": GREY, "labels": FOUR.astype(object)}, "whose labels cannot be read ("),
     "too few labels": ({"images": GREY, "labels": FOUR[:3]}, "labels has the shape (3,), but must have one label for each"),
     "one-hot": ({"images": GREY, "labels": np.eye(4)}, "labels has the shape (4, 4), but must have one label for each"),
-    "infinite labels": ({"images": GREY, "labels": np.where(FOUR, np.inf, 0)}, "train labels are float64, but must be whole numbers"),
+    "infinite labels": ({"images": GREY, "labels": np.where(FOUR, np.inf, 0)}, "train labels are float64, but must be whole"),
     "fractions as labels": ({"images": GREY, "labels": FOUR / 2}, "train labels are float64, but must be whole numbers"),
     "two sizes": (
         {"train_images": GREY, "train_labels": FOUR, "test_images": COLOUR[..., 0].repeat(2, 1), "test_labels": FOUR},
@@ -103,7 +103,7 @@ REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
 }  # fmt: skip
 
 
-FINE = {
+FINE: Arrays = {
     "data": GREY,
     "fine_labels": FOUR,
     "coarse_labels": FOUR // 2,
@@ -132,10 +132,11 @@ def test_settings_choose_among_the_arrays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["image_column", "label_column"])
 def test_settings_for_columns_are_refused_where_there_are_none(setting: str) -> None:
+    settings: dict[str, Any] = {setting: "kind"}
     with pytest.raises(
         UserError, match=rf"^data\.{setting} is 'kind', but must be left out, since 'bundled' has no columns"
     ):
-        read_source("bundled", **{setting: "kind"})
+        read_source("bundled", **settings)
 
 
 @pytest.mark.parametrize("arrays", REFUSED_ARRAYS)

@@ -1,0 +1,139 @@
+"""What a user gives the nets in Python: any type of number, modules of their own, and mistakes, each told in a sentence."""
+
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from making import drawn
+from torch import nn
+from torch.nn.utils import prune
+
+import ffrecur
+from ffrecur import BackpropNet, FeedForwardNet, RecurrentNet
+from ffrecur.core.learning import Learning
+from ffrecur.metrics.images import GoodnessError
+
+IMAGES = torch.arange(0, 240, 10, dtype=torch.uint8).reshape(6, 4)
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+WRONG = (LABELS + 1) % 3
+TYPES = {
+    "bytes": IMAGES,
+    "NumPy's bytes": IMAGES.numpy(),
+    "float64": IMAGES.double() / 255,
+    "big-endian": (IMAGES.numpy() / 255).astype(">f4"),
+}
+
+
+@pytest.mark.parametrize("given", TYPES)
+@pytest.mark.parametrize("settings", [{}, {"standardize_images": True}], ids=["plain", "standardised"])
+@pytest.mark.parametrize("kind", [RecurrentNet, FeedForwardNet, partial(FeedForwardNet, label="beside")])
+def test_a_call_is_the_score_of_images_of_any_type(kind, settings, given):
+    net = drawn(kind(4, [5, 3], 3, **settings))
+    if net.statistics is not None:
+        net.statistics.learn(IMAGES)
+    expected = net.score(IMAGES.float() / 255)
+    for found in (net(TYPES[given]), net.score(TYPES[given])):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_numbers_of_numpy_are_plain_in_files(tmp_path):
+    count = np.array([5, 3])
+    net = RecurrentNet(np.int64(4), [*count], np.int64(3), damping=np.float64(0.2))
+    ffrecur.save(net, tmp_path / "net")
+    assert ffrecur.load(tmp_path / "net").settings() == net.settings()
+    assert json.loads((tmp_path / "net" / "config.json").read_text())["settings"]["hidden_features"] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    "net_of",
+    [lambda layers: FeedForwardNet(4, None, 3, layers=layers), lambda layers: BackpropNet(4, None, 3, layers=layers)],
+)
+def test_modules_of_ones_own_keep_their_weights(net_of):
+    own = nn.Linear(4, 5)
+    before = own.weight.detach().clone()
+    net = net_of([own, nn.Linear(5, 3)])
+    assert torch.equal(own.weight, before)
+    assert not net.head.weight.any()
+    net.reset_parameters()
+    assert not torch.equal(own.weight, before)
+
+
+def test_hooks_of_a_layer_run():
+    net, calls = drawn(FeedForwardNet(4, [5, 3], 3)), []
+    expected = net.score(IMAGES)
+    net.hidden[1].register_forward_hook(lambda *given: calls.append(len(given)))
+    assert torch.allclose(net.score(IMAGES), expected, rtol=0, atol=1e-6)
+    assert calls
+    prune.l1_unstructured(net.hidden[0], "weight", amount=0.5)
+    net.local_loss(IMAGES, LABELS, WRONG).backward()
+    assert not net.hidden[0].weight_orig.grad[net.hidden[0].weight_mask == 0].any()
+    assert net.hidden[0].weight_orig.grad.any()
+
+
+class MeanLoss(ffrecur.Logistic):
+    def loss(self, positive, negatives):
+        return super().loss(positive, negatives).mean()
+
+
+def feed_forward(**settings):
+    return drawn(FeedForwardNet(4, [5, 3], 3, **settings))
+
+
+def recurrent():
+    return drawn(RecurrentNet(4, [5, 3], 3))
+
+
+def named(names):
+    net = recurrent()
+    net.class_names = names
+    ffrecur.save(net, "named")
+
+
+WITHOUT = torch.full((6, 4), torch.nan)
+TENSOR: Any = torch.tensor([5, 3])
+FRACTIONS: Any = [1.0, 2.0]
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "the loss of an objective is one number": (
+        lambda: recurrent().local_loss(IMAGES, LABELS, WRONG, objective=MeanLoss()),
+        r"MeanLoss\.loss makes values of the shape \(\) of goodness \(8, 2, 6, 1\), but must make one for each",
+    ),
+    "negatives that a function forgot": (
+        lambda: recurrent().local_loss(IMAGES, LABELS, lambda logits, labels: None), "negatives are None, but an objective"
+    ),
+    "no negatives for harder images": (
+        lambda: recurrent().adversarial_images(IMAGES, LABELS, None, Learning(), 0.1), "negatives are None, but an objective"
+    ),
+    "negative images that are no numbers": (
+        lambda: FeedForwardNet(4, [5], None, label=None).local_loss(IMAGES, None, WITHOUT), "negative images have values that"
+    ),
+    "a goodness that is not made": (
+        lambda: feed_forward(goodness=ffrecur.MeanSquare), "goodness is .*MeanSquare.*, but must be an ffrecur.Goodness"
+    ),
+    "a window of one number": (lambda: recurrent().score(IMAGES, 5), "window is 5, but must be two iterations"),
+    "a window of three": (lambda: recurrent().score(IMAGES, (1, 2, 3)), r"window is \[1, 2, 3\], but must be two"),
+    "a window of fractions": (lambda: recurrent()(IMAGES, (1.5, 3)), r"window is \[1\.5, 3\], but must be two"),
+    "a window after the last iteration": (lambda: GoodnessError(4, 2, (3, 5), 1), "<= evaluation_iterations, which is 4"),
+    "widths in a tensor": (partial(RecurrentNet, 4, TENSOR, 3), "hidden_features is tensor.*, but must be one or"),
+    "a dropout of 1": (lambda: recurrent().dropout_masks(6, 0.0, 1.0), "dropout is 1.0, but must be at least 0 and less than"),
+    "iteration 0": (
+        lambda: recurrent().step([torch.zeros(6, 5), torch.zeros(6, 3)], IMAGES, LABELS, 0), "iteration is 0, but must be"
+    ),
+    "a step of a video": (
+        lambda: recurrent().step([torch.zeros(6, 5), torch.zeros(6, 3)], IMAGES.expand(6, 6, 4), LABELS),
+        r"images have the shape \(6, 6, 4\), but the net reads \(batch, 4\)$",
+    ),
+    "names for too few classes": (lambda: named(("cat", "dog")), r"class_names is \['cat', 'dog'\], but must be 3 different"),
+    "layers of the head that are no whole numbers": (
+        partial(ffrecur.CharNet, "ab ", 3, [5, 4], head_layers=FRACTIONS), r"head_layers is \[1\.0, 2\.0\], but must be"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_in_a_sentence(mistake, workplace):
+    call, message = MISTAKES[mistake]
+    with pytest.raises(ffrecur.UserError, match=message):
+        call()
