@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffrecur.commands.plain import GOODNESS_HELP, Parser, exit_code, given_goodness, newest_or_museum, newest_run
+from ffrecur.commands.parsing import Parser, exit_code
+from ffrecur.commands.plain import GOODNESS_HELP, given_goodness, newest_or_museum, newest_run
 from ffrecur.errors import UserError, check_setting
 from ffrecur.storage.checkpoint import Net, load, read_checkpoint, save
 from ffrecur.storage.files import replacing, with_home
@@ -99,13 +100,20 @@ def settings_of_run(checkpoint: Path) -> Mapping[str, Any]:
     """
     checkpoint = place_of(checkpoint)
     if has_card(checkpoint):
-        config = read_card(checkpoint)[RUN_KEY].get("ffrecur_config")
-        model = config.get("model") if isinstance(config, Mapping) else None
-        found = model.get("init_args") if isinstance(model, Mapping) else None
+        found = of_model(read_card(checkpoint)[RUN_KEY])
     else:
         files = [checkpoint, checkpoint / "best.ckpt", checkpoint / "last.ckpt"]
-        found = next((read_checkpoint(file).get("hyper_parameters") for file in files if file.is_file()), None)
+        stored = next((read_checkpoint(file) for file in files if file.is_file()), {})
+        found = {**stored.get("hyper_parameters", {}), **of_model(stored)}
     return found if isinstance(found, Mapping) else {}
+
+
+def of_model(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of the model in what a checkpoint keeps of the configuration; none where it keeps none."""
+    part: Any = stored
+    for name in ("ffrecur_config", "model", "init_args"):
+        part = part.get(name) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
 
 
 def write_page(net: Net, output: str, images: str | None, settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from ffrecur.commands.plain import GOODNESS_HELP, TEXT_NETS, Parser, exit_code, given_goodness, newest_or_museum
+from ffrecur.commands.parsing import Parser, exit_code
+from ffrecur.commands.plain import GOODNESS_HELP, TEXT_NETS, given_goodness, newest_or_museum
 from ffrecur.errors import UserError, check_seed, check_whole
 from ffrecur.nets.character import CharNet
 from ffrecur.nets.stream import StreamNet

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ffrecur.commands.plain import Parser, exit_code, newest_run
+from ffrecur.commands.parsing import Parser, exit_code
+from ffrecur.commands.plain import newest_run
 from ffrecur.errors import UserError, check_setting
 from ffrecur.storage.files import with_home
 

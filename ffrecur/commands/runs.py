@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from ffrecur.commands.parsing import Parser, exit_code
 from ffrecur.errors import UserError
-from ffrecur.storage.files import with_home
-from ffrecur.storage.output import refused
+from ffrecur.storage.files import name_and_time, with_home
 
 TARGETS = {
     "val/error": ("error", "{:.2%}"),
@@ -73,9 +70,8 @@ def runs_below(root: Path) -> list[Run]:
     except OSError as error:
         raise UserError(f"root is '{root}', which cannot be read: {error.strerror}") from error
     for folder in folders:
-        match = re.fullmatch(r"(.+)-(\d{8})-(\d{6})(?:-\d+)?", folder.name)
-        task, begun = (match[1], match[2] + match[3]) if match else (folder.name, "")
-        begun = datetime.strptime(begun, "%Y%m%d%H%M%S").strftime("%Y-%m-%d %H:%M") if begun else "-"
+        task, when = name_and_time(folder.name)
+        begun = f"{when:%Y-%m-%d %H:%M}" if when else "-"
         epochs, validation = read_metrics(folder / "metrics.csv")
         found.append(Run(task, begun, epochs, validation, read_test(folder / "test_results.json"), str(folder)))
     return sorted(found, key=lambda run: (run.begun, run.folder), reverse=True)
@@ -90,16 +86,15 @@ def as_text(runs: Sequence[Run]) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the table; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="ffrecur runs", allow_abbrev=False, description="List the trainings, the newest first."
-    )
+def list_runs(arguments: Sequence[str]) -> None:
+    """Print the table."""
+    parser = Parser(prog="ffrecur runs", allow_abbrev=False, description="List the trainings, the newest first.")
     parser.add_argument("--root", type=with_home, default="runs", help="folder of the runs (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        runs = runs_below(Path(options.root))
-    except UserError as error:
-        return refused(str(error))
+    runs = runs_below(Path(options.root))
     print(as_text(runs) if runs else f"There is no run in '{options.root}' yet: ffrecur fit trains one.")
-    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; return the exit code."""
+    return exit_code(list_runs, arguments)

@@ -142,9 +142,8 @@ class CommandLine(LightningCLI):
         check_seed("seed_everything", chosen.seed_everything)
         chosen.config = (chosen.config or [])[len(first) // 2 :]  # the user's own
         chosen.ckpt_path = None if self.checkpoint is None else str(self.checkpoint)
-        check_setting(
-            chosen.weights_only is not False, "weights_only", False, "true: nothing in a checkpoint runs as code"
-        )
+        rule = "true: nothing in a checkpoint runs as code"
+        check_setting(chosen.weights_only is not False, "weights_only", False, rule)
         chosen.weights_only = True  # Lightning's default, null, leaves it to the environment
 
     @staticmethod
@@ -234,16 +233,16 @@ class CommandLine(LightningCLI):
             self.datamodule.know_net(self.stored_net)
         for name in ("batch_size", "evaluation_batch_size"):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
-            check_setting(
-                size is None or size >= processes,
-                f"data.{name}",
-                size,
-                f"at least the number of processes, {processes}",
-            )
+            rule = f"at least the number of processes, {processes}"
+            check_setting(size is None or size >= processes, f"data.{name}", size, rule)
         if stage in ("validate", "test") and self.training_settings is not None:
             source = getattr(self.datamodule, "source", None)  # a data module of the user's own may have none
             self.datamodule.other_source = not same_source(self.training_settings.get("source"), source)
             self.datamodule.training_settings = self.training_settings
+        if type(self.datamodule).prepare_data is not LightningDataModule.prepare_data:  # of the user's own: a download
+            if self.trainer.local_rank > 0:
+                return  # the first process checks; Lightning lets the others wait for what it makes
+            self.datamodule.prepare_data()
         self.datamodule.setup(stage)
         if isinstance(self.model, NetModule):
             if self.stored_net is not None and self.checkpoint is not None:

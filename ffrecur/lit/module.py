@@ -94,6 +94,7 @@ class NetModule(EpochFigures):
         for name in ("weight_decay", "head_weight_decay", "seed"):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
+        self._configured: dict[str, Any] = {}  # how optimiser and schedule were made
         self._stored: dict[str, Any] | None = None
         self._stop_waits = False  # for the optimiser step of the batches accumulated
         self._stepping = False  # whether the weights may be amid a step
@@ -259,6 +260,8 @@ class NetModule(EpochFigures):
     def on_train_start(self) -> None:
         """Let settings that were changed win over those in a checkpoint's optimiser state; use a rate that was found."""
         optimizer, scheduler = self._optimizer, self.lr_schedulers()
+        if not self._configured:  # by a `configure_optimizers` of the user's own
+            self._configured = configured_settings(optimizer, scheduler)
         if self._stored is not None:
             apply_configured(optimizer, scheduler, self._configured, self._stored)
         catch_up(self.trainer, self)

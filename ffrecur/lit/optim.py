@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import CyclicLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
 from ffrecur.errors import CommonError, UserError, one_line
 
@@ -77,7 +78,7 @@ def interval_of(scheduler: Any, given: Interval | None, stored: dict[str, Any] |
     Runs of version 0.1.0 stepped every schedule after each epoch. Raises `UserError` for a schedule that looks at a figure,
     which there is after an epoch only, stepped after each step.
     """
-    if given == "step" and isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+    if given == "step" and isinstance(scheduler, ReduceLROnPlateau):
         raise UserError("model.lr_scheduler_interval is 'step', but ReduceLROnPlateau looks at figures of whole epochs")
     if given is not None:
         return given
@@ -121,7 +122,7 @@ def decay_weights(optimizer: Optimizer) -> None:
     So the decay is decoupled from the gradient and from its smoothing, as in Hinton's published code and in AdamW.
     """
     for group in optimizer.param_groups:
-        if group[DECAY_KEY] > 0:
+        if group.get(DECAY_KEY, 0) > 0:  # an optimiser of the user's own has none
             learning = [parameter for parameter in group["params"] if parameter.requires_grad]
             torch._foreach_mul_(learning, 1 - float(group["lr"]) * group[DECAY_KEY])
 
@@ -132,13 +133,22 @@ def configured_settings(optimizer: Optimizer, scheduler: Any) -> dict[str, Any]:
     named = {name for each in made for name in inspect.signature(each.__init__).parameters}  # type: ignore[misc]
     has = vars(scheduler) if scheduler else {}
     values = {name: value for name, value in has.items() if name in named - {"optimizer", "last_epoch"}}
+    values |= {"min_lrs": scheduler.min_lrs} if isinstance(scheduler, ReduceLROnPlateau) else {}
     return {
         "optimizer": type(optimizer).__name__,
         "schedule": type(scheduler).__name__ if scheduler else None,
         "groups": [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups],
         "settings": {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)},
+        "lists": {name: listed for name, value in values.items() if (listed := list_of(value))},
         "base_rates": list(getattr(scheduler, "base_lrs", [])),
     }
+
+
+def list_of(value: Any) -> list[float]:
+    """Return the numbers that a setting lists, such as the milestones, which `MultiStepLR` counts; of others nothing."""
+    numbers = sorted(value.elements()) if isinstance(value, Counter) else value
+    plain = isinstance(numbers, list | tuple) and all(isinstance(number, int | float) for number in numbers)
+    return list(numbers) if plain else []
 
 
 def check_continued(configured: dict[str, Any], stored: dict[str, Any]) -> None:
@@ -183,10 +193,13 @@ def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str,
     if scheduler is None or replaced:
         return
     changed = {k: v for k, v in configured["settings"].items() if v != stored["settings"].get(k)}
-    vars(scheduler).update(changed)
+    # Runs of before these were kept go on with what they had.
+    changed |= {k: v for k, v in configured["lists"].items() if v != stored.get("lists", {}).get(k, v)}
+    counted = isinstance(scheduler, MultiStepLR)
+    vars(scheduler).update({k: Counter(v) if counted and k == "milestones" else v for k, v in changed.items()})
     if configured["base_rates"] != stored["base_rates"]:
         scheduler.base_lrs = configured["base_rates"]
-    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+    if isinstance(scheduler, ReduceLROnPlateau):
         changed = {}  # its rate is a matter of the figures to come
     if changed and not hasattr(scheduler, "_get_closed_form_lr") and hasattr(scheduler, "get_lr"):
         raise CommonError(

@@ -95,9 +95,8 @@ class FeedForwardNet(FeedForwardStates):
         size = of_input.size(in_features)
         if (hidden_features is None) == (layers is None):
             raise UserError("hidden_features and layers are two ways to say the same: give one of them")
-        modules = (
-            made_layers(layers or ()) if hidden_features is None else linear_layers(size, check_widths(hidden_features))
-        )
+        widths = hidden_features
+        modules = made_layers(layers or ()) if widths is None else linear_layers(size, check_widths(widths))
         on_map = len(modules) > 0 and isinstance(modules[0], LocalLinear) and label == "beside"
         check_setting(not on_map, "label", label, "pixels or None where the first layer reads a map")
         super().__init__(widths_of(modules, size), sign, goodness)

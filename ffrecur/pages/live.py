@@ -25,6 +25,7 @@ from ffrecur.nets.character import CharNet
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.pages.live_inputs import NONE, Stored, digits, random_images, windows_to_measure
 from ffrecur.pages.live_weights import Loss, loss_of_rounding, packed, tables_of, widths_in_words
+from ffrecur.storage.classes import temperature_of
 
 MARKER = "ffrecur export --format page"  # by which an earlier page is known
 OF_IMAGES = ("live_numbers.js", "live_recurrent.js", "live_draw.js", "live_curves.js", "live_images.js")
@@ -57,7 +58,7 @@ def scoring_of(settings: Mapping[str, Any]) -> Scoring | None:
         return None
     try:
         first, last = map(int, settings["window"])
-        weight, temperature = float(settings["head_weight"]), float(settings.get("temperature", Scoring().temperature))
+        weight, temperature = float(settings["head_weight"]), float(temperature_of(settings, Scoring().temperature))
     except (TypeError, ValueError) as error:
         raise UserError(
             f"checkpoint has a window, head_weight or temperature that is none ({one_line(error)})"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from ffrecur.pages.report_parts import percent
 from ffrecur.pages.run_files import RESULTS, RunFiles, epochs_of, planned_epochs
+from ffrecur.storage.files import name_and_time
 
 MOST_SETTINGS = 500
 LONGEST_VALUE = 200  # characters of a setting
@@ -113,17 +112,13 @@ def data_in_words(run: RunFiles) -> str | None:
 
 def begun(run: RunFiles) -> str | None:
     """Return when the run began, from the name of its folder."""
-    match = re.search(r"-(\d{8})-(\d{6})(?:-\d+)?$", run.folder.absolute().name)
-    try:
-        when = datetime.strptime(f"{match[1]}{match[2]}", "%Y%m%d%H%M%S") if match else None
-    except ValueError:  # no date
-        return None
+    when = name_and_time(run.folder.absolute().name)[1]
     return f"{when:%Y-%m-%d %H:%M}" if when else None
 
 
 def task_of(run: RunFiles) -> str:
     """Return the name of the task, from that of the folder."""
-    return re.sub(r"-\d{8}-\d{6}(?:-\d+)?$", "", run.folder.absolute().name)
+    return name_and_time(run.folder.absolute().name)[0]
 
 
 def progress(run: RunFiles) -> tuple[str, bool]:
@@ -172,7 +167,7 @@ def stopped(run: RunFiles) -> str:
     _, steps, written = run.reached
     return (
         f"It is still at work, or was stopped: last.ckpt has {steps:,} steps and is of {written:%Y-%m-%d %H:%M}. "
-        f"The command ffrecur fit --ckpt_path {run.folder} goes on with it."
+        f"The command ffrecur fit --ckpt_path {run.folder / 'last.ckpt'} goes on with it."
     )
 
 

@@ -21,6 +21,18 @@ def of_the_users(class_path: str) -> bool:
     return class_path.partition(".")[0] not in TRUSTED
 
 
+def temperature_of(settings: Mapping[str, Any], usual: float) -> Any:
+    """Return the temperature that the settings of a run give: that of an objective given as a class, else their own.
+
+    >>> temperature_of({"temperature": 0.1, "objective": {"class_path": "ffrecur.Paired", "init_args": {"temperature": 0.3}}}, 1)
+    0.3
+    """
+    objective = settings.get("objective")
+    own = objective.get("init_args") if isinstance(objective, Mapping) else None
+    own = own if isinstance(own, Mapping) else {}
+    return own.get("temperature", settings.get("temperature", usual))
+
+
 def imported_goodness(class_path: str) -> type[Goodness]:
     """Return the goodness that was typed; raises `UserError` for what cannot be imported or is none."""
     module, _, name = class_path.rpartition(".")

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, and paths that begin with `~`."""
+"""Files that appear whole or not at all, paths that begin with `~`, and names of run folders."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 
@@ -44,3 +46,16 @@ def existing(source: str) -> Path | None:
         return path if path.exists() else None
     except OSError:  # a name that no file can have
         return None
+
+
+def name_and_time(folder: str) -> tuple[str, datetime | None]:
+    """Return the task of a run, and when it began, from the name of its folder; without a date in it all is the task.
+
+    >>> name_and_time("small-20260102-030405-2"), name_and_time("small-20260102-990000")
+    (('small', datetime.datetime(2026, 1, 2, 3, 4, 5)), ('small-20260102-990000', None))
+    """
+    match = re.fullmatch(r"(.+)-(\d{8}-\d{6})(?:-\d+)?", folder)
+    try:
+        return (match[1], datetime.strptime(match[2], "%Y%m%d-%H%M%S")) if match else (folder, None)
+    except ValueError:  # other digits
+        return folder, None

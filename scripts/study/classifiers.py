@@ -24,13 +24,14 @@ from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
 from ffrecur.lit.shapes import as_map
 from ffrecur.storage.checkpoint import describe, read_checkpoint
+from ffrecur.storage.classes import temperature_of
 from ffrecur.storage.exported import checksum
 from ffrecur.storage.files import existing, with_home
 from ffrecur.storage.museum import has_card, place_of
 
 Net = ffrecur.RecurrentNet | ffrecur.FeedForwardNet | ffrecur.BackpropNet
 STILL_FRAMES = 5  # of a video, over which nets for still images average: as many as a recurrent net's window needs
-USUAL = {"window": (3, 5), "head_weight": 0.0, "temperature": 1.0}  # of a net without the settings of a run
+USUAL: dict[str, Any] = {"window": (3, 5), "head_weight": 0.0, "temperature": 1.0}  # of a net without the settings of a run
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def settings_of(path: str, net: Net) -> dict[str, Any]:
     configured = checkpoint.get("ffrecur_config", {}).get("model", {}).get("init_args", {})
     kept = {**checkpoint.get("hyper_parameters", {}), **configured}
     settings = {key: kept.get(key, usual) for key, usual in USUAL.items()}
+    settings["temperature"] = temperature_of(kept, USUAL["temperature"])
     if isinstance(net, ffrecur.FeedForwardNet) and net.label is None:
         settings["temperature"] = 1.0  # its scores are log-probabilities already
     return {**settings, "window": tuple(settings["window"])}

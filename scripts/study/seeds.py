@@ -11,14 +11,17 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from study import parse
 
 from ffrecur.commands.train import main as ffrecur
 
+TARGETS = {"error": ".2%", "bits_per_character": ".3f", "separation_error": ".2%"}  # and how each is written
 
-def train_and_test(config: str, seed: int, root: Path, options: list[str]) -> dict[str, float]:
-    """Return the errors and the seconds of training of one seed; the run stays below `root`."""
+
+def train_and_test(config: str, seed: int, root: Path, options: list[str]) -> dict[str, Any]:
+    """Return the figures and the seconds of training of one seed; the run stays below `root`."""
     folder = f"{root}/seed-{seed}"
     own = [f"--trainer.default_root_dir={folder}", "--trainer.enable_model_summary=false"]
     start = time.perf_counter()
@@ -30,8 +33,9 @@ def train_and_test(config: str, seed: int, root: Path, options: list[str]) -> di
         sys.exit(code)
     (run,) = Path(folder).glob("*/")
     validation, test = (json.loads((run / f"{part}_results.json").read_text()) for part in ("validation", "test"))
-    errors = {"validation": validation["error"], "test": test["error"], "one_pass": test["one_pass_error"]}
-    return {"seed": seed, **errors, "seconds": seconds}
+    target = next(name for name in TARGETS if name in test)
+    figures = {"validation": validation[target], "test": test[target], "one_pass": test.get("one_pass_error")}
+    return {"seed": seed, "figure": target, **figures, "seconds": seconds}
 
 
 def main() -> None:
@@ -43,12 +47,15 @@ def main() -> None:
     own, options = parse(parser)
     rows = [train_and_test(own.config, seed, own.root, options) for seed in own.seeds]
     print(f"\n{'seed':>6}{'validation':>12}{'test':>9}{'one pass':>10}{'seconds':>9}")
+    name = rows[0]["figure"]
+    form = TARGETS[name]
     for row in rows:
-        errors = f"{row['validation']:>12.2%}{row['test']:>9.2%}{row['one_pass']:>10.2%}"
-        print(f"{row['seed']:>6}{errors}{row['seconds']:>9.0f}")
+        one_pass = "" if row["one_pass"] is None else f"{row['one_pass']:.2%}"
+        figures = f"{row['validation']:>12{form}}{row['test']:>9{form}}{one_pass:>10}"
+        print(f"{row['seed']:>6}{figures}{row['seconds']:>9.0f}")
     test = [row["test"] for row in rows]
-    spread = f", standard deviation {statistics.stdev(test):.2%}" if len(test) > 1 else ""
-    print(f"mean test error {statistics.mean(test):.2%}{spread}")
+    spread = f", standard deviation {statistics.stdev(test):{form}}" if len(test) > 1 else ""
+    print(f"mean test {name.replace('_', ' ')} {statistics.mean(test):{form}}{spread}")
 
 
 if __name__ == "__main__":

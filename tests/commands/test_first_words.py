@@ -144,6 +144,19 @@ def test_runs_are_listed(trained, capsys):
     assert oldest.split() == ["tales", "2020-01-02", "03:04", "4", "bits", "2.250", "-", str(other)]
 
 
+def test_runs_by_other_names_and_mistakes(workplace, capsys):
+    for name in ("small-20260101-000061", "notes"):
+        (Path("runs") / name).mkdir(parents=True)
+        (Path("runs") / name / "config.yaml").touch()
+    assert runs.main([]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["small-20260101-000061", "-"],
+        ["notes", "-"],
+    ]
+    assert runs.main(["--rot=elsewhere"]) == 2
+    assert capsys.readouterr().err == "error: --rot is not an option (nearest: --root)\n"
+
+
 @pytest.mark.parametrize("content", ["", "epoch\n", "epoch,val/error\nx,y\n", '"', "\0\0"])
 def test_damaged_files_of_a_run_say_nothing(content, workplace, capsys):
     folder = Path("runs") / "a"

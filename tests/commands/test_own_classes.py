@@ -269,3 +269,57 @@ def test_a_callback_of_ones_own_is_continued_with_the_settings_that_it_had(workp
     outcome = run("fit", "--ckpt_path=last", *advice.split(), "--trainer.max_epochs=3")
     assert outcome.code == 0, outcome.err
     assert [line for line in outcome.out.splitlines() if line.startswith("told")] == ["told mine"]
+
+
+MODULES = """
+import torch
+from lightning import LightningDataModule
+from ffrecur.data import ImageDataModule
+from ffrecur.lit import RecurrentModule
+
+
+class Hidden(RecurrentModule):
+    def on_before_optimizer_step(self, optimizer):
+        self.log("norm", self.net.head.weight.norm())
+
+
+class Shown(RecurrentModule):
+    def on_before_optimizer_step(self, optimizer):
+        super().on_before_optimizer_step(optimizer)
+        self.log("norm", self.net.head.weight.norm())
+
+
+class Plain(RecurrentModule):
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.net.parameters(), lr=0.01)
+
+
+class Prepared(ImageDataModule):
+    def prepare_data(self):
+        open("prepared", "w").close()
+
+    def setup(self, stage):
+        open("prepared").close()
+        super().setup(stage)
+"""
+
+
+@pytest.fixture
+def modules(workplace, monkeypatch):
+    (workplace / "modules_lab.py").write_text(MODULES)
+    monkeypatch.syspath_prepend(workplace)
+    monkeypatch.delitem(sys.modules, "modules_lab", raising=False)
+
+
+def test_hooks_and_optimizers_of_ones_own(modules):
+    outcome = run("fit", *TINY, "--model=modules_lab.Hidden")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: Hidden.on_before_optimizer_step must call super().on_before_optimizer_step(...), where RecurrentModule does its "
+        "own work\n",
+    )
+    assert run("fit", *TINY, "--model=modules_lab.Shown", "--trainer.max_epochs=1").code == 0
+    own = ["--model=modules_lab.Plain", "--data=modules_lab.Prepared"]
+    assert run("fit", *TINY, *own, "--trainer.max_epochs=1").code == 0
+    outcome = run("fit", "--ckpt_path=last", *own, "--trainer.max_epochs=2")
+    assert outcome.code == 0, outcome.err

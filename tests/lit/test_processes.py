@@ -44,6 +44,12 @@ REST = {
     "convolutions": ["--model=BackpropModule", "--model.channels=[4]", "--model.kernel=3", *COMMON, *IMAGES, *DROPOUT],
     "video": [*COMMON, "--data=DriftDataModule", *IMAGES, *DROPOUT, *PEERS],
     "accumulated": [*COMMON, *IMAGES, "--trainer.accumulate_grad_batches=2", "--trainer.gradient_clip_val=0.1"],
+    "averaged": [
+        *COMMON,
+        *IMAGES,
+        "--trainer.callbacks+=StochasticWeightAveraging",
+        "--trainer.callbacks.swa_lrs=0.01",
+    ],
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],
     "uniform": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=uniform"],
     "self_generated": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=self_generated"],

@@ -169,6 +169,10 @@ def test_the_page_says_how_labels_are_scored():
         "those of the run",
     ):
         assert piece in text
+    objective = {"class_path": "ffrecur.Logistic", "init_args": {"temperature": 0.03}}
+    scoring = scoring_of({"window": [2, 4], "head_weight": 0.5, "temperature": 0.2, "objective": objective})
+    assert scoring is not None
+    assert scoring.temperature == 0.03
     assert scoring_of({}) is None
     assert "the defaults" in Scripts(live_page(net).html).text
 

@@ -240,7 +240,7 @@ def test_a_stopped_run_says_how_far_it_got(tmp_path):
     said = Seen(page_of(folder)).text
     assert "Trained for 1 of 3 epochs in 0.1 minutes, with seed 7" in said
     assert f"last.ckpt has 1,234 steps and is of {written:%Y-%m-%d %H:%M}" in said
-    assert f"The command ffrecur fit --ckpt_path {folder} goes on with it." in said
+    assert f"The command ffrecur fit --ckpt_path {folder / 'last.ckpt'} goes on with it." in said
     (folder / "last.ckpt").unlink()
     assert "There is no checkpoint to go on from." in Seen(page_of(folder)).text
     (folder / "metrics.csv").unlink()

@@ -12,7 +12,7 @@ import yaml
 from running import TINY, only_run, run
 
 from ffrecur import LocalLinear
-from ffrecur.commands.plain import exit_code
+from ffrecur.commands.parsing import exit_code
 from ffrecur.errors import SettingWarning, shown
 from ffrecur.lit.run.known import classes_with
 from ffrecur.storage.output import tell_own_warnings

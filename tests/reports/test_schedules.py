@@ -211,6 +211,15 @@ def test_other_settings_of_a_plateau_count_where_it_is_continued(workplace, name
     assert (state["patience"], state["factor"]) == (0, 0.5)
 
 
+def test_milestones_that_were_changed_count_where_a_run_is_continued(workplace):
+    step = [f"{SCHEDULE}MultiStepLR", "--model.lr_scheduler.milestones=[1]", "--model.optimizer.lr=0.01"]
+    assert run(*FIT, *step, "--trainer.max_epochs=1").code == 0
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=2", "--model.lr_scheduler.milestones=[5]").code == 0
+    checkpoint = loaded("runs")
+    assert dict(checkpoint["lr_schedulers"][0]["milestones"]) == {5: 1}
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("batch", [5, slow(7)])
 def test_a_plateau_goes_on(beside_whole, monkeypatch, batch):
     """The schedule has looked at the figure before the checkpoint of the epoch's end is written."""

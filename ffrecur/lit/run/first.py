@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -21,6 +22,8 @@ from ffrecur.errors import CommonError
 from ffrecur.lit.run.folders import notice
 from ffrecur.lit.run.places import epoch_is_whole, progress
 
+OURS = ("on_", "validation_step", "test_step")  # hooks in which our modules do work of their own
+
 
 class First(Callback):
     """Builds the net before the other callbacks are set up, some of which copy it; puts right what a checkpoint brings back.
@@ -35,6 +38,7 @@ class First(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Build the net; note what was typed."""
+        check_hooks(pl_module)
         pl_module.setup(stage)
         self.patience = [(each, each.patience) for each in trainer.callbacks if isinstance(each, EarlyStopping)]  # type: ignore[attr-defined]
         if any(isinstance(each, BatchSizeFinder) for each in trainer.callbacks):  # type: ignore[attr-defined]
@@ -100,6 +104,20 @@ class First(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Let figures be logged at the number of optimiser steps, however the run was continued."""
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
+def check_hooks(module: LightningModule) -> None:
+    """Raise `UserError` for a hook that hides one of ours, without which figures or the decay of weights would be missing."""
+    kinds = type(module).__mro__
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] == "ffrecur"]
+    for kind in kinds[: kinds.index(own[0])] if own else ():
+        for name, hook in vars(kind).items():
+            code = getattr(inspect.unwrap(hook) if callable(hook) else None, "__code__", None)
+            hides = name.startswith(OURS) and any(name in vars(other) for other in own)
+            if hides and code is not None and not {"super", name} & set(code.co_names):
+                raise CommonError(
+                    f"{kind.__name__}.{name} must call super().{name}(...), where {own[0].__name__} does its own work"
+                )
 
 
 def catch_up(trainer: Trainer, module: LightningModule) -> None:

@@ -20,7 +20,8 @@ TEXTS = {
     "weights_only": "Nothing but true is allowed: nothing in a checkpoint runs as code.",
 }
 CHECKPOINT = {
-    "fit": "The training to go on with: last, the newest run; a run folder; or a checkpoint file.",
+    "fit": "The training to go on with: last, the newest run; or a checkpoint file. A run folder means its best.ckpt, "
+    "from which a new run starts.",
     "others": "The trained net: last or best, of the newest run; a run folder; a checkpoint file; or one that comes with "
     "ffrecur, such as museum/digits.",
 }

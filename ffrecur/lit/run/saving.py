@@ -190,8 +190,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep weights that another callback has put in the place of the trained ones, such as an average of several."""
-        if self.saved_step == trainer.global_step and self.path.is_file():
-            keep_averaged(trainer, pl_module, self.path)
+        path = trainer.strategy.broadcast(self.path)  # only the first process knows the folder of a new run
+        if self.saved_step == trainer.global_step and path.is_file():
+            keep_averaged(trainer, pl_module, path)
 
     # --- exceptions ---------------------------------------------------------------------------------------------------
 
