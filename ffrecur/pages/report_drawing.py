@@ -66,16 +66,6 @@ def curves(lines: Mapping[str, Curve], xlabel: str, ylabel: str, from_zero: bool
     return figure
 
 
-def bars(names: Sequence[str], values: Sequence[float | None], xlabel: str, ylabel: str) -> Figure:
-    """One bar for each name; none where there is no value."""
-    figure, axis = new_axis(xlabel, ylabel)
-    heights = [np.nan if value is None else value for value in values]
-    drawn = axis.bar(range(len(names)), heights, color=TRUE, width=0.6)
-    axis.bar_label(drawn, ["" if value is None else f"{value:.3g}" for value in values], fontsize="small")
-    axis.set_xticks(range(len(names)), names)
-    return figure
-
-
 def goodness_by_layer(positive: Sequence[float | None], negative: Sequence[float | None]) -> Figure:
     """Mean goodness of positive and of negative data beside each other, for each layer of a net that looks once."""
     figure, axis = new_axis("hidden layer", "goodness, mean of state²")

@@ -31,7 +31,11 @@ from ffrecur.storage.museum import has_card, place_of
 
 Net = ffrecur.RecurrentNet | ffrecur.FeedForwardNet | ffrecur.BackpropNet
 STILL_FRAMES = 5  # of a video, over which nets for still images average: as many as a recurrent net's window needs
-USUAL: dict[str, Any] = {"window": (3, 5), "head_weight": 0.0, "temperature": 1.0}  # of a net without the settings of a run
+USUAL: dict[str, Any] = {
+    "window": (3, 5),
+    "head_weight": 0.0,
+    "temperature": 1.0,
+}  # of a net without the settings of a run
 
 
 @dataclass(frozen=True)

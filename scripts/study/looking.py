@@ -36,11 +36,10 @@ import yaml
 from looking_nets import unrolled_logits
 from matplotlib.figure import Figure
 from predicting import Scene, explained_by_layer, scene_of, table, videos_of
-from study import parse
+from study import parse, train_to_the_end
 from torch import Tensor
 
 import ffrecur
-from ffrecur.commands.train import main as command
 from ffrecur.lit.images import prepare
 
 TASK = Path(__file__).parents[2] / "tasks" / "mnist" / "aperture.yaml"
@@ -71,7 +70,7 @@ def configuration(net: str, scene: Scene, own: argparse.Namespace) -> dict[str, 
     if net == "single frames":
         settings["window"] = [3, 5]
     elif net == "perceptron":
-        model["class_path"] = "BackpropModule"
+        model["class_path"] = "looking_nets.PerceptronModule"
         settings = {name: settings[name] for name in OF_PERCEPTRON}
     elif net == "recurrent, +1":
         settings["sign"] = 1
@@ -81,23 +80,12 @@ def configuration(net: str, scene: Scene, own: argparse.Namespace) -> dict[str, 
     return config
 
 
-def epochs_done(checkpoint: Path) -> int:
-    """Return how many epochs a checkpoint has behind it."""
-    loops = torch.load(checkpoint, weights_only=True)["loops"]
-    return int(loops["fit_loop"]["epoch_progress"]["total"]["completed"])
-
-
 def trained(config: dict[str, Any], folder: Path, seed: int, options: list[str]) -> Any:
     """Return the net after training below a folder; one that was stopped goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "task.yaml").write_text(yaml.safe_dump(config))
     own = ["--config", str(folder / "task.yaml"), f"--seed_everything={seed}", *options]
-    (last, *_) = [*folder.glob("*/last.ckpt"), None]
-    if last is None or epochs_done(last) < config["trainer"]["max_epochs"]:
-        begun = [] if last is None else [f"--ckpt_path={last}"]
-        code = command(["fit", *own, f"--trainer.default_root_dir={folder}", *begun])
-        if code:
-            sys.exit(code)
+    train_to_the_end(folder, config["trainer"]["max_epochs"], own)
     (last,) = folder.glob("*/last.ckpt")
     return ffrecur.load(last)
 

@@ -19,7 +19,7 @@ from ffrecur.data.loader import TensorLoader
 from ffrecur.data.staged import TRAINING, SceneLoader
 from ffrecur.errors import check_setting
 from ffrecur.functional import damped_update, masked
-from ffrecur.lit import RecurrentModule
+from ffrecur.lit import BackpropModule, RecurrentModule
 from ffrecur.lit.images import prepare
 from ffrecur.nets.base import States
 from ffrecur.nets.recurrent import RecurrentNet
@@ -61,6 +61,12 @@ class SingleFrames(SceneDataModule):
         if split != "train" or self.train_set is None:
             return super().make_loader(split, *arguments)
         return FrameLoader(self, [part for part in self.train_set if part is not None], *arguments)
+
+
+class PerceptronModule(BackpropModule):
+    """Train a perceptron by backpropagation on `SingleFrames`."""
+
+    sees_videos = True  # whose batches are images
 
 
 def hidden_top_down(net: RecurrentNet) -> Sequence[Tensor]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ffrecur.commands.train import main as ffrecur
 from ffrecur.errors import UserError
 
@@ -54,6 +56,23 @@ def train(config: str, root: Path, options: Sequence[str], checkpoint: str) -> R
     newest = max(root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
     results = json.loads((newest / "validation_results.json").read_text())
     return {**results, "minutes": minutes, "run": str(newest.resolve())}
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """Return how many epochs a checkpoint has behind it."""
+    loops = torch.load(checkpoint, weights_only=True)["loops"]
+    return int(loops["fit_loop"]["epoch_progress"]["total"]["completed"])
+
+
+def train_to_the_end(folder: Path, epochs: int, options: Sequence[str]) -> None:
+    """Train once below a folder, to so many epochs; a training that was stopped goes on, one that has ended is left alone."""
+    (last, *_) = [*folder.glob("*/last.ckpt"), None]
+    if last is not None and epochs_done(last) >= epochs:
+        return
+    begun = [] if last is None else [f"--ckpt_path={last}"]
+    code = ffrecur(["fit", *options, f"--trainer.default_root_dir={folder}", *begun])
+    if code:
+        sys.exit(code)
 
 
 def study(

@@ -11,19 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from study import parse
+from study import parse, train_to_the_end
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ffrecur
-from ffrecur.commands.train import main as command
 from ffrecur.data import ImageDataModule
 from ffrecur.functional import center, rms_normalize
 from ffrecur.lit.images import prepare
@@ -91,12 +89,9 @@ def read_out_error(features: Callable[[Tensor], Tensor], sets: Sets, seed: int) 
 def trained(name: str, source: Path, seed: int, epochs: int, root: Path, options: Sequence[str]) -> Any:
     """Return a net of a task after training on the first five digits."""
     folder = root / f"{name}-{seed}"
-    own = [f"--trainer.default_root_dir={folder}", f"--data.source={source}", f"--seed_everything={seed}"]
+    own = ["--config", str(TASKS / f"{NETS[name]}.yaml"), f"--data.source={source}", f"--seed_everything={seed}"]
     own += [f"--trainer.max_epochs={epochs}", f"--model.lr_scheduler.epochs={epochs}"]
-    if not list(folder.glob("*/last.ckpt")):
-        code = command(["fit", "--config", str(TASKS / f"{NETS[name]}.yaml"), *own, *options])
-        if code:
-            sys.exit(code)
+    train_to_the_end(folder, epochs, [*own, *options])
     (checkpoint,) = folder.glob("*/last.ckpt")
     return ffrecur.load(checkpoint)
 

@@ -11,6 +11,7 @@ import draw_scenes
 import lightning
 import looking
 import pytest
+import study
 import torch
 from looking_nets import CutModule, SingleFrames, UnrolledModule, unrolled, unrolled_logits
 from making import drawn_net, make_digits, recurrent_net
@@ -51,10 +52,10 @@ def written():
     return {path: path.stat().st_mtime_ns for path in sorted(Path("t").rglob("last.ckpt"))}
 
 
-TWO = ["recurrent", "single frames"]
+FEW = ["recurrent", "single frames", "perceptron"]
 
 
-@pytest.mark.parametrize("names", [TWO, pytest.param(looking.NETS, marks=pytest.mark.slow)], ids=len)
+@pytest.mark.parametrize("names", [FEW, pytest.param(looking.NETS, marks=pytest.mark.slow)], ids=len)
 def test_nets_are_trained_once_and_looked_at(workplace, monkeypatch, names):
     found, printed = studied(monkeypatch, "--nets", *names)
     (by_net,) = found.values()
@@ -99,7 +100,7 @@ def test_a_training_that_was_stopped_goes_on(workplace, monkeypatch):
         patch.setattr(train, "Minutes", Stop)  # in its place among the callbacks
         with pytest.raises(SystemExit, match="143"):
             studied(patch, *own)
-    assert looking.epochs_done(next(iter(written()))) == 1
+    assert study.epochs_done(next(iter(written()))) == 1
     assert not Path("t/looking.json").exists()
     assert studied(monkeypatch, *own)[0] == whole
     assert all(torch.equal(weight, trained[name]) for name, weight in weights().items())
