@@ -62,9 +62,8 @@ def composed(name: str) -> str:
 def plain_labels(source: str, split: str, values: Any) -> np.ndarray:
     """The labels as an array (N,) of whole numbers or text; raises `UserError` for any other kind."""
     array = np.asarray(values)
-    if (
-        array.dtype.kind == "f" and (np.isfinite(array) & (array == np.floor(array))).all()
-    ):  # whole numbers, as a table with gaps has them
+    # Whole numbers as a table with gaps has them.
+    if array.dtype.kind == "f" and (np.isfinite(array) & (array == np.floor(array))).all():
         return array.astype(np.int64)
     if array.dtype.kind not in "biuU" or array.ndim != 1:
         kind = array.dtype.name if array.ndim == 1 else f"arrays of shape {array.shape[1:]}"

@@ -161,9 +161,7 @@ class ImageDataModule(BatchedDataModule):
         for does, images in {"trains": train, "validates": validation}.items():
             missing = missing_classes(source, images)
             if missing:
-                which = (
-                    f"class {missing[0]!r}" if len(missing) == 1 else f"{len(missing)} classes, such as {missing[0]!r},"
-                )
+                which = f"class {missing[0]!r}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
                 rank_zero_info(f"warning: no image of {which} {does}; data.split_seed draws which validate")
 
     def setup_other(self, stage: str) -> None:

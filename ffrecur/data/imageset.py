@@ -70,9 +70,9 @@ class Reading(NamedTuple):
 PLAIN = Reading()
 
 
-def check_columns(source: str, how: Reading, settings: Sequence[str] = ("image_column", "label_column")) -> None:
+def check_columns(source: str, how: Reading) -> None:
     """Raise `UserError` for the column that a setting names, of a source for training that has no columns."""
-    for name in settings if how.require_labels and not how.testing else ():
+    for name in ("image_column", "label_column") if how.require_labels and not how.testing else ():
         column = getattr(how, name)
         check_setting(column is None, f"data.{name}", column, f"left out, since {source!r} has no columns")
 
