@@ -26,8 +26,9 @@ def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
             array = np.ascontiguousarray(value)
             value = torch.as_tensor(array.astype(array.dtype.newbyteorder("="), copy=False)).to(device)
         except (TypeError, ValueError) as error:
-            kind = getattr(value, "dtype", "object")
-            raise UserError(f"{name} are an array of {kind}s, not of numbers") from error
+            kind = getattr(getattr(value, "dtype", None), "kind", "O")  # a list has none
+            what = {"U": "text", "O": "objects"}.get(kind, f"the type {getattr(value, 'dtype', None)}")
+            raise UserError(f"{name} are an array of {what}, not of numbers") from error
     if not isinstance(value, Tensor):
         raise UserError(f"{name} are a {type(value).__name__}, but must be a tensor or an array")
     if value.is_complex() or value.layout != torch.strided:

@@ -56,7 +56,7 @@ def check_refused(args, *pieces):
         ("--data.batch_size=0", ["data.batch_size is 0", "at least 1"]),
         ("--data.evaluation_batch_size=-5", ["data.evaluation_batch_size is -5", "at least 1"]),
         ("--data.validation_size=60", ["data.validation_size is 60", "less than the number of training images, 60"]),
-        ("--seed_everything=-1", ["seed_everything is -1", "in 0.."]),
+        ("--seed_everything=-1", ["seed_everything is -1", "from 0 to"]),
         ("--trainer.max_epochs=few", ["trainer.max_epochs is few", "a whole number or null"]),
         ("--model.dampning=0.3", ["model.dampning is not a setting", "(nearest: model.damping)"]),
         ("--data.sorce=x", ["data.sorce is not a setting", "(nearest: data.source)"]),

@@ -104,7 +104,7 @@ REFUSED_IMAGES = [
     (IMAGES.to_sparse(), "images are of type float32, but must be plain real numbers"),
     ("digits", "images are a str, but must be a tensor or an array"),
     (None, "images are a NoneType, but must be a tensor or an array"),
-    (np.array(["a", "b"]), "images are an array of objects, not of numbers"),
+    (np.array(["a", "b"]), "images are an array of text, not of numbers"),
     ([[1.0, 2.0], [1.0]], "images are an array of objects, not of numbers"),
     (IMAGES.to("meta"), "images are on meta, but the net is on cpu"),
 ]
