@@ -33,7 +33,6 @@ SAMPLE = {
     "recurrent": [*COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "backpropagation": ["--model=BackpropModule", *COMMON, *IMAGES, *DROPOUT],
     "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
-    "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
     "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5]"],
 }
@@ -52,6 +51,7 @@ REST = {
     ],
     "teacher_forcing": ["--model=CharModule", *COMMON, *TEXT, *DROPOUT],
     "uniform": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=uniform"],
+    "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "self_generated": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=self_generated"],
     "sleep_of_images": [*COMMON, *IMAGES, "--model.sleep=2", "--model.deprivation=[3,2]"],
     "none": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=none"],
@@ -184,8 +184,8 @@ def check_same(name, number):
 def test_the_first_process_speaks_and_tells_an_error_once(sample):
     (out, err, code), (other_out, other_err, other_code) = sample
     assert code == other_code == 0, err + other_err
-    assert json.loads(out.splitlines()[-1]) == [0] * 15 + [2], err
-    assert json.loads(other_out.splitlines()[-1]) == [0] * 16, other_err  # Lightning kills where a child fails
+    assert json.loads(out.splitlines()[-1]) == [0] * 14 + [2], err
+    assert json.loads(other_out.splitlines()[-1]) == [0] * 15, other_err  # Lightning kills where a child fails
     errors = [line for line in (err + other_err).splitlines() if "error" in line.lower()]
     assert len(errors) == 1
     assert re.match(

@@ -299,6 +299,7 @@ def shell(command, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow  # test_generate.py has a reader of another command, and a full device ends a training below
 def test_a_reader_that_has_seen_enough_ends_the_training_quietly(workplace):
     code, out, err = shell(f"set -o pipefail; {PROGRAM} {' '.join(FIT)} | head -1")
     assert (code, out.count("\n"), err) == (141, 1, "")
