@@ -29,8 +29,8 @@ def split_off(
         raise UserError(
             f"data.validation_size is {size}, but must be at least 1 and less than the number of training images, {count}"
         )
-    missing = missing_classes(source, source.train.take(slice(-size)))
-    if split_seed is None and missing:
+    missing = missing_classes(source, source.train.take(slice(-size))) if split_seed is None else []
+    if missing:
         split_seed, why = 0, f", since the last ones have all of class {missing[0]!r}"
     if split_seed is None:
         train, validation = source.train.take(slice(-size)), source.train.take(slice(-size, None))

@@ -41,10 +41,8 @@ def metrics_rows(text: str) -> tuple[list[dict[str, float]], int]:
             try:
                 pairs = zip(header, cells, strict=True)
                 row = {name: float(cell) for name, cell in pairs if cell}
-                if (
-                    "epoch" not in row and row.get("step", -1) >= 0
-                ):  # as other callbacks log: none of an epoch's figures
-                    continue
+                if "epoch" not in row and row.get("step", -1) >= 0:
+                    continue  # of another callback: none of an epoch's figures
                 if not (0 <= row["epoch"] < 2**53 and 0 <= row["step"] < 2**53):
                     raise ValueError
                 rows.append({name: value for name, value in row.items() if math.isfinite(value)})
@@ -106,9 +104,9 @@ def goodness(rows: Rows) -> list[list[Any]]:
     found = table_of(columns, (int, int, number_or_none_if_nan, number_or_none_if_nan))(rows)
     places = [(iteration, layer) for iteration, layer, *_ in found]
     iterations, layers = max((place[0] for place in places), default=0), max((place[1] for place in places), default=0)
-    if not 0 < len(found) <= 10**5 or places != [
-        (t, layer) for t in range(1, iterations + 1) for layer in range(1, layers + 1)
-    ]:
+    limit = 10**5  # before so many places are made up
+    odd = not 0 < len(found) <= limit or iterations * layers != len(found)
+    if odd or places != [(t, layer) for t in range(1, iterations + 1) for layer in range(1, layers + 1)]:
         raise TooOddError("has not a line for each layer of each iteration")
     return found
 

@@ -20,14 +20,15 @@ from drift import without_hidden_top_down
 from torch import Tensor
 
 import ffrecur
+from ffrecur.commands.export import settings_of_run
 from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
 from ffrecur.lit.shapes import as_map
-from ffrecur.storage.checkpoint import describe, read_checkpoint
+from ffrecur.storage.checkpoint import describe
 from ffrecur.storage.classes import temperature_of
 from ffrecur.storage.exported import checksum
 from ffrecur.storage.files import existing, with_home
-from ffrecur.storage.museum import has_card, place_of
+from ffrecur.storage.museum import place_of
 
 Net = ffrecur.RecurrentNet | ffrecur.FeedForwardNet | ffrecur.BackpropNet
 STILL_FRAMES = 5  # of a video, over which nets for still images average: as many as a recurrent net's window needs
@@ -123,15 +124,7 @@ def settings_of(path: str, net: Net) -> dict[str, Any]:
     """Return window, head_weight and temperature of a net's run; the usual ones for an exported net, which keeps none."""
     if isinstance(net, ffrecur.BackpropNet):
         return dict(USUAL)
-    place = place_of(with_home(path))
-    if place.is_dir() and not has_card(place):
-        found = [place / name for name in ("best.ckpt", "last.ckpt") if (place / name).is_file()]
-        if not found:
-            return dict(USUAL)
-        place = found[0]
-    checkpoint = read_checkpoint(place)
-    configured = checkpoint.get("ffrecur_config", {}).get("model", {}).get("init_args", {})
-    kept = {**checkpoint.get("hyper_parameters", {}), **configured}
+    kept = settings_of_run(Path(with_home(path)))
     settings = {key: kept.get(key, usual) for key, usual in USUAL.items()}
     settings["temperature"] = temperature_of(kept, USUAL["temperature"])
     if isinstance(net, ffrecur.FeedForwardNet) and net.label is None:
