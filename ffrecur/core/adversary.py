@@ -17,7 +17,7 @@ from ffrecur.core.gradients import Gradients
 from ffrecur.core.learning import Learning, LocalNet, Masks, draw
 from ffrecur.core.objectives import slopes_of
 from ffrecur.core.products import product_dtype
-from ffrecur.core.sweep import Sweep, damping_of
+from ffrecur.core.sweep import Sweep, Wiring, damping_of
 
 
 @torch.no_grad()
@@ -38,9 +38,9 @@ def first_layer_slopes(
         local = Gradients(sweep)
         shape = (len(wiring.layers), wiring.kinds, wiring.cases, net.goodness_function.blocks)
         total_BH: Tensor | None = None
-        for iteration in range(len(wiring.damping)):
-            goodness_LNBK = net.weight.new_empty(shape)
-            sweep.iterate(iteration, 0, goodness_LNBK)
+        for iteration, only in enumerate(visits_behind(wiring, 0)):
+            goodness_LNBK = net.weight.new_zeros(shape)
+            sweep.iterate(iteration, 0, goodness_LNBK, only)
             slopes_TLNBK = slopes_of(learning.objective, goodness_LNBK[None], net.sign)
             slopes_TLNBK *= 1 - damping_of(wiring.damping, iteration, 0)
             part_BH = local.by_drive(0, slopes_TLNBK[:, 0]).sum((0, 1), dtype=net.weight.dtype)
@@ -49,6 +49,25 @@ def first_layer_slopes(
                 sweep.wind_back()
     assert total_BH is not None, "there is at least one iteration"
     return total_BH
+
+
+def visits_behind(wiring: Wiring, layer: int) -> list[set[int]]:
+    """Return the layers that must be visited in each iteration for a layer to become what it becomes in all of them.
+
+    Found from the last visit to the first: what a layer reads, what that had read before, and so on.
+    """
+    behind: list[set[int]] = [set() for _ in wiring.damping]
+    read: set[int] = set()  # layers whose next visit, going back, somebody reads
+    for iteration in reversed(range(len(wiring.damping))):
+        for group in reversed(wiring.order):
+            visited = {each for each in group if each == layer or each in read}
+            behind[iteration] |= visited
+            read -= visited
+            for each in visited:
+                read |= {stream.layer for stream in wiring.layers[each] if stream.rows is None}
+                if damping_of(wiring.damping, iteration, each) > 0:
+                    read.add(each)
+    return behind
 
 
 def moved_uphill(images_BD: Tensor, drive: Callable[[Tensor], Tensor], slopes_BH: Tensor, length: float) -> Tensor:

@@ -13,7 +13,7 @@ Shapes: N kinds of data, the positive first, B cases, H units, T iterations, L l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -137,11 +137,19 @@ class Sweep:
 
     # --- visits -------------------------------------------------------------------------------------------------------
 
-    def iterate(self, iteration: int, step: int, goodness_LNBK: Tensor | None = None) -> None:
-        """Visit every layer once; write down its goodness. `step` is the iteration's place on the tape."""
+    def iterate(
+        self,
+        iteration: int,
+        step: int,
+        goodness_LNBK: Tensor | None = None,
+        only: Container[int] | None = None,
+    ) -> None:
+        """Visit every layer once, or these `only`; write down its goodness. `step` is the iteration's place on the tape."""
         for group in self.order:
             shown = {}
             for layer in group:
+                if only is not None and layer not in only:
+                    continue
                 shown[layer], values = self.visit(layer, iteration, step)
                 if goodness_LNBK is not None:
                     goodness_LNBK[layer] = values

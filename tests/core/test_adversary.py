@@ -7,7 +7,7 @@ import torch
 from making import recurrent_net
 
 from ffrecur.core import reference
-from ffrecur.core.adversary import first_layer_slopes, moved_uphill
+from ffrecur.core.adversary import first_layer_slopes, moved_uphill, visits_behind
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Paired, Softmax
 from ffrecur.errors import UserError
@@ -51,6 +51,20 @@ def test_the_ascent_is_that_of_the_plain_local_loss(name, dropout):
     length = IMAGES.norm(dim=1, keepdim=True)
     unit = expected / expected.norm(dim=1, keepdim=True).clamp(min=1e-300)  # all of an image may be dropped
     torch.testing.assert_close(moved, IMAGES + 0.5 * length * unit, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "behind"),
+    [
+        ({}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}, {0, 1}, {0}]),
+        ({"damping": 0.0}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}, {0, 1}, {0}]),
+        ({"update_scheme": "alternating"}, [{0, 1, 2}, {0, 1, 2}, {0, 1, 2}, {0, 1, 2}, {0, 1}]),  # layer 2 comes first
+        ({"hidden": (4,)}, [{0}] * 5),
+    ],
+)
+def test_only_visits_are_made_that_layer_1_reads(settings, behind):
+    wiring = recurrent_net(**settings).begin(IMAGES, None, torch.float64).wiring(LABELS, WRONG, 5)
+    assert visits_behind(wiring, 0) == behind
 
 
 def test_the_move_raises_the_loss_of_layer_1_and_lowers_it_the_other_way():
