@@ -53,7 +53,7 @@ def head_of(net: ffrecur.RecurrentNet | ffrecur.FeedForwardNet, images_BD: Tenso
     if isinstance(net, ffrecur.RecurrentNet):
         states: Sequence[Tensor] = net.bottom_up_pass(images_BD)
     else:
-        states = states_of(net, net.of_input.row(images_BD.to(net.weight.dtype)))
+        states = states_of(net, net.input_row(images_BD))
     return net.head(torch.cat([rms_normalize(states[layer - 1]) for layer in net.head_layers], dim=1))
 
 
@@ -71,7 +71,7 @@ def goodness_scores(net: ffrecur.FeedForwardNet, images_BD: Tensor) -> Tensor:
     scores = []
     for label in range(net.num_classes or 0):
         labels_B = torch.full((len(images_BD),), label)
-        states = states_of(net, net.of_input.row(images_BD.to(net.weight.dtype), labels_B))
+        states = states_of(net, net.input_row(images_BD, labels_B))
         judged = [mean_over_blocks(net.goodness_function, states[layer - 1]) for layer in net.score_layers]
         scores.append(torch.stack(judged).sum(dim=0))
     return net.sign * torch.stack(scores, dim=1)

@@ -21,10 +21,16 @@ def nets():
         ffrecur.FeedForwardNet(12, (9, 8), 3, None),
         ffrecur.BackpropNet(12, (9, 8), 3, True),
         ffrecur.BackpropNet(12, (9,), 3, channels=[2], kernel=2, image_shape=[4, 3]),
+        ffrecur.FeedForwardNet(12, (9, 8), 3, "pixels", standardize_images=True),
+        ffrecur.FeedForwardNet(12, (9, 8), 3, None, standardize_images=True),
+        ffrecur.RecurrentNet(12, (9, 8), 3, standardize_images=True),
+        ffrecur.BackpropNet(12, (9, 8), 3, standardize_images=True),
     ]
     for net in made:
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
+        if net.statistics is not None:
+            net.statistics.learn(torch.rand(20, 12), channels=3)
     return [net.double().eval() for net in made]
 
 
