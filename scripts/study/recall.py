@@ -1,14 +1,14 @@
 """Associative recall by a streaming model, with and without fast weights: a key that came before is followed by its value.
 
-python scripts/study/recall.py [--memories hidden fast both] [--values same] [--steps 1200] [--output recall.jsonl]
+python scripts/study/recall.py [--memories hidden fast both window] [--values same] [--steps 1200] [--output recall.jsonl]
 
 Each document has a mapping of its own, of 20 symbols to 20 symbols at random, and shows key, value, key, value, ... A key that
 was shown before has the same value again, so that it can be known; its first value cannot. The table is the share of values
 that the score ranks first, by the distance in characters since the key was shown last; chance is 5 %. With `--values own` the
 values are 20 other symbols, so that a symbol is always a key or always a value; the score ranks all 40.
 
-What is recalled may lie in the hidden states (lateral weights, no keys), in the fast weights (keys, no lateral weights) or in
-both; a window of ten characters has nothing of what is further back. The last row, "counting", needs no net: it names what
+What is recalled may lie in the hidden states (lateral weights, no keys), in the fast weights (keys, no lateral weights), in
+both, or in a window of ten characters (a `CharNet`), which has nothing of what is further back. The last row, "counting", needs no net: it names what
 followed the last symbol most often, each time counted `decay` less with each character since. That is the most that a memory
 can know whose key is the last symbol alone: where values are keys too, what follows a symbol is often no value of it.
 
@@ -21,7 +21,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,16 +30,19 @@ import torch
 from torch import Tensor
 
 from ffrecur.core.fast import FAST_RULES
-from ffrecur.core.learning import Learning
+from ffrecur.core.learning import Learning, LocalLoss
 from ffrecur.core.objectives import Paired
 from ffrecur.negatives.labels import uniform_labels
+from ffrecur.nets.character import CharNet, LastSymbols
 from ffrecur.nets.stream import StreamNet
 from ffrecur.seeding import seeded_generator
 
 ALPHABET, OTHERS = "abcdefghijklmnopqrst", "ABCDEFGHIJKLMNOPQRST"
 BINS = ((2, 9), (10, 24), (25, 49), (50, 74), (75, 100))  # characters since the key was shown last
 TEST = 10**6  # tells the documents that are tested from those trained on
-MEMORIES = ["hidden", "fast", "both"]
+MEMORIES = ["hidden", "fast", "both", "window"]
+WINDOW = 10  # characters
+Negatives = Callable[[Any, Tensor], Tensor]  # wrong symbols (B, K) from the head's logits and the true ones
 EVERY = 500  # steps after which the training prints a line
 
 
@@ -66,7 +69,7 @@ def make_documents(streams: int, pairs: int, *key: int, values: str = "same") ->
     return Documents(symbols_BT, distance_BT)
 
 
-def train(net: StreamNet, own: argparse.Namespace) -> None:
+def train(net: StreamNet | CharNet, own: argparse.Namespace) -> None:
     """Train for so many characters of each stream."""
     learning, begun = Learning(objective=Paired(own.temperature), iterations=1), time.monotonic()
     optimizer, source = torch.optim.Adam(net.parameters(), lr=own.rate_of_learning), seeded_generator(own.seed, 1)
@@ -74,10 +77,10 @@ def train(net: StreamNet, own: argparse.Namespace) -> None:
     for step in range(own.steps):
         if step % length == 0:
             documents = make_documents(own.streams, own.pairs, own.seed, step // length, values=own.values)
-            state = net.first_state(own.streams)
+            state = first_state(net, own.streams)
         noise_BV = torch.rand(own.streams, len(net.alphabet), generator=source)
         draw = partial(uniform_labels, noise_BC=noise_BV, count=own.negatives)
-        learned, state = net.local_learning(state, documents.symbols_BT[:, step % length], draw, learning)
+        learned, state = learn(net, state, documents.symbols_BT[:, step % length], draw, learning)
         optimizer.zero_grad()
         learned.loss.backward()
         optimizer.step()
@@ -88,15 +91,33 @@ def train(net: StreamNet, own: argparse.Namespace) -> None:
             losses = 0.0
 
 
+def first_state(net: StreamNet | CharNet, streams: int) -> Any:
+    """Return what is known before the first character: nothing, or a window of first symbols."""
+    return net.first_state(streams) if isinstance(net, StreamNet) else torch.zeros(streams, WINDOW, dtype=torch.int64)
+
+
+def learn(
+    net: StreamNet | CharNet, state: Any, symbols_B: Tensor, draw: Negatives, learning: Learning
+) -> tuple[LocalLoss, Any]:
+    """Learn that these characters came next; return the loss and what is known then."""
+    if isinstance(net, StreamNet):
+        return net.local_learning(state, symbols_B, draw, learning)
+
+    def windows(logits_BV: Tensor, true_B: Tensor) -> LastSymbols:
+        return LastSymbols(draw(logits_BV, true_B))
+
+    return net.local_learning(state, symbols_B, windows, learning), torch.cat([state[:, 1:], symbols_B[:, None]], dim=1)
+
+
 @torch.no_grad()
-def recalled(net: StreamNet, own: argparse.Namespace) -> dict[str, float]:
+def recalled(net: StreamNet | CharNet, own: argparse.Namespace) -> dict[str, float]:
     """Return the share of values that the score ranks first, by distance; those that cannot be known as "first"."""
     documents, prepared = tested(own), net.prepare()
-    state, hits_BT = net.first_state(own.streams), torch.zeros_like(documents.symbols_BT)
+    state, hits_BT = first_state(net, own.streams), torch.zeros_like(documents.symbols_BT)
     for step, symbols_B in enumerate(documents.symbols_BT.t()):
         if step % 2:
             hits_BT[:, step] = net.prepared_score(prepared, state).argmax(dim=1) == symbols_B
-        state = net.prepared_step(prepared, state, symbols_B)
+        state = net.extended(prepared, state, symbols_B)
     return by_distance(documents, hits_BT)
 
 
@@ -131,10 +152,14 @@ def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
     """Train and test one net."""
     torch.manual_seed(own.seed)
     fast, lateral = (0 if memory == "hidden" else own.keys, own.decay, own.rate, own.rule), memory != "fast"
-    settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "top_down": False}
     alphabet = ALPHABET + (OTHERS if own.values == "own" else "")
-    settings |= {"fold_case": False, "fast_weights": fast, "lateral": lateral}
-    net = StreamNet(alphabet, own.hidden, own.damping, **settings)
+    settings: dict[str, Any] = {"goodness_weight": 1 / own.temperature, "noise": "uniform", "fold_case": False}
+    net: StreamNet | CharNet
+    if memory == "window":
+        net = CharNet(alphabet, WINDOW, own.hidden, **settings)
+    else:
+        settings |= {"top_down": False, "fast_weights": fast, "lateral": lateral}
+        net = StreamNet(alphabet, own.hidden, own.damping, **settings)
     begun = time.monotonic()
     train(net, own)
     return {"memory": memory, "recalled": recalled(net, own), "minutes": (time.monotonic() - begun) / 60}

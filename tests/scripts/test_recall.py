@@ -45,16 +45,26 @@ def test_with_values_of_their_own_counting_knows_all_that_was_shown():
     assert 0.5 < found["50 to 74"] < 0.9, "the same symbols in both places are mistaken for each other"
 
 
+def test_a_window_learns_what_lies_in_it_and_has_nothing_of_what_is_further_back(monkeypatch, capsys):
+    small = ["--steps=600", "--streams=64", "--pairs=30", "--hidden=100", "--rate_of_learning=0.003", "--values=own"]
+    monkeypatch.setattr(sys, "argv", ["recall.py", *small, "--memories", "window"])
+    recall.main()
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("      window")]
+    near, far = (float(share.rstrip("%")) for share in (row[2], row[4]))
+    assert near > 10
+    assert far < 8  # chance is 5 %
+
+
 def test_a_row_that_is_there_is_not_trained_again(tmp_path, monkeypatch, capsys):
     output = tmp_path / "rows.jsonl"
     small = ["--steps=4", "--streams=6", "--pairs=12", "--hidden=8", "--keys=4", f"--output={output}"]
-    for memories, trained in ((["fast"], ["fast"]), (["hidden", "fast"], ["hidden"]), (["fast", "hidden"], [])):
+    for memories, trained in ((["fast"], ["fast"]), (["window", "fast"], ["window"]), (["fast", "window"], [])):
         monkeypatch.setattr(sys, "argv", ["recall.py", *small, "--memories", *memories])
         recall.main()
         lines = capsys.readouterr().out.splitlines()
         assert [line for line in lines if line in recall.MEMORIES] == trained
     assert len(output.read_text().splitlines()) == 2
-    assert [line.split()[0] for line in lines] == ["memory", "fast", "hidden", "counting"]
+    assert [line.split()[0] for line in lines] == ["memory", "fast", "window", "counting"]
     monkeypatch.setattr(sys, "argv", ["recall.py", *small, "--memories", "fast", "--seed=1"])
     recall.main()
     assert "fast" in capsys.readouterr().out.splitlines(), "with other settings it is another row"
