@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ffrecur.commands.parsing import Parser, exit_code
 from ffrecur.commands.plain import GOODNESS_HELP, given_goodness, newest_or_museum, newest_run
@@ -19,6 +19,7 @@ from ffrecur.storage.museum import RUN_KEY, has_card, place_of, read_card
 FORMATS = ("folder", "page")
 WITHOUT_A_RUN = ("museum/digits", "ffrecur fit")  # the net of a page, and what trains one like it
 OF_A_RUN = ("config.yaml", "best.ckpt", "last.ckpt")
+KEPT_BY_LIGHTNING = {"model": "hyper_parameters", "data": "datamodule_hyper_parameters"}  # entries of a checkpoint
 
 
 def make_parser() -> Parser:
@@ -93,25 +94,25 @@ def check_page(output: str, marker: str) -> None:
         raise UserError(f"output is {output!r}, which cannot be written to: {error}") from error
 
 
-def settings_of_run(checkpoint: Path) -> Mapping[str, Any]:
-    """Return the settings of the net's training that a checkpoint, a run folder or a card keeps; none of an exported folder.
+def settings_of_run(checkpoint: Path, of: Literal["model", "data"] = "model") -> Mapping[str, Any]:
+    """Return the settings of a net's training, or of its data, that a checkpoint, a run folder or a card keeps.
 
-    Raises `UserError` for a card that is damaged.
+    None of an exported folder. Raises `UserError` for a card that is damaged.
     """
     checkpoint = place_of(checkpoint)
     if has_card(checkpoint):
-        found = of_model(read_card(checkpoint)[RUN_KEY])
+        found = in_configuration(read_card(checkpoint)[RUN_KEY], of)
     else:
         files = [checkpoint, checkpoint / "best.ckpt", checkpoint / "last.ckpt"]
         stored = next((read_checkpoint(file) for file in files if file.is_file()), {})
-        found = {**stored.get("hyper_parameters", {}), **of_model(stored)}
+        found = {**stored.get(KEPT_BY_LIGHTNING[of], {}), **in_configuration(stored, of)}
     return found if isinstance(found, Mapping) else {}
 
 
-def of_model(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings of the model in what a checkpoint keeps of the configuration; none where it keeps none."""
+def in_configuration(stored: Mapping[str, Any], of: str) -> Mapping[str, Any]:
+    """Return the settings of model or data in what a checkpoint keeps of the configuration; none where it keeps none."""
     part: Any = stored
-    for name in ("ffrecur_config", "model", "init_args"):
+    for name in ("ffrecur_config", of, "init_args"):
         part = part.get(name) if isinstance(part, Mapping) else None
     return part if isinstance(part, Mapping) else {}
 

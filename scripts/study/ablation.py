@@ -9,18 +9,26 @@ table has means over the seeds, and the difference of the error from that of the
 from __future__ import annotations
 
 import argparse
+import inspect
 import statistics
 from pathlib import Path
+from typing import Any
 
 import yaml
-from study import Found, parse, study
+from study import Found, answer, parse, settings_in, study
+
+import ffrecur.lit
+from ffrecur.errors import UserError
 
 ERRORS = ("error", "goodness_error", "one_pass_error")
 Changes = dict[str, list[str]]
+MISSING: Any = object()
 COMMON: Changes = {
     "as it is": [],
     "paired objective": ["--model.objective=paired"],
+    "softmax objective": ["--model.objective=softmax"],
     "uniform negatives": ["--model.negatives=uniform"],
+    "3 negatives an image": ["--model.negatives_per_case=3"],
     "temperature 0.1": ["--model.temperature=0.1"],
     "temperature 0.025": ["--model.temperature=0.025"],
     "threshold 0.5": ["--model.threshold=0.5"],
@@ -28,29 +36,45 @@ COMMON: Changes = {
     "state dropout 0.3": ["--model.state_dropout=0.3"],
     "image dropout 0.2": ["--model.image_dropout=0.2"],
     "peer normalisation 0.03": ["--model.peer_normalization=0.03"],
-    "half the rate": ["--model.optimizer.lr=0.0005"],
-    "twice the rate": ["--model.optimizer.lr=0.002"],
+    "weight decay 0.1": ["--model.weight_decay=0.1"],
+    "images not centred": ["--model.center_images=false"],
     "a constant rate": ["--model.lr_scheduler=null"],
     "a rate that falls from the start": ["--model.lr_scheduler.flat=0"],
 }
-RECURRENT: Changes = {
-    **COMMON,
+RATES = {"half the rate": 0.5, "twice the rate": 2}
+LOOPS: Changes = {
     "sign 1": ["--model.sign=1"],
     "damping 0": ["--model.damping=0"],
     "4 iterations": ["--model.iterations=4"],
     "8 iterations": ["--model.iterations=8"],
-    "weight decay 0.1": ["--model.weight_decay=0.1"],
+    "alternating updates": ["--model.update_scheme=alternating"],
+    "harder images": ["--model.adversarial_length=0.1"],
+    "no harder images": ["--model.adversarial_length=0"],
+}
+RECURRENT: Changes = {
+    **COMMON,
+    **LOOPS,
     "batch 100": ["--data.batch_size=100"],
     "float32": ["--trainer.precision=32-true"],
     "one hidden layer": ["--model.hidden_features=[500]"],
     "three hidden layers": ["--model.hidden_features=[500, 500, 500]"],
 }
+REGIONS = ["--model.goodness=RegionMeanSquare", "--model.goodness.map_shape=[32,32]"]
+MAPS: Changes = {
+    **{name: options for name, options in COMMON.items() if name != "images not centred"},
+    **LOOPS,
+    "4 regions": [*REGIONS, "--model.goodness.regions=[2,2]"],
+    "16 regions": [*REGIONS, "--model.goodness.regions=[4,4]"],
+    "64 regions": [*REGIONS, "--model.goodness.regions=[8,8]"],
+    "fields of 7x7": ["--model.field=7"],
+    "one map": ["--model.units_per_place=[3]"],
+    "three maps": ["--model.units_per_place=[3,3,3]"],
+    "images not standardised": ["--model.standardize_images=false"],
+}
 SUPERVISED: Changes = {
     **COMMON,
     "sign 1": ["--model.sign=1"],
     "paired objective, temperature 0.2": ["--model.objective=paired", "--model.temperature=0.2"],
-    "softmax objective": ["--model.objective=softmax"],
-    "3 negatives an image": ["--model.negatives_per_case=3"],
     "layer 1 in head and score": ["--model.head_layers=[1,2,3]"],
     "layer 1 in the head alone": ["--model.head_layers=[1,2,3]", "--model.score_layers=[2,3]"],
     "label scale 2": ["--model.label_scale=2"],
@@ -58,38 +82,69 @@ SUPERVISED: Changes = {
     "label beside the image": ["--model.label=beside"],
     "temperature 1/N": ["--model.temperature=0.002"],
     "threshold 2": ["--model.threshold=2"],
-    "images not centred": ["--model.center_images=false"],
     "no head dropout": ["--model.head_dropout=0"],
     "label smoothing 0.1": ["--model.label_smoothing=0.1"],
     "no weight decay": ["--model.weight_decay=0"],
     "batch 50": ["--data.batch_size=50"],
 }
-ALREADY = ("paired objective", "uniform negatives", "no state dropout")  # so it is, or they are images
+OF_LABELS = ("softmax objective", "uniform negatives")  # which a net without labels cannot have
 UNSUPERVISED: Changes = {
-    **{name: options for name, options in COMMON.items() if name not in ALREADY},
+    **{name: options for name, options in COMMON.items() if name not in OF_LABELS},
     "logistic objective, temperature 0.1": ["--model.objective=logistic", "--model.temperature=0.1"],
     "logistic objective, temperature 0.03": ["--model.objective=logistic", "--model.temperature=0.03"],
     "sign -1": ["--model.sign=-1"],
-    "3 negatives an image": ["--model.negatives_per_case=3"],
     "3 blurs": ["--model.negatives=Hybrids", "--model.negatives.blurs=3"],
     "10 blurs": ["--model.negatives=Hybrids", "--model.negatives.blurs=10"],
     "a read-out without layer 1": ["--model.head_layers=[2,3]"],
-    "images not centred": ["--model.center_images=false"],
     "no label smoothing": ["--model.label_smoothing=0"],
     "head dropout 0.3": ["--model.head_dropout=0.3"],
-    "weight decay 0.1": ["--model.weight_decay=0.1"],
 }
 
 
 def changes_of(config: str) -> Changes:
-    """Return the changes that fit the task of a configuration file."""
-    model = yaml.safe_load(Path(config).read_text())["model"]
-    if model["class_path"] != "FeedForwardModule":
-        return RECURRENT
-    return UNSUPERVISED if model["init_args"].get("label", "pixels") is None else SUPERVISED
+    """Return the changes that fit the task of a configuration file, without those that it has already.
+
+    Raises `UserError` for a task of another module than `FeedForwardModule` and `RecurrentModule`.
+    """
+    task = settings_in(config)
+    module, settings = (task.get("model", {}).get(part, {}) for part in ("class_path", "init_args"))
+    if module == "RecurrentModule":
+        changes = RECURRENT if "units_per_place" not in settings else MAPS
+    elif module == "FeedForwardModule":
+        changes = UNSUPERVISED if settings.get("label", "pixels") is None else SUPERVISED
+    else:
+        raise UserError(f"config is {config!r}, of a {module}, but must be of a RecurrentModule or FeedForwardModule")
+    rate = setting(task, "--model.optimizer.lr")
+    rates = {name: [f"--model.optimizer.lr={rate * times:g}"] for name, times in RATES.items()} if rate else {}
+    return {
+        name: options
+        for name, options in {**changes, **rates}.items()
+        if not options or any(setting(task, option) != yaml.safe_load(option.partition("=")[2]) for option in options)
+    }
 
 
-def main() -> None:
+def setting(task: dict[str, Any], option: str) -> Any:
+    """Return what a configuration has for an option: of a class with settings its name, of what it leaves out the default.
+
+    >>> rate = {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.1}}}
+    >>> task = {"model": {"class_path": "RecurrentModule", "init_args": rate}}
+    >>> [setting(task, option) for option in ("--model.optimizer.lr=1", "--model.optimizer=SGD", "--model.sign=-1")]
+    [0.1, 'Adam', 1]
+    """
+    names, found = option.removeprefix("--").partition("=")[0].split("."), task
+    for name in names:
+        found = found.get("init_args", found) if isinstance(found, dict) else {}
+        found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
+    if found is MISSING and names[0] == "model" and len(names) == 2:
+        classes = getattr(
+            ffrecur.lit, task["model"]["class_path"]
+        ).__mro__  # those of the module, then what it inherits
+        parameters = [inspect.signature(each.__init__).parameters for each in classes]
+        return next(each[names[1]].default for each in parameters if names[1] in each)
+    return found.get("class_path") if isinstance(found, dict) else None if found is MISSING else found
+
+
+def run() -> None:
     """Run what has not been run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="configuration file of the task")
@@ -97,13 +152,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of changes; all that fit the task by default")
     parser.add_argument("--root", type=Path, default=Path("runs") / "ablation")
     own, options = parse(parser)
-    changes = changes_of(own.config)
-    unknown = [name for name in own.only or [] if name not in changes]
-    if unknown:
-        parser.error(f"--only is {unknown[0]!r}, but must be one of: {', '.join(changes)}")
-    trainings = {name: (own.config, changes[name]) for name in own.only or changes}
-    found = study(trainings, own.seeds, own.root / "ablation.json", options, (*ERRORS, "minutes"), "last")
-    print(table(found))
+    known = {name: (own.config, changed) for name, changed in changes_of(own.config).items()}
+    for name in own.only or []:
+        if name not in known:
+            raise UserError(f"--only is {name!r}, but must be one of: {', '.join(known)}")
+    names, figures = own.only or list(known), (*ERRORS, "minutes")
+    print(table(study(known, names, own.seeds, own.root / "ablation.json", options, figures, "last")))
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 def table(found: Found) -> str:

@@ -9,6 +9,7 @@ Shapes: B images, D values of one, T frames, C labels.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 import torch
 from attacks import head_of, scores_of
 from drift import without_hidden_top_down
+from study import OF_THE_SPLIT, split_of
 from torch import Tensor
 
 import ffrecur
 from ffrecur.commands.export import settings_of_run
 from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
+from ffrecur.lit.images import prepare
 from ffrecur.lit.shapes import as_map
 from ffrecur.storage.checkpoint import describe
 from ffrecur.storage.classes import temperature_of
@@ -31,6 +34,8 @@ from ffrecur.storage.files import existing, with_home
 from ffrecur.storage.museum import place_of
 
 Net = ffrecur.RecurrentNet | ffrecur.FeedForwardNet | ffrecur.BackpropNet
+SPLITS = ("validation", "test", "train")
+BATCH = 500  # images at a time
 STILL_FRAMES = 5  # of a video, over which nets for still images average: as many as a recurrent net's window needs
 USUAL: dict[str, Any] = {
     "window": (3, 5),
@@ -44,7 +49,7 @@ class Classifier:
     """A net as it is compared.
 
     `logits` are those of images `(B, D)` or, where `video` holds, of videos `(T, B, D)`; `slopes` are the same of still images
-    with a graph, for attacks.
+    with a graph, for attacks. `split` tells which images validated in its run, see `study.split_of`.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Classifier:
     logits: Callable[[Tensor], Tensor]
     slopes: Callable[[Tensor], Tensor]
     video: bool = False
+    split: dict[str, Any] | None = None
 
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
@@ -67,7 +73,7 @@ class Classifier:
         return checksum({**describe(self.net), **self.settings}, self.net.state_dict())[:16]
 
 
-def classifier(name: str, net: Net, settings: dict[str, Any]) -> Classifier:
+def classifier(name: str, net: Net, settings: dict[str, Any], split: dict[str, Any] | None = None) -> Classifier:
     """Return a net with the settings of its run: window, head_weight and temperature."""
     window, weight, temperature = (settings[key] for key in USUAL)
 
@@ -79,7 +85,7 @@ def classifier(name: str, net: Net, settings: dict[str, Any]) -> Classifier:
     def slopes(images_BD: Tensor) -> Tensor:
         return scores_of(net, images_BD, window, weight) / temperature
 
-    return Classifier(name, net, settings, logits, slopes, isinstance(net, ffrecur.RecurrentNet))
+    return Classifier(name, net, settings, logits, slopes, isinstance(net, ffrecur.RecurrentNet), split)
 
 
 def parts(whole: Classifier) -> list[Classifier]:
@@ -91,11 +97,23 @@ def parts(whole: Classifier) -> list[Classifier]:
     if not isinstance(net, ffrecur.RecurrentNet):
         return []
     cut = classifier(f"{whole.name}, no top-down", without_hidden_top_down(net), whole.settings)
+    return [cut, head_alone(whole)]
+
+
+def head_alone(whole: Classifier) -> Classifier:
+    """Return the head of a Forward-Forward net alone."""
+    net = whole.net
+    assert not isinstance(net, ffrecur.BackpropNet)
     settings = {**whole.settings, "part": "head"}
-    head = Classifier(
+    return Classifier(
         f"{whole.name}, its head", net, settings, net.one_pass_logits, lambda images_BD: head_of(net, images_BD)
     )
-    return [cut, head]
+
+
+def error(whole: Classifier, images_ND: Tensor, labels_N: Tensor) -> float:
+    """Return the share of images that get a wrong label."""
+    pairs = zip(images_ND.split(BATCH), labels_N.split(BATCH), strict=True)
+    return sum(int((whole.classify(images) != labels).sum()) for images, labels in pairs) / len(labels_N)
 
 
 def read(run: str) -> Classifier:
@@ -117,7 +135,7 @@ def read(run: str) -> Classifier:
     if not name:
         place = Path(with_home(path))
         name = path if place_of(path) != Path(path) else (place.parent if place.suffix else place).resolve().name
-    return classifier(name, net, settings_of(path, net))
+    return classifier(name, net, settings_of(path, net), split_of(path))
 
 
 def settings_of(path: str, net: Net) -> dict[str, Any]:
@@ -130,6 +148,44 @@ def settings_of(path: str, net: Net) -> dict[str, Any]:
     if isinstance(net, ffrecur.FeedForwardNet) and net.label is None:
         settings["temperature"] = 1.0  # its scores are log-probabilities already
     return {**settings, "window": tuple(settings["window"])}
+
+
+def add_images(parser: argparse.ArgumentParser, limit: int) -> None:
+    """Let a command line say which images are shown, but for the split."""
+    parser.add_argument("--data.source", "--source", dest="source", default="bundled", help="default: %(default)s")
+    for name in OF_THE_SPLIT:
+        parser.add_argument(f"--data.{name}", dest=name, type=int, help="by default as the nets' runs had it")
+    parser.add_argument(
+        "--limit", "--images", type=int, default=limit, help="images, the first of the split (default: %(default)s)"
+    )
+
+
+def images_for(found: Sequence[Classifier], options: argparse.Namespace, splits: Sequence[str]) -> ImageDataModule:
+    """Return the data of a command line, set up, its labels those of the nets.
+
+    By default those images validate that validated in the runs of the nets. Raises `UserError` for nets whose runs differ in
+    this, unless the test images are asked for; and as `match` does.
+    """
+    split = {name: getattr(options, name) for name in OF_THE_SPLIT if getattr(options, name) is not None}
+    of_runs = [each for each in found if each.split is not None]
+    for each in of_runs:
+        if not split and set(splits) != {"test"} and each.split != of_runs[0].split:
+            raise UserError(
+                f"run is {each.name!r}, in which other images validated than in {of_runs[0].name!r} ({each.split} and "
+                f"{of_runs[0].split}): choose with --data.validation_size, or take --split test"
+            )
+    data = ImageDataModule(options.source, **(split or (of_runs[0].split if of_runs else None) or {}))
+    data.setup("test")
+    match(found, data)
+    return data
+
+
+def shown_of(data: ImageDataModule, split: str, limit: int) -> tuple[Tensor, Tensor]:
+    """Return the first images of a split, `(N, D)` in [0, 1], with their labels."""
+    shown = {"train": data.train_set, "validation": data.validation_set, "test": data.test_set}[split]
+    assert shown is not None
+    assert shown.labels is not None
+    return prepare(shown.images[:limit]), shown.labels[:limit]
 
 
 def match(found: Sequence[Classifier], data: ImageDataModule) -> None:

@@ -81,6 +81,11 @@ def main() -> int:
     parser.add_argument("--tolerance", type=float, default=0.0)
     own = parser.parse_args()
     one, other = own.runs
+    for run in own.runs:
+        for name in ("metrics.csv", *(() if own.tolerance else ("last.ckpt",))):
+            if not (run / name).is_file():
+                print(f"error: run is '{run}', but must be a run folder, with a {name}", file=sys.stderr)
+                return 2
     same, lines = different_figures(one / "metrics.csv", other / "metrics.csv", own.tolerance)
     if own.tolerance == 0:
         checkpoint, its = read_checkpoint(one / "last.ckpt"), read_checkpoint(other / "last.ckpt")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from learning_curves import draw
 from ngram import KneserNey, evaluate, load_data
-from study import Found, parse, study
+from study import Found, answer, parse, study
 
 TASKS = Path(__file__).parents[2] / "tasks" / "text"
 FORCED = str(TASKS / "teacher_forcing.yaml")
@@ -28,12 +28,14 @@ TRAININGS = {
     "uniform": (FORCED, ["--model.negatives=uniform", "--model.goodness_weight=3"]),
     "dreams": (DREAMS, []),
     "strings of 90": (DREAMS, ["--model.negatives=self_generated"]),
+    "3 negatives": (FORCED, ["--model.negatives_per_case=3"]),
+    "softmax": (FORCED, ["--model.objective=softmax"]),
     "random hidden": (str(TASKS / "random_hidden.yaml"), []),
     "backpropagation": (str(TASKS / "backprop.yaml"), []),
 }
 WHOLE = ["--data.document_length=null", "--trainer.max_epochs=6", "--model.lr_scheduler.epochs=6"]
 LESS_DROPOUT = [*WHOLE, "--model.state_dropout=0.1"]
-OF_WHOLE = {name: LESS_DROPOUT for name in ("teacher forcing", "uniform", "dreams", "strings of 90")} | {
+OF_WHOLE = {name: LESS_DROPOUT for name in TRAININGS} | {
     "random hidden": [*WHOLE, "--model.state_dropout=0", "--model.optimizer.lr=0.0003"],
     "backpropagation": [*WHOLE, "--model.state_dropout=0.2", "--model.optimizer.lr=0.0005"],
 }
@@ -71,7 +73,7 @@ def table(found: Found, n_grams: dict[str, tuple[float, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def run() -> None:
     """Run what has not been run, then print the table and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--whole", action="store_true", help="train and validate on the whole text")
@@ -79,10 +81,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(TRAININGS), default=list(TRAININGS), metavar="NAME")
     parser.add_argument("--root", type=Path, default=Path("runs") / "compare_text")
     own, options = parse(parser)
-    chosen = {name: TRAININGS[name] for name in own.only}
+    known = TRAININGS
     if own.whole:
-        chosen = {name: (task, [*own_options, *OF_WHOLE[name]]) for name, (task, own_options) in chosen.items()}
-    found = study(chosen, own.seeds, own.root / "study.json", options, FIGURES, "best")
+        known = {name: (task, [*own_options, *OF_WHOLE[name]]) for name, (task, own_options) in known.items()}
+    found = study(known, own.only, own.seeds, own.root / "study.json", options, FIGURES, "best")
     newest = found[own.only[0]][str(own.seeds[0])]["run"]
     data = load_data(f"{newest}/config.yaml", [])
     models = {
@@ -94,6 +96,11 @@ def main() -> None:
     )
     curves = {name: Path(by_seed[min(by_seed, key=int)]["run"]) for name, by_seed in found.items()}
     draw(curves, by="epochs").savefig(own.root / "bits_per_character.png", dpi=120)
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does a unit's surrounding foretell it? How much of the bottom-up drive the top-down drive explains, cancels and fills in.
 
-python scripts/study/context.py RUN [--data.source FOLDER] [--images 1000] [--patch 11] [--json FILE] [--picture FILE]
+python scripts/study/context.py RUN [--data.source FOLDER] [--limit 1000] [--patch 11] [--cut RUN] [--json FILE] [--picture FILE]
 
 RUN is a run's folder or checkpoint with a `RecurrentNet`, of maps or dense, trained on still images. In the last iteration of
 its window, the true label clamped, layer l adds two drives: b from below (with bias) and d from above. Each has its mean over
@@ -16,19 +16,21 @@ nothing. The top layer hears nothing but the label.
 Filling in: a square in the middle is set to the mean. d of layer 1 with it hidden, against the drive from below that the whole
 image has there ("whole"), and against what the hidden square adds to that ("missing": b whole less b hidden); units with more
 than half of their field in the square, of a dense net all. The last table has errors on both kinds of images, with top-down
-weights between hidden layers as they are and set to 0, which is not a net trained without them, and of the one-pass head.
+weights between hidden layers as they are and set to 0, of the one-pass head, and with --cut of a net that was trained without
+these weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from classifiers import Classifier, match, parts, read
+from classifiers import BATCH, SPLITS, Classifier, add_images, error, images_for, parts, read, shown_of
 from context_parts import (
     cancelled,
     centred,
@@ -46,26 +48,28 @@ from predicting import of_the_label
 from study import answer, make_folder
 from torch import Tensor
 
-from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError, check_setting
-from ffrecur.lit.images import prepare
 from ffrecur.lit.shapes import as_map
 from ffrecur.nets.recurrent import RecurrentNet
 from ffrecur.storage.files import replacing
 
-BATCH, SHOWN = 500, 6
+SHOWN = 6
 Found = dict[str, Any]
 
 
-def error(whole: Classifier, images_ND: Tensor, labels_N: Tensor) -> float:
-    """Return the share of images that get a wrong label."""
-    pairs = zip(images_ND.split(BATCH), labels_N.split(BATCH), strict=True)
-    return sum(int((whole.classify(images) != labels).sum()) for images, labels in pairs) / len(labels_N)
-
-
 @torch.no_grad()
-def measured(whole: Classifier, images_ND: Tensor, labels_N: Tensor, shape: tuple[int, int, int], side: int) -> Found:
-    """Return all figures, and under "pictures" the rows of the picture and the maps of what is explained."""
+def measured(
+    whole: Classifier,
+    images_ND: Tensor,
+    labels_N: Tensor,
+    shape: tuple[int, int, int],
+    side: int,
+    cut: Sequence[Classifier] = (),
+) -> Found:
+    """Return all figures, and under "pictures" the rows of the picture and the maps of what is explained.
+
+    `cut` is a net trained without top-down weights between hidden layers, if there is one.
+    """
     net, iteration = whole.net, whole.settings["window"][1]
     assert isinstance(net, RecurrentNet)
     patch = in_the_middle(shape, side)
@@ -83,6 +87,7 @@ def measured(whole: Classifier, images_ND: Tensor, labels_N: Tensor, shape: tupl
         for name, target_NH in targets.items()
     }
     named = dict(zip(["as it is", "no top-down", "its head"], [whole, *parts(whole)], strict=True))
+    named |= dict(zip(["trained without"], cut, strict=False))
     places = 0 if net.maps is None else shape[0] * shape[1]
     sought = [net.sign * centred(above_NH), net.sign * centred(of_the_label(above_NH, labels_N)), centred(drive_NH)]
     return {
@@ -168,27 +173,26 @@ def draw(found: Found, shape: tuple[int, int, int], side: int) -> Figure:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, print, and write the figures and the picture; raises `UserError`."""
-    check_setting(options.images >= 2, "--images", options.images, "a whole number of at least 2")
+    check_setting(options.limit >= 2, "--limit", options.limit, "a whole number of at least 2")
     for name in ("json", "picture"):
         if getattr(options, name) is not None:
             make_folder(f"the folder of --{name}", getattr(options, name).parent)
     whole = read(options.run)
-    if not isinstance(whole.net, RecurrentNet):
-        kind = type(whole.net).__name__
-        raise UserError(f"run is {options.run!r}, which holds a {kind}, but must hold a RecurrentNet")
-    data = ImageDataModule(options.source, validation_size=options.validation_size)
-    data.setup("test")
-    match([whole], data)
-    images = data.validation_set if options.split == "validation" else data.test_set
-    assert images is not None
-    assert images.labels is not None
+    cut = [] if options.cut is None else [read(f"trained without={options.cut}")]
+    for each in (whole, *cut):
+        if not isinstance(each.net, RecurrentNet):
+            raise UserError(
+                f"run is {each.name!r}, which holds a {type(each.net).__name__}, but must hold a RecurrentNet"
+            )
+    assert isinstance(whole.net, RecurrentNet)
+    data = images_for([whole, *cut], options, [options.split])
     rows, columns, channels = as_map(data.image_shape)
     shape, widest = (rows, columns, channels), min(rows, columns) - 1
     usual = max(widest // 3, 1) if whole.net.maps is None else min(whole.net.maps.field, widest)
     side = usual if options.patch is None else options.patch
     check_setting(1 <= side <= widest, "--patch", side, f"from 1 to {widest}, less than the image's shorter side")
-    labels_N = images.labels[: options.images]
-    found = measured(whole, prepare(images.images[: options.images]), labels_N, shape, side)
+    images_ND, labels_N = shown_of(data, options.split, options.limit)
+    found = measured(whole, images_ND, labels_N, shape, side, cut)
     about = {"split": options.split, "images": len(labels_N), "patch": side, "sign": whole.net.sign, **whole.settings}
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(f"filled in: {found['units']} units of layer 1\n\n{printed(found)}")
@@ -205,14 +209,15 @@ def main() -> None:
     """Read the command line; mistakes are told in a sentence, with exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run folder, checkpoint, exported net or museum/NAME")
-    parser.add_argument("--data.source", "--source", dest="source", default="bundled", help="default: %(default)s")
-    parser.add_argument("--data.validation_size", dest="validation_size", type=int, help="as the training had it")
-    parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--images", type=int, default=1000, help="the first of the split (default: %(default)s)")
+    parser.add_argument("--split", choices=SPLITS[:2], default=SPLITS[0])
+    add_images(parser, 1000)
+    parser.add_argument(
+        "--cut", metavar="RUN", help="a run trained without top-down weights, as of looking_nets.CutModule"
+    )
     parser.add_argument("--patch", type=int, help="side of the hidden square (default: the field; dense: a third)")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--picture", type=Path, help="file for the picture")
-    answer(run, parser)
+    answer(lambda: run(parser.parse_args()))
 
 
 if __name__ == "__main__":

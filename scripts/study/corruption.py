@@ -1,6 +1,6 @@
 """How robust is a net? Errors on corrupted images, and under attack, of any number of nets that classify, one beside the other.
 
-python scripts/study/corruption.py RUN [name=RUN ...] --source FOLDER [--baseline RUN] [--split test] [--limit 2000]
+python scripts/study/corruption.py RUN [name=RUN ...] --data.source FOLDER [--baseline RUN] [--split test] [--limit 2000]
 
 A run is a run's folder, a checkpoint, an exported net or one of the museum; a name is what tables and pictures call it. Ten
 corruptions of five strengths each (corruptions.py) and two attacks of five budgets (attacks.py). All nets see the very same
@@ -25,18 +25,16 @@ from typing import Any
 
 import torch
 from attacks import ATTACKS, BUDGETS
-from classifiers import Classifier, match, parts, read
+from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of
 from corruption_tables import draw, printed, summary
 from corruptions import CORRUPTIONS, Shape, corrupted
 from study import answer, make_folder
 from torch import Tensor
 
-from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError, check_whole
-from ffrecur.lit.images import prepare
 from ffrecur.storage.files import replacing
 
-BATCH, ATTACK_BATCH = 500, 100
+ATTACK_BATCH = 100
 STRENGTHS = {name: list(each.strengths) for name, each in CORRUPTIONS.items()} | {
     name: list(BUDGETS) for name in ATTACKS
 }
@@ -118,17 +116,6 @@ def attack(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, figu
             figures.add(name, {net.name: errors})
 
 
-def shown_images(nets: Sequence[Classifier], source: str, split: str, limit: int) -> tuple[Tensor, Tensor, Shape]:
-    """Return the first images of a split, `(N, D)` in [0, 1], with labels as the nets number them, and their shape."""
-    data = ImageDataModule(source)
-    data.setup("test")
-    match(nets, data)
-    shown = data.validation_set if split == "validation" else data.test_set
-    assert shown is not None
-    assert shown.labels is not None
-    return prepare(shown.images[:limit]), shown.labels[:limit], data.image_shape
-
-
 def chosen(runs: Sequence[str], baseline: str | None, with_parts: bool) -> tuple[list[Classifier], str | None]:
     """Return the nets to compare, and the name of the baseline, which may be one of the runs or another."""
     nets = [read(run) for run in runs]
@@ -147,7 +134,8 @@ def run(options: argparse.Namespace) -> None:
     check_whole("--limit", options.limit)
     check_whole("--attacked", options.attacked, 0)
     nets, baseline = chosen(options.runs, options.baseline, options.parts)
-    images, labels, shape = shown_images(nets, options.source, options.split, options.limit)
+    data = images_for(nets, options, [options.split])
+    (images, labels), shape = shown_of(data, options.split, options.limit), data.image_shape
     few = min(options.attacked, len(labels))
     about = {"source": options.source, "split": options.split, "images": len(labels), "attacked": few}
     make_folder("--output", options.output)
@@ -168,9 +156,8 @@ def main() -> None:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="run folder, checkpoint, exported net, museum/NAME; or name=RUN"
     )
-    parser.add_argument("--source", default="bundled", help="the images, as of --data.source (default: %(default)s)")
-    parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--limit", type=int, default=2000, help="images, the first of the split (default: %(default)s)")
+    parser.add_argument("--split", choices=SPLITS[:2], default=SPLITS[0])
+    add_images(parser, 2000)
     parser.add_argument(
         "--attacked", type=int, default=500, help="of them, how many are attacked (default: %(default)s)"
     )
@@ -179,7 +166,7 @@ def main() -> None:
         "--parts", action="store_true", help="recurrent nets also without top-down weights, and their heads"
     )
     parser.add_argument("--output", type=Path, default=Path(), help="folder of corruption.json and corruption.png")
-    answer(run, parser)
+    answer(lambda: run(parser.parse_args()))
 
 
 if __name__ == "__main__":

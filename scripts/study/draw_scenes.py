@@ -11,7 +11,10 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 from predicting import SCENES, scene_of, videos_of
+from study import answer
 from torch import Tensor
+
+from ffrecur.errors import check_setting
 
 DOCS = Path(__file__).parents[2] / "docs"
 FRAMES = 8
@@ -19,7 +22,10 @@ FRAMES = 8
 
 def frames_of(source: str, number: int) -> Tensor:
     """Return the videos of one validation image, `(scenes, T, H, W)`, for square images of one channel."""
-    videos = [videos_of(source, scene_of(name), "validation", FRAMES).images[[number]] for name in SCENES]
+    of_scenes = [videos_of(source, scene_of(name), "validation", FRAMES).images for name in SCENES]
+    count = len(of_scenes[0])
+    check_setting(0 <= number < count, "--number", number, f"from 0 to {count - 1}, a number of a validation image")
+    videos = [videos[[number]] for videos in of_scenes]
     shown = torch.cat(videos)
     side = round(shown.shape[-1] ** 0.5)
     return shown.unflatten(2, (side, side))
@@ -39,14 +45,21 @@ def draw(frames_STHW: Tensor) -> Figure:
     return figure
 
 
-def main() -> None:
+def run() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default="bundled", help="the images, as of --data.source")
+    parser.add_argument(
+        "--data.source", "--source", dest="source", default="bundled", help="the images, as of --data.source"
+    )
     parser.add_argument("--number", type=int, default=7, help="number of the validation image, from 0")
     parser.add_argument("--output", type=Path, default=DOCS / "images" / "scenes.png")
     options = parser.parse_args()
     draw(frames_of(options.source, options.number)).savefig(options.output, dpi=72)
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

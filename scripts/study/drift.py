@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 
 import torch
+from study import answer
 from torch import Tensor
 
 import ffrecur
 from ffrecur.data import DriftDataModule
+from ffrecur.errors import UserError
 from ffrecur.lit.images import prepare
 from ffrecur.metrics.images import RecurrentEvaluation
 from ffrecur.nets.recurrent import RecurrentNet
@@ -37,13 +38,13 @@ def errors(net: RecurrentNet, images: Tensor, labels: Tensor) -> list[float]:
     return [found["goodness_error"].item(), *found["error_by_iteration"].tolist()]
 
 
-def main() -> None:
+def run() -> None:
     """Print a row of errors for each way of showing the test digits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run folder or checkpoint")
     net = ffrecur.load(parser.parse_args().run)
     if not isinstance(net, ffrecur.RecurrentNet):
-        sys.exit("error: run holds another net than a RecurrentNet")
+        raise UserError(f"run holds a {type(net).__name__}, but must hold a RecurrentNet")
     data = DriftDataModule("bundled", frames=8)
     data.setup("test")
     assert data.test_set is not None
@@ -59,6 +60,11 @@ def main() -> None:
     print(f"{len(labels)} test digits, error in percent\n{'':<46}{'window':>8}{header}")
     for name, row in rows.items():
         print(f"{name:<46}{100 * row[0]:>8.1f}" + "".join(f"{100 * error:>7.1f}" for error in row[1:]))
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

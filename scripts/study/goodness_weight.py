@@ -9,13 +9,12 @@ goodness is worked out once, for all weights. Weight 0 is the softmax alone.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from ngram import load_data
-from study import parse
+from study import answer, parse
 from torch import Tensor
 
 import ffrecur
@@ -43,24 +42,25 @@ def by_weight(net: ffrecur.CharNet, text: Text, weights: Sequence[float]) -> dic
     return {weight: metric.compute() for weight, metric in metrics.items()}
 
 
-def main() -> None:
+def run() -> None:
     """Print a table, a row a weight."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     own, options = parse(parser)
-    try:
-        if not own.run.is_dir():
-            raise UserError(f"run is '{own.run}', but must be a run folder")
-        net, data = ffrecur.load(own.run), load_data(str(own.run / "config.yaml"), options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    if not (own.run / "config.yaml").is_file():
+        raise UserError(f"run is '{own.run}', but must be a run folder, with a config.yaml")
+    net, data = ffrecur.load(own.run), load_data(str(own.run / "config.yaml"), options)
     if not isinstance(net, ffrecur.CharNet):
-        sys.exit(f"error: {own.run} holds a {type(net).__name__}, but must hold a CharNet")
+        raise UserError(f"run is '{own.run}', which holds a {type(net).__name__}, but must hold a CharNet")
     print(f"{'weight':>7}{'bits per character':>20}{'accuracy':>10}")
     for weight, figures in by_weight(net, data.validation_text, own.weights).items():
         print(f"{weight:>7}{figures['bits_per_character']:>20.3f}{figures['accuracy']:>10.1%}")
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -36,10 +35,11 @@ import yaml
 from looking_nets import unrolled_logits
 from matplotlib.figure import Figure
 from predicting import Scene, explained_by_layer, scene_of, table, videos_of
-from study import parse, train_to_the_end
+from study import answer, make_folder, parse, read_results, split_of, trained, write_results
 from torch import Tensor
 
 import ffrecur
+from ffrecur.errors import UserError
 from ffrecur.lit.images import prepare
 
 TASK = Path(__file__).parents[2] / "tasks" / "mnist" / "aperture.yaml"
@@ -80,14 +80,15 @@ def configuration(net: str, scene: Scene, own: argparse.Namespace) -> dict[str, 
     return config
 
 
-def trained(config: dict[str, Any], folder: Path, seed: int, options: list[str]) -> Any:
-    """Return the net after training below a folder; one that was stopped goes on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "task.yaml").write_text(yaml.safe_dump(config))
-    own = ["--config", str(folder / "task.yaml"), f"--seed_everything={seed}", *options]
-    train_to_the_end(folder, config["trainer"]["max_epochs"], own)
-    (last,) = folder.glob("*/last.ckpt")
-    return ffrecur.load(last)
+def run_of(config: dict[str, Any], folder: Path, seed: int, options: list[str]) -> Path:
+    """Return the folder of a run after training below another; one that was stopped goes on."""
+    make_folder("--root", folder)
+    task = folder / "task.yaml"
+    if not task.exists():
+        task.write_text(yaml.safe_dump(config))
+    elif yaml.safe_load(task.read_text()) != config:
+        raise UserError(f"'{folder}' has a training with other settings: give another --root")
+    return trained(folder, str(task), [f"--seed_everything={seed}", *options])
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
@@ -199,9 +200,10 @@ def looked(
     name: str, scene: Scene, config: dict[str, Any], folder: Path, own: argparse.Namespace, *training: Any
 ) -> dict[str, Any]:
     """Train a net, print and return what it reaches."""
-    videos, labels = videos_of(own.source, scene, own.split, FRAMES)
+    last = run_of(config, folder, *training) / "last.ckpt"
+    videos, labels = videos_of(own.source, scene, own.split, FRAMES, **(split_of(last) or {}))
     labels_N = labels[: own.limit]  # type: ignore[index]
-    net, temperature = trained(config, folder, *training).eval(), config["model"]["init_args"].get("temperature", 1.0)
+    net, temperature = ffrecur.load(last).eval(), config["model"]["init_args"].get("temperature", 1.0)
     row = errors(net, looker(name, temperature), videos, labels_N)
     print({window: f"{row[window]:.2%}" for window in WINDOWS}, flush=True)
     if name == "single frames":
@@ -230,29 +232,34 @@ def arguments() -> tuple[argparse.Namespace, list[str]]:
     return parse(parser)
 
 
-def main() -> None:
+def run() -> None:
     """Train and look at what has not been looked at, then print the tables."""
     own, options = arguments()
     sys.path.append(str(Path(__file__).parent))  # for the class paths of looking_nets.py
-    own.root.mkdir(parents=True, exist_ok=True)
+    make_folder("--root", own.root)
     file = own.root / "looking.json"
-    found: Found = json.loads(file.read_text()) if file.is_file() else {}
+    found: Found = read_results(file)
     for seed, text, name in itertools.product(own.seeds, own.scenes, own.nets):
         scene = scene_of(text)
         config, by_seed = configuration(name, scene, own), found.setdefault(str(scene), {}).setdefault(name, {})
         asked = [config, *options, own.split, own.limit]
         if str(seed) in by_seed:
             if by_seed[str(seed)]["asked"] != asked:
-                sys.exit(
-                    f"error: {name}, seed {seed}, was run with other options below {own.root}; give another --root"
+                raise UserError(
+                    f"{name}, seed {seed}, was run with other options below '{own.root}': give another --root"
                 )
             continue
         print(f"--- {scene}, {name}, seed {seed}", flush=True)
         folder = own.root / f"{text.replace('=', '')}-{name.replace(', ', '').replace(' ', '_')}-{seed}"
         by_seed[str(seed)] = {**looked(name, scene, config, folder, own, seed, options), "asked": asked}
-        file.write_text(json.dumps(found, indent=2) + "\n")
+        write_results(file, found)
         draw(found).savefig(own.root / "looking.png", dpi=120)
     print(results(found))
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

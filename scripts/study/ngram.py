@@ -12,17 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import yaml
 from jsonargparse import ArgumentParser
-from study import parse
+from study import answer, parse, settings_in
 
 from ffrecur.data import CorpusDataModule
-from ffrecur.errors import UserError
 
 Counts = dict[str, Counter[str]]  # of what comes after each context
 
@@ -83,30 +79,31 @@ def load_data(config: str, options: Sequence[str]) -> CorpusDataModule:
     """Return the data of a task's configuration file and of options for it, set up."""
     parser = ArgumentParser()
     parser.add_subclass_arguments(CorpusDataModule, "data")
-    section = json.dumps(yaml.safe_load(Path(config).read_text(encoding="utf-8"))["data"])
+    section = json.dumps(settings_in(config).get("data", {}))
     data: CorpusDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *options])).data
     data.setup("test")
     return data
 
 
-def main() -> None:
+def run() -> None:
     """Print a table, a row an order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="configuration file of the task, of which the data is read")
     parser.add_argument("--orders", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     own, options = parse(parser)
-    try:
-        data = load_data(own.config, options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    data = load_data(own.config, options)
     documents = data.validation_documents if own.split == "validation" else data.test_documents
     print(f"{'order':>6}{'bits per character':>20}{'accuracy':>10}")
     for order in own.orders:
         model = KneserNey(data.train_documents, order, data.alphabet.symbols)
         bits, accuracy = evaluate(model, documents, data.window)
         print(f"{order:>6}{bits:>20.3f}{accuracy:>10.1%}")
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

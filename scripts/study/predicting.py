@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from study import answer, split_of
 from torch import Tensor
 
 import ffrecur
 import ffrecur.data
 from ffrecur.data import Scene, SceneDataModule
 from ffrecur.data.imageset import ImageSet
+from ffrecur.errors import UserError
 from ffrecur.lit.images import prepare
 from ffrecur.nets.recurrent import RecurrentNet
 
@@ -44,19 +45,19 @@ def scene_of(text: str) -> Scene:
     """
     name, given, value = text.partition("=")
     if name not in SCENES:
-        sys.exit(f"error: scene is {name}, but must be {' or '.join(SCENES)}")
+        raise UserError(f"scene is {name}, but must be {' or '.join(SCENES)}")
     scene: type[Scene] = getattr(ffrecur.data, name)
     (setting,) = dataclasses.fields(scene)  # type: ignore[arg-type]
     usual: Any = setting.default
     try:
         return scene(**{setting.name: type(usual)(value)} if given else {})
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    except ValueError as error:  # which a UserError is too
+        raise UserError(str(error)) from error
 
 
-def videos_of(source: str, scene: Scene, split: str, frames: int = 8) -> ImageSet:
-    """Return the videos and labels of a split, "validation" or "test": the same for whoever asks."""
-    data = SceneDataModule(source, scene, frames)
+def videos_of(source: str, scene: Scene, split: str, frames: int = 8, **settings: Any) -> ImageSet:
+    """Return the videos and labels of a split, "validation" or "test": the same for whoever asks; settings as of `split_of`."""
+    data = SceneDataModule(source, scene, frames, **settings)
     data.setup("test")
     found: ImageSet = getattr(data, f"{split}_set")
     return found
@@ -144,23 +145,30 @@ def table(found: dict[str, list[Explained]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def run() -> None:
     """Print the table of a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="run folder or checkpoint of a recurrent net trained on videos")
-    parser.add_argument("--source", required=True, help="the images, as of --data.source")
+    parser.add_argument("--data.source", "--source", dest="source", required=True, help="the images")
     parser.add_argument("--scene", default="Aperture", help="such as Aperture, or SweepingBar=8")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--limit", type=int, default=1000, help="clips, the first of the split")
     options = parser.parse_args()
     net = ffrecur.load(options.run)
     if not isinstance(net, RecurrentNet) or net.update_scheme != "synchronous":
-        sys.exit("error: run holds another net than a RecurrentNet of the synchronous scheme")
-    videos, labels_N = videos_of(options.source, scene_of(options.scene), options.split)
+        raise UserError("run holds another net than a RecurrentNet of the synchronous scheme")
+    videos, labels_N = videos_of(
+        options.source, scene_of(options.scene), options.split, **(split_of(options.run) or {})
+    )
     assert labels_N is not None
     videos_TBD, labels_B = prepare(videos[: options.limit]), labels_N[: options.limit]
     print(f"{len(labels_B)} clips, sign {net.sign}")
     print(table(explained_by_layer(net, videos_TBD, labels_B)))
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ that the score ranks first, by the distance in characters since the key was show
 values are 20 other symbols, so that a symbol is always a key or always a value; the score ranks all 40.
 
 What is recalled may lie in the hidden states (lateral weights, no keys), in the fast weights (keys, no lateral weights), in
-both, or in a window of ten characters (a `CharNet`), which has nothing of what is further back. The last row, "counting", needs no net: it names what
-followed the last symbol most often, each time counted `decay` less with each character since. That is the most that a memory
-can know whose key is the last symbol alone: where values are keys too, what follows a symbol is often no value of it.
+both, or in a window of ten characters (a `CharNet`), which has nothing of what is further back. The last row, "counting",
+needs no net: it names what followed the last symbol most often, each time counted `decay` less with each character since.
+That is the most that a memory can know whose key is the last symbol alone: where values are keys too, what follows a symbol is
+often no value of it.
 
 Each row is written to the output as it ends, and a row that is there already is not trained again.
 """
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from study import answer, make_folder
 from torch import Tensor
 
 from ffrecur.core.fast import FAST_RULES
@@ -112,7 +114,8 @@ def learn(
 @torch.no_grad()
 def recalled(net: StreamNet | CharNet, own: argparse.Namespace) -> dict[str, float]:
     """Return the share of values that the score ranks first, by distance; those that cannot be known as "first"."""
-    documents, prepared = tested(own), net.prepare()
+    documents = tested(own)
+    prepared: Any = net.prepare()
     state, hits_BT = first_state(net, own.streams), torch.zeros_like(documents.symbols_BT)
     for step, symbols_B in enumerate(documents.symbols_BT.t()):
         if step % 2:
@@ -171,7 +174,7 @@ def known(output: Path | None, settings: Mapping[str, Any]) -> list[dict[str, An
     return [each for each in map(json.loads, lines) if each["settings"] == settings]
 
 
-def main() -> None:
+def run() -> None:
     """Print a table, a row for each place where memory may lie."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=MEMORIES, help="where memory may lie")
@@ -193,6 +196,8 @@ def main() -> None:
     own = parser.parse_args()
     settings = {name: value for name, value in vars(own).items() if name not in ("memories", "output")}
     torch.set_flush_denormal(True)
+    if own.output is not None:
+        make_folder("the folder of --output", own.output.parent)
     rows = known(own.output, settings)
     for memory in own.memories:
         if memory not in [each["memory"] for each in rows]:
@@ -208,6 +213,11 @@ def main() -> None:
         shares = "".join(f"{each['recalled'][name]:>12.1%}" for name in names)
         print(f"{each['memory']:>12}{shares}{each['minutes']:>12.1f}")
     sys.stdout.flush()
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

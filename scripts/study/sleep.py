@@ -20,7 +20,7 @@ from pathlib import Path
 from compare_text import FIGURES, TASKS, table
 from matplotlib.figure import Figure
 from ngram import load_data
-from study import Found, Row, Trainings, parse, study
+from study import Found, Row, Trainings, answer, parse, study
 
 import ffrecur
 from ffrecur.metrics.text_probes import goodness_of_kinds
@@ -115,7 +115,7 @@ def error_table(found: Found, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def run() -> None:
     """Run what has not been run, then print the table and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", action="store_true", help="train on images instead of text")
@@ -135,11 +135,11 @@ def main() -> None:
         figures = figures if own.images else (*figures, *PROBES)
     trainings = {name: (task, changes) for name, (_, changes) in trainings.items()}
     best = "best" if own.deprived is None else "last"
-    found = study(trainings, own.seeds, own.root / "study.json", options, figures, best)
+    found = study(trainings, list(trainings), own.seeds, own.root / "study.json", options, figures, best)
     if own.images:
         print(error_table(found, list(trainings)))
     elif own.deprived is None:
-        print(table({name: found[name] for name in trainings}, {}))
+        print(table(found, {}))
     else:
         print(probe_table(found, list(trainings)))
     if own.deprived is None:
@@ -147,6 +147,11 @@ def main() -> None:
     else:
         picture = draw_deprivation(found, own.deprived, own.images, own.recovery)
         picture.savefig(own.root / "deprivation.png", dpi=120)
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ transfer.json into the root after each net, and leaves out what is in there alre
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import parse, train_to_the_end
+from study import answer, make_folder, parse, read_results, trained, write_results
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import ffrecur
 from ffrecur.data import ImageDataModule
+from ffrecur.errors import UserError
 from ffrecur.functional import center, rms_normalize
 from ffrecur.lit.images import prepare
 
@@ -86,14 +86,13 @@ def read_out_error(features: Callable[[Tensor], Tensor], sets: Sets, seed: int) 
     return float((torch.cat(wrong) != labels).double().mean())
 
 
-def trained(name: str, source: Path, seed: int, epochs: int, root: Path, options: Sequence[str]) -> Any:
+def net_of(name: str, source: Path, seed: int, epochs: int, root: Path, options: Sequence[str]) -> Any:
     """Return a net of a task after training on the first five digits."""
-    folder = root / f"{name}-{seed}"
-    own = ["--config", str(TASKS / f"{NETS[name]}.yaml"), f"--data.source={source}", f"--seed_everything={seed}"]
+    own = [f"--data.source={source}", f"--seed_everything={seed}"]
     own += [f"--trainer.max_epochs={epochs}", f"--model.lr_scheduler.epochs={epochs}"]
-    train_to_the_end(folder, epochs, [*own, *options])
-    (checkpoint,) = folder.glob("*/last.ckpt")
-    return ffrecur.load(checkpoint)
+    return ffrecur.load(
+        trained(root / f"{name}-{seed}", str(TASKS / f"{NETS[name]}.yaml"), [*own, *options]) / "last.ckpt"
+    )
 
 
 def untrained(net: Any, seed: int) -> Any:
@@ -102,7 +101,7 @@ def untrained(net: Any, seed: int) -> Any:
     return type(net)(**net.settings())
 
 
-def main() -> None:
+def run() -> None:
     """Run what has not been run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="folder of the MNIST files, or another source of images")
@@ -110,24 +109,28 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--root", type=Path, default=Path("runs") / "transfer")
     own, options = parse(parser)
-    own.root.mkdir(parents=True, exist_ok=True)
+    make_folder("--root", own.root)
+    note, asked = own.root / "asked.json", [own.source, own.epochs, *options]
+    if read_results(note) not in ({}, asked):
+        raise UserError(f"--root is '{own.root}', which has trainings with other settings: give another")
+    write_results(note, asked)
     sets, shape = splits(own.source)
     low, high, file = own.root / "low.npz", chosen(sets, 5), own.root / "transfer.json"
     write_source(chosen(sets, 0), shape, low)
-    found: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.is_file() else {}
+    found: dict[str, dict[str, float]] = read_results(file)
 
-    def note(name: str, seed: int, features: Callable[[], Callable[[Tensor], Tensor]]) -> None:
+    def measure(name: str, seed: int, features: Callable[[], Callable[[Tensor], Tensor]]) -> None:
         if str(seed) not in found.setdefault(name, {}):
             found[name][str(seed)] = read_out_error(features(), high, seed)
-            file.write_text(json.dumps(found, indent=2) + "\n")
+            write_results(file, found)
 
     for seed in own.seeds:
-        note("pixels", seed, lambda: lambda images: rms_normalize(center(images)))
+        measure("pixels", seed, lambda: lambda images: rms_normalize(center(images)))
         for name in NETS:
-            net = trained(name, low, seed, own.epochs, own.root, options)
-            note(name, seed, lambda net=net: lambda images: shown(net, images))  # type: ignore[misc]
+            net = net_of(name, low, seed, own.epochs, own.root, options)
+            measure(name, seed, lambda net=net: lambda images: shown(net, images))  # type: ignore[misc]
             first = untrained(net, seed)
-            note(f"{name}, untrained", seed, lambda net=first: lambda images: shown(net, images))  # type: ignore[misc]
+            measure(f"{name}, untrained", seed, lambda net=first: lambda images: shown(net, images))  # type: ignore[misc]
     print(table(found))
 
 
@@ -138,6 +141,11 @@ def table(found: dict[str, dict[str, float]]) -> str:
         each = ", ".join(f"{error:.2%}" for error in by_seed.values())
         lines.append(f"| {name} | {statistics.mean(by_seed.values()):.2%} | {each} |")
     return "\n".join(lines)
+
+
+def main() -> None:
+    """Run; see `study.answer`."""
+    answer(run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """scripts/study/ablation.py: every change is an option that exists, and what has been run is not run again."""
 
 import contextlib
+import doctest
 import functools
 import io
 import json
@@ -11,39 +12,68 @@ import pytest
 from running import TASKS
 
 from ffrecur.commands.train import main
+from ffrecur.errors import UserError
 
 SMALL = ["--data.source=digits", "--data.batch_size=20", "--model.hidden_features=[6,5]", "--trainer.max_epochs=1"]
 TASK = str(TASKS / "mnist" / "small.yaml")
 
 
-CHANGES = [
-    (task, name)
-    for task in ("small", "supervised_small", "unsupervised")
-    for name in ablation.changes_of(str(TASKS / "mnist" / f"{task}.yaml"))
-]
+TASKS_WITH_CHANGES = {"small": "mnist", "supervised_small": "mnist", "unsupervised": "mnist", "recurrent": "cifar10"}
+SEEN = {
+    "small": (),
+    **dict.fromkeys(list(TASKS_WITH_CHANGES)[1:], tuple(ablation.COMMON)),
+}  # what one task tries will do
+
+
+def of_task(task):
+    return str(TASKS / TASKS_WITH_CHANGES[task] / f"{task}.yaml")
+
+
+CHANGES = [(task, name) for task in TASKS_WITH_CHANGES for name in ablation.changes_of(of_task(task))]
 
 
 @functools.cache
 def configuration(task, *options):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
-        main(["fit", "--config", str(TASKS / "mnist" / f"{task}.yaml"), *options, "--print_config"])
+        main(["fit", "--config", of_task(task), *options, "--print_config"])
     assert end.value.code == 0
     return out.getvalue()
 
 
 def test_each_kind_of_net_has_changes_of_its_own():
-    assert {"damping 0", "label scale 2", "3 blurs"} <= {name for _, name in CHANGES}
-    assert ("small", "label scale 2") not in CHANGES
-    assert ("unsupervised", "uniform negatives") not in CHANGES
+    assert {"damping 0", "label scale 2", "3 blurs", "16 regions"} <= {name for _, name in CHANGES}
+    for task, name in (
+        ("small", "label scale 2"),
+        ("unsupervised", "uniform negatives"),
+        ("recurrent", "three hidden layers"),
+    ):
+        assert (task, name) not in CHANGES
 
 
-@pytest.mark.parametrize(("task", "name"), CHANGES)
+def test_what_a_task_has_already_is_no_change():
+    harder = ablation.changes_of(str(TASKS / "mnist" / "recurrent.yaml"))
+    assert not {"damping 0", "8 iterations", "harder images", "batch 100"} & set(harder)
+    assert {"no harder images", "images not centred"} <= set(harder)
+    assert "no harder images" not in ablation.changes_of(of_task("small"))
+    assert harder["half the rate"] == ["--model.optimizer.lr=0.00035"], "half of what the task has"
+
+
+def test_tasks_of_other_modules_are_refused():
+    for task in ("mnist/backprop", "text/bundled"):
+        with pytest.raises(UserError, match="but must be of a RecurrentModule or FeedForwardModule"):
+            ablation.changes_of(task)
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, name in CHANGES if name not in SEEN[task]])
 def test_every_change_is_accepted_and_changes_the_configuration(workplace, task, name):
-    changes = ablation.changes_of(str(TASKS / "mnist" / f"{task}.yaml"))
-    as_it_is, changed = configuration(task), configuration(task, *changes[name])
-    assert "hidden_features" in changed
+    as_it_is, changed = configuration(task), configuration(task, *ablation.changes_of(of_task(task))[name])
+    assert "class_path" in changed
     assert (changed == as_it_is) == (name == "as it is")
+
+
+def test_examples():
+    assert doctest.testmod(ablation).failed == 0
 
 
 @pytest.mark.slow

@@ -92,6 +92,16 @@ def test_curves_of_text_and_of_images(tmp_path):
         )
         assert learning_curves.curve(tmp_path / name) == (column, [1.5, 4.5], [4.5, 3.5])
         assert learning_curves.curve(tmp_path / name, "epochs") == (column, [1, 2, 3], [4.5, 4.0, 3.5])
+        percent = 100 if column == "val/error" else 1
+        assert learning_curves.reached(tmp_path / name, 4.5 * percent) == 1.5
+        assert learning_curves.reached(tmp_path / name, 3.6 * percent) == 4.5
+        assert learning_curves.reached(tmp_path / name, 4.0 * percent, "epochs") == 2
+        assert learning_curves.reached(tmp_path / name, 3.4 * percent) is None
+    printed = learning_curves.table({"a": tmp_path / "text"}, [4.5, 3])
+    assert printed.splitlines()[0] == "| minutes to | 4.5 | 3 |"
+    assert printed.splitlines()[2] == "| a | 1.5 | never |"
+    (axis,) = learning_curves.draw({"a": tmp_path / "text"}, targets=[4.2]).axes
+    assert [list(line.get_ydata()) for line in axis.lines[1:]] == [[4.2, 4.2]]
     (tmp_path / "longer").mkdir()
     (tmp_path / "longer" / "metrics.csv").write_text("epoch,train/minutes,val/error\n0,,4.5\n0,90,\n")
     (axis,) = learning_curves.draw({"a": tmp_path / "images", "b": tmp_path / "longer"}).axes

@@ -8,6 +8,7 @@ import context
 import context_parts
 import pytest
 import torch
+from drift import without_hidden_top_down
 from making import drawn, drawn_net, make_digits
 
 import ffrecur
@@ -132,12 +133,14 @@ def test_the_whole_command(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_digits(tmp_path / "digits")
     ffrecur.save(drawn(ffrecur.RecurrentNet(**NETS[kind], sign=-1)), "net")
+    ffrecur.save(without_hidden_top_down(ffrecur.load("net")), "cut")
     options = ["--data.source=digits", "--images=6", "--json=new/found.json", "--picture=found.png"]
-    assert typed(monkeypatch, "net", *options) == 0
+    assert typed(monkeypatch, "net", "--cut=cut", *options) == 0
     found = json.loads((tmp_path / "new" / "found.json").read_text())
     assert (found["about"]["images"], found["about"]["sign"], len(found["explained"])) == (6, -1, 2)
     assert found["explained"][1]["own, within a label"] == {"share": 0, "scale": 0}, "the top layer hears the label"
-    assert set(found["errors"]) == {"as it is", "no top-down", "its head"}
+    assert set(found["errors"]) == {"as it is", "no top-down", "its head", "trained without"}
+    assert found["errors"]["trained without"] == found["errors"]["no top-down"]
     assert len(found["explained at places"]) == (2 if kind == "maps" else 0)
     assert (tmp_path / "found.png").stat().st_size > 5000
     assert "| hardest wrong, layer 2 |" in capsys.readouterr().out
@@ -147,7 +150,7 @@ def test_the_whole_command(kind, tmp_path, monkeypatch, capsys):
     ("options", "words"),
     [
         (["--patch=5"], "--patch is 5, but must be from 1 to 4"),
-        (["--images=1"], "--images is 1, but must be a whole number of at least 2"),
+        (["--images=1"], "--limit is 1, but must be a whole number of at least 2"),
     ],
 )
 def test_what_is_refused(options, words, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from making import make_digits, write_checkpoint
 from matplotlib.figure import Figure
 
 import ffrecur
+from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
 
 SETTINGS = {"window": (3, 5), "head_weight": 0.2, "temperature": 0.1}
@@ -282,5 +283,7 @@ def test_two_nets_of_other_names_for_their_classes(place):
     found = [classifiers.classifier(name, constant(1), SETTINGS) for name in "ab"]
     for each, classes in zip(found, ("xyz", "zyx"), strict=True):
         each.net.class_names = tuple(classes)
+    data = ImageDataModule("digits")
+    data.setup("test")
     with pytest.raises(UserError, match="'b', whose classes are not those of 'a'"):
-        corruption.shown_images(found, "digits", "validation", 5)
+        classifiers.match(found, data)

@@ -8,6 +8,7 @@ import torch
 from making import drawn_net
 
 import ffrecur
+from ffrecur.errors import UserError
 
 CLIPS, LABELS = torch.rand(3, 9, 4, generator=torch.Generator().manual_seed(0)).double(), torch.arange(9) % 3
 
@@ -91,7 +92,7 @@ def test_the_top_layer_hears_the_label_alone():
     ],
 )
 def test_scenes_that_there_are_not(text, told):
-    with pytest.raises(SystemExit, match=told):
+    with pytest.raises(UserError, match=told):
         predicting.scene_of(text)
 
 
