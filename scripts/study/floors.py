@@ -29,7 +29,7 @@ FLOORS: list[dict[str, str]] = [
     {"metrics": "errors, bits per character, pictures", "data": "images and text as one tensor"},
     {"pages": "reports of runs, and live pages, as HTML"},
     {"lit": "modules for Lightning, run folders, what an evaluation leaves"},
-    {"commands": "fit, test, predict, generate, export, report"},
+    {"commands": "fit, validate, test, predict, generate, export, report, runs"},
 ]
 TORCH = 5  # floors that `import ffrecur` brings, which need PyTorch only
 WIDTH, HEIGHT, GAP = 10.0, 0.8, 0.16

@@ -43,4 +43,4 @@ def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
         with pytest.raises(SystemExit) as end:
             goodness_weight.main()
         assert end.value.code == 2
-        assert capsys.readouterr().err == f"error: run is '{path}', but must be a run folder\n"
+        assert capsys.readouterr().err == f"error: run is '{path}', but must be a run folder, with a config.yaml\n"
