@@ -1,6 +1,7 @@
 """scripts/study/study.py: trainings that go on and are not mixed up, results that last, and which images validated in a run."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import seeds
 import study
 import torch
+from running import ROOT
 from making import drawn, make_digits
 
 import ffrecur
@@ -192,3 +194,34 @@ def test_errors_on_images_that_were_trained_on_and_on_others(place, monkeypatch,
     images, labels = data.train_set.images[:9].float() / 255, data.train_set.labels[:9]
     guesses = ffrecur.load("ours").classify(images)
     assert lines[2][2] == f"{(guesses != labels).double().mean():.2%}"
+
+
+# --- what the pages say of the scripts --------------------------------------------------------------------------------
+
+CALLED = re.compile(r"python scripts/study/(\w+\.py)([^`\n]*)")
+KEEPS_RESULTS = {"ablation.py", "compare_text.py", "corruption.py", "looking.py", "sleep.py", "transfer.py"}
+
+
+def called():
+    """Every call of a study script on a page: page, script and options."""
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name != "log.md"]
+    return [(page, *found.groups()) for page in pages for found in CALLED.finditer(page.read_text(encoding="utf-8"))]
+
+
+def test_every_script_has_a_row_in_the_tables():
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    for folder in ("study", "bench"):
+        for script in sorted((ROOT / "scripts" / folder).glob("*.py")):
+            if 'if __name__ == "__main__":' in script.read_text(encoding="utf-8"):
+                assert f"| `{script.name}` |" in page, f"{folder}/{script.name} is not in the tables"
+
+
+def test_calls_on_the_pages_do_not_share_a_folder_of_results():
+    seen = {}
+    for page, script, options in called():
+        assert (ROOT / "scripts" / "study" / script).is_file(), f"{page.name} names {script}"
+        if script in KEEPS_RESULTS:
+            place = re.search(r"--(?:root|output) (\S+)", options)
+            key = (script, place.group(1) if place else "")
+            assert seen.setdefault(key, options) == options, f"{page.name}: {script}{options} would be refused"
+    assert len(seen) > 8
