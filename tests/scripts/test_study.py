@@ -11,8 +11,8 @@ import pytest
 import seeds
 import study
 import torch
-from running import ROOT
 from making import drawn, make_digits
+from running import ROOT
 
 import ffrecur
 from ffrecur.data import ImageDataModule
