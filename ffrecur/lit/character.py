@@ -15,6 +15,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
+from ffrecur.lit.dreams import Dreams
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import TextModule
@@ -34,6 +35,7 @@ LAST_CHARACTER: dict[str, Callable[..., Tensor]] = {
     "teacher_forcing": forced_symbols,
     "uniform": uniform_labels,
 }  # what they draw the last one by
+DREAMT = ("dream", "self_generated")
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
@@ -62,7 +64,7 @@ class CharModule(TextModule):
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         negatives_per_case: wrong characters for each window, each of which weighs as much: "uniform" draws different ones,
-            "teacher_forcing" each for itself. For no others.
+            "teacher_forcing" each for itself. Of dreams, each window is held against those of so many last rounds of its place.
         goodness: class path of an `ffrecur.Goodness`; the mean square where not given.
         shared: see `TextModule` and `NetModule`.
 
@@ -98,7 +100,7 @@ class CharModule(TextModule):
         check_whole("dream_every", dream_every)
         check_whole("dream_every_steps", dream_every_steps, 0)
         chosen = objective_of(objective, threshold, temperature)
-        check_negatives(chosen, negatives_per_case, negatives in ("dream", "self_generated"))
+        check_negatives(chosen, negatives_per_case, negatives in DREAMT)
         self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
         check_phases(chosen, sleep, self.deprivation)
         self.learning = Learning(objective=chosen, iterations=1)
@@ -107,8 +109,7 @@ class CharModule(TextModule):
         self.noise = noise_of(negatives, chosen)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         check_depth(self.dream_depth)
-        self.dreams_MW: Tensor | None = None
-        self.dreamt_at = -1  # the update before which it dreamt last
+        self.dreams = Dreams(negatives_per_case)
         self.check_net_settings()
 
     def net_settings(self) -> dict[str, Any]:
@@ -123,15 +124,14 @@ class CharModule(TextModule):
     def on_train_start(self) -> None:
         """Look at the dreams of the checkpoint that training goes on from."""
         super().on_train_start()
-        # A checkpoint's dreams are of no use where the text has changed since.
-        if self.dreams_MW is not None and len(self.dreams_MW) != len(self.train_places()):
-            self.dreams_MW = None
+        if self.dreams.windows_GMW is not None:
+            self.dreams.fit(len(self.train_places()))
 
     def on_train_epoch_start(self) -> None:
         """Dream anew if it is time."""
         super().on_train_epoch_start()
         if self.draw_windows is None and self.current_epoch % self.hparams["dream_every"] == 0:
-            self.dreams_MW = None
+            self.dreams.due = True
 
     def train_places(self) -> Tensor:
         """Return every place of the training text that the model predicts."""
@@ -179,11 +179,10 @@ class CharModule(TextModule):
             negatives = partial(drawn, self.draw_windows, contexts_BW, noise_BN)
         else:
             steps = self.hparams["dream_every_steps"]
-            if self.dreams_MW is None or (
-                steps > 0 and self.global_step > self.dreamt_at and self.global_step % steps == 0
-            ):
-                self.dreams_MW, self.dreamt_at = self.dream(batch_index), self.global_step
-            negatives = self.dreams_MW[batch[1].cpu()].long().to(self.device)
+            again = steps > 0 and self.global_step > self.dreams.dreamt_at and self.global_step % steps == 0
+            if self.dreams.due or again:
+                self.dreams.add(self.dream(batch_index), self.global_step)
+            negatives = self.dreams.at(batch[1].cpu()).to(self.device)
         learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
         goodness = {
@@ -196,23 +195,22 @@ class CharModule(TextModule):
 
     def between_steps(self) -> dict[str, Any]:
         """Add the dreams."""
-        return {**super().between_steps(), "dreams": (self.dreams_MW, self.dreamt_at)}
+        return {**super().between_steps(), "dreams": self.dreams.state()}
 
     def go_back(self, before: dict[str, Any]) -> None:
         """Take the dreams back too."""
         super().go_back(before)
-        self.dreams_MW, self.dreamt_at = before["dreams"]
+        self.dreams.load(before["dreams"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the dreams, for a run that is continued amid an epoch."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[DREAMS_KEY] = {"windows": self.dreams_MW, "dreamt_at": self.dreamt_at}
+        checkpoint[DREAMS_KEY] = self.dreams.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the dreams back."""
         super().on_load_checkpoint(checkpoint)
-        dreams = checkpoint.get(DREAMS_KEY) or {"windows": None, "dreamt_at": -1}
-        self.dreams_MW, self.dreamt_at = dreams["windows"], dreams["dreamt_at"]
+        self.dreams.load(checkpoint.get(DREAMS_KEY) or {})
 
 
 def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any] | None:
@@ -229,8 +227,9 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
             return ended_with(contexts_BW, symbols.view(-1)) if count == 1 else LastSymbols(symbols)
 
         return last_characters
-    rule = " or ".join(LAST_CHARACTER)
-    check_setting(count == 1, "negatives_per_case", count, f"1 unless negatives is {rule}")
+    rule = " or ".join((*LAST_CHARACTER, *DREAMT))
+    check_whole("negatives_per_case", count)
+    check_setting(count == 1 or negatives in DREAMT, "negatives_per_case", count, f"1 unless negatives is {rule}")
     return negatives if isinstance(negatives, WindowNegatives) else None
 
 

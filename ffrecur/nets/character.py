@@ -120,8 +120,16 @@ class CharNet(WindowDynamics):
     # --- what it computes ---------------------------------------------------------------------------------------------
 
     def check_pairs(self, real_BW: Tensor, negative_BW: Any) -> tuple[Tensor, Tensor]:
-        """Return windows as tensors; raises `UserError` for what does not fit, and for unequal numbers."""
-        real_BW, negative_BW = self.check_windows(real_BW), self.check_windows(negative_BW, "negative windows")
+        """Return windows as tensors; raises `UserError` for what does not fit, and for unequal numbers.
+
+        There may be several negative ones of each place, `(B, K, W)`.
+        """
+        real_BW, negative = (
+            self.check_windows(real_BW),
+            as_tensor("negative windows", negative_BW, self.head.weight.device),
+        )
+        flat = self.check_windows(negative.flatten(0, 1) if negative.ndim == 3 else negative, "negative windows")
+        negative_BW = flat.view_as(negative)
         if len(real_BW) != len(negative_BW):
             raise UserError(f"there are {len(real_BW)} real windows, but {len(negative_BW)} negative ones")
         if len(real_BW) == 0:
@@ -157,7 +165,8 @@ class CharNet(WindowDynamics):
 
         Its backward leaves the local gradients of the hidden layers, in closed form: the derivative of each layer's own
         objective by its own weights, and no others. The head learns by `F.cross_entropy(net.logits(windows), next)`.
-        A positive window is real text that ends with the character in question. An objective of all candidates, such as
+        A positive window is real text that ends with the character in question; of negative ones there may be several for each,
+        `(B, K, W)`. An objective of all candidates, such as
         "softmax", compares it with those that end with every other one, and not with the negative windows, which may be None.
         Raises `UserError` for settings outside their range and for windows that do not fit.
         """
@@ -188,7 +197,8 @@ class CharNet(WindowDynamics):
         Args:
             contexts_BW: real windows.
             next_B: the character that comes after each.
-            negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character;
+            negatives: negative windows `(B, W)`, each of the place of the real window that ends with the next character, or
+                several of each place, `(B, K, W)`;
                 or `LastSymbols`; or a function that makes them from the head's logits `(B, V)` and the next characters.
             learning: objective.
             masks: L dropout masks `(B, H)` of the normalised states, None for a layer without, and none of the window; the
@@ -223,12 +233,16 @@ class CharNet(WindowDynamics):
             return self.wired(prepared, streams, masks, len(last_NB), len(next_B))
         positive_BW = torch.cat([begun_BX, next_B[:, None]], dim=1)
         negatives, device = as_tensor("negative windows", negatives, next_B.device), next_B.device
-        if negatives.shape != positive_BW.shape:
-            wanted = tuple(positive_BW.shape)
-            raise UserError(f"negative windows have the shape {tuple(negatives.shape)}, but must have {wanted}")
-        negatives = as_windows("negative windows", negatives, self.window, len(self.alphabet), device, values=False)
-        streams = [Stream(prepared.whole, rows=torch.stack([positive_BW, negatives]))]
-        return self.wired(prepared, streams, masks, 2, len(next_B))
+        of_place = negatives[:, None] if negatives.ndim == 2 else negatives
+        wanted = tuple(positive_BW.shape)
+        if of_place.ndim != 3 or (len(of_place), *of_place.shape[2:]) != wanted or of_place.shape[1] == 0:
+            several = f"{wanted}, or (B, K, W) for K of each place"
+            raise UserError(f"negative windows have the shape {tuple(negatives.shape)}, but must have {several}")
+        flat = as_windows(
+            "negative windows", of_place.flatten(0, 1), self.window, len(self.alphabet), device, values=False
+        )
+        kinds_NBW = torch.cat([positive_BW[None], flat.view_as(of_place).transpose(0, 1)])
+        return self.wired(prepared, [Stream(prepared.whole, rows=kinds_NBW)], masks, len(kinds_NBW), len(next_B))
 
     def candidates(self, true_B: Tensor) -> LastSymbols:
         """Every wrong symbol."""

@@ -88,7 +88,8 @@ def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, ne
     own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=eleven"]
     options = [f"--model.negatives={negatives}", "--model.dream_every=2", "--trainer.max_epochs=3"]
     options += ["--model.sleep=4", "--model.objective=logistic"] if negatives == "teacher_forcing" else []
-    options += ["--model.state_dropout=0.2", "--model.dream_every_steps=4"] if negatives == "dream" else []
+    if negatives == "dream":
+        options += ["--model.state_dropout=0.2", "--model.dream_every_steps=4", "--model.negatives_per_case=2"]
     assert run("fit", *TINY_TEXT, *options, *own).code == 0
     outcome = run("fit", "--ckpt_path=mid/eleven.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
     assert outcome.code == 0, outcome.err
@@ -122,6 +123,23 @@ def test_several_negatives_and_all_candidates(tales, options, kinds, noise, monk
     q = torch.softmax(net.logits(windows), dim=1)[0]
     expected = 3 * goodness + (0 if noise == "uniform" else torch.log(q * (1 - q)))
     torch.testing.assert_close(net.score(windows)[0], expected)
+
+
+def test_dreams_of_the_last_rounds(tales, monkeypatch):
+    """Each window is held against what was dreamt at its place in the last rounds, of which there is one at first."""
+    seen, learned = [], CharNet.local_learning
+
+    def look(net, contexts, following, negatives, *rest):
+        seen.append(negatives)
+        return learned(net, contexts, following, negatives, *rest)
+
+    monkeypatch.setattr(CharNet, "local_learning", look)
+    options = ["--model.negatives=dream", "--model.dream_every_steps=2", "--model.negatives_per_case=3"]
+    assert run("fit", *TINY_TEXT, *options).code == 0
+    kinds = [1 if windows.ndim == 2 else windows.shape[1] for windows in seen]
+    assert kinds[:7] == [1, 1, 2, 2, 3, 3, 3]
+    assert set(kinds[7:]) == {3}
+    assert any(not torch.equal(windows[:, 0], windows[:, 2]) for windows in seen[4:])
 
 
 def test_dreams_are_watched(tales):

@@ -28,6 +28,7 @@ PEERS = ["--model.peer_normalization=0.05", "--model.image_dropout=0.2"]
 OTHERWISE = ["--model.peer_normalization=0.1", "--model.memory=constant", "--model.update_scheme=alternating"]
 OTHERWISE += ["--model.negatives=uniform", "--model.objective=paired", "--model.sign=-1"]
 DREAMS = ["--model.negatives=dream", "--model.dream_every_steps=4", "--model.dream_depth=[1,3]"]
+DREAMS += ["--model.negatives_per_case=2"]
 SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.objective=logistic"]
 SAMPLE = {
     "recurrent": [*COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],

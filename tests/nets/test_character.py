@@ -363,3 +363,38 @@ def test_one_wrong_symbol_a_window_needs_no_second_dimension():
         for symbols in (wrong_B, wrong_B[:, None])
     )
     assert torch.equal(one, two)
+
+
+def test_several_windows_of_a_place_are_as_their_last_symbols_where_they_differ_in_no_other():
+    """The one is looked up whole, the other as what is common and the last symbol: the same loss, the same gradients."""
+    net = character_net("abcd", 3, (6, 5))
+    contexts, following = (
+        net.encode("abcdabca")[torch.arange(5)[:, None] + torch.arange(3)],
+        torch.tensor([3, 0, 1, 2, 0]),
+    )
+    wrong = (following[:, None] + torch.arange(1, 4)) % 4
+    windows = torch.stack([torch.cat([contexts[:, 1:], symbol[:, None]], dim=1) for symbol in wrong.unbind(1)], dim=1)
+    learning, found = Learning(objective=Logistic(1.0, 0.1), iterations=1), []
+    for negatives in (windows, LastSymbols(wrong)):
+        net.zero_grad()
+        learned = net.local_learning(contexts, following, negatives, learning)
+        learned.loss.backward()
+        found.append([learned.loss, *(parameter.grad for parameter in net.hidden.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+    positive = torch.cat([contexts[:, 1:], following[:, None]], dim=1)
+    torch.testing.assert_close(net.local_loss(positive, windows, threshold=1.0, temperature=0.1), found[0][0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((5, 2, 4), r"negative windows have the shape \(10, 4\), but the net reads \(batch, 3\)"),
+        ((4, 2, 3), "there are 5 real windows, but 4 negative ones"),
+        ((5, 0, 3), r"negative windows have the shape \(5, 0, 3\), but must have \(5, 3\), or \(B, K, W\)"),
+    ],
+)
+def test_several_windows_that_do_not_fit(shape, told):
+    net, contexts = character_net("abcd", 3, (6, 5)), torch.zeros(5, 3, dtype=torch.long)
+    with pytest.raises(UserError, match=told):
+        net.local_learning(contexts, contexts[:, 0], torch.ones(shape, dtype=torch.long), Learning(iterations=1))
