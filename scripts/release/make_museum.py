@@ -58,12 +58,21 @@ def ffrecur_command(*arguments: str) -> None:
 
 
 def trained(root: Path, exhibit: Exhibit) -> Path:
-    """Return the folder of a net's run, trained now unless it is there."""
-    if newest_run(root) is None:
-        ffrecur_command("fit", *exhibit.options, "--trainer.default_root_dir", str(root))
+    """Return the folder of a net's run, trained now unless it is there; a training that was stopped goes on."""
+    run = newest_run(root)
+    if run is None or not ended(run):
+        begun = [] if run is None else ["--ckpt_path", str(run / "last.ckpt")]
+        ffrecur_command("fit", *exhibit.options, "--trainer.default_root_dir", str(root), *begun)
     run = newest_run(root)
     assert run is not None
     return run
+
+
+def ended(run: Path) -> bool:
+    """Return whether a run has had all of its epochs."""
+    checkpoint = read_checkpoint(run / "last.ckpt")
+    done: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"]
+    return done >= int(checkpoint[CONFIG_KEY]["trainer"]["max_epochs"])
 
 
 def figures(run: Path | None, name: str, root: Path) -> dict[str, Any]:
