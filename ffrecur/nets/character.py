@@ -124,10 +124,8 @@ class CharNet(WindowDynamics):
 
         There may be several negative ones of each place, `(B, K, W)`.
         """
-        real_BW, negative = (
-            self.check_windows(real_BW),
-            as_tensor("negative windows", negative_BW, self.head.weight.device),
-        )
+        real_BW = self.check_windows(real_BW)
+        negative = as_tensor("negative windows", negative_BW, self.head.weight.device)
         flat = self.check_windows(negative.flatten(0, 1) if negative.ndim == 3 else negative, "negative windows")
         negative_BW = flat.view_as(negative)
         if len(real_BW) != len(negative_BW):

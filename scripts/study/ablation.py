@@ -136,9 +136,7 @@ def setting(task: dict[str, Any], option: str) -> Any:
         found = found.get("init_args", found) if isinstance(found, dict) else {}
         found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
     if found is MISSING and names[0] == "model" and len(names) == 2:
-        classes = getattr(
-            ffrecur.lit, task["model"]["class_path"]
-        ).__mro__  # those of the module, then what it inherits
+        classes = getattr(ffrecur.lit, task["model"]["class_path"]).__mro__  # of the module, then of what it inherits
         parameters = [inspect.signature(each.__init__).parameters for each in classes]
         return next(each[names[1]].default for each in parameters if names[1] in each)
     return found.get("class_path") if isinstance(found, dict) else None if found is MISSING else found

@@ -84,10 +84,7 @@ def run_of(config: dict[str, Any], folder: Path, seed: int, options: list[str]) 
     """Return the folder of a run after training below another; one that was stopped goes on."""
     make_folder("--root", folder)
     task = folder / "task.yaml"
-    if not task.exists():
-        task.write_text(yaml.safe_dump(config))
-    elif yaml.safe_load(task.read_text()) != config:
-        raise UserError(f"'{folder}' has a training with other settings: give another --root")
+    task.write_text(yaml.safe_dump(config))
     return trained(folder, str(task), [f"--seed_everything={seed}", *options])
 
 
