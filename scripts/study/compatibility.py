@@ -125,7 +125,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", help="groups and names that are tried; all by default")
-    only = parser.parse_args().only
+    only, known = (
+        parser.parse_args().only,
+        {part.group for part in PARTS} | {part.name.partition("=")[0] for part in PARTS},
+    )
+    for name in only:
+        if name not in known:
+            parser.error(f"{name!r} is no group and no part; there are {', '.join(sorted(known))}")
     silence_all()
     torch.set_num_threads(1)
     found = table([part for part in PARTS if not only or part.group in only or part.name.partition("=")[0] in only])
