@@ -8,6 +8,7 @@ import torch
 from problems import DEVICES, GOODNESS, OBJECTIVES
 from torch import nn
 
+from ffrecur.core.fast import FastWeights
 from ffrecur.core.goodness import Goodness, judge, mean_over_blocks
 from ffrecur.core.local import LocalLinear
 from ffrecur.core.objectives import Objective
@@ -125,6 +126,13 @@ def columns(device):
     return Columns(linear(6, bias=False).to(device), 1, normal(ROWS, SYMBOLS, device=device, seed=3))
 
 
+def fast(device):
+    """A memory of four keys for each row."""
+    torch.manual_seed(0)
+    keys = nn.Linear(3, SYMBOLS, bias=False).double().to(device)
+    return FastWeights(keys, normal(ROWS, UNITS, SYMBOLS, device=device, seed=4))
+
+
 # the source on a device, what it reads
 SOURCES = {
     "dense": (lambda device: Dense(linear(3).to(device), torch.float64), lambda d: features(3, d)),
@@ -134,6 +142,7 @@ SOURCES = {
     "module, a part of it frozen": (lambda device: Source(frozen().to(device)), lambda d: features(3, d)),
     "local fields": (lambda device: Local(fields().to(device), torch.float64), lambda d: features(8, d)),
     "tiles of fields": (lambda device: Tiled(overlapping().to(device), torch.float64), lambda d: features(6, d)),
+    "fast weights": (fast, lambda d: features(3, d)),
     "label in the input": (lambda device: columns(device), lambda d: symbols(1, d)),
     "label": (lambda device: LookUp(linear(SYMBOLS, bias=False).to(device), SYMBOLS), lambda d: symbols(1, d)),
     "window": (lambda device: LookUp(linear(3 * SYMBOLS).to(device), SYMBOLS), lambda d: symbols(3, d)),

@@ -16,7 +16,8 @@ from making import make_digits, make_tales
 from running import run
 
 ADAM = ["--model.optimizer=torch.optim.Adam", "--model.optimizer.lr=0.01", "--trainer.max_epochs=2"]
-COMMON = [*ADAM, "--model.hidden_features=[12,10]", "--trainer.precision=64-true"]
+EXACT = ["--trainer.precision=64-true"]
+COMMON = [*ADAM, "--model.hidden_features=[12,10]", *EXACT]
 # 50 images train and 10 validate, 120 windows train and 60 validate: batches of 11, 7, 23 and 15 are cut unevenly, and
 # the last ones are short.
 IMAGES = ["--data.source=digits", "--data.batch_size=11", "--data.evaluation_batch_size=7"]
@@ -27,6 +28,7 @@ SHIFT = ["--data.augment=[{class_path: Shift, init_args: {pixels: 2}}]"]
 PEERS = ["--model.peer_normalization=0.05", "--model.image_dropout=0.2"]
 OTHERWISE = ["--model.peer_normalization=0.1", "--model.memory=constant", "--model.update_scheme=alternating"]
 OTHERWISE += ["--model.negatives=uniform", "--model.objective=paired", "--model.sign=-1"]
+SEVERAL = ["--model.negatives_per_case=2", "--model.standardize_images=true"]
 DREAMS = ["--model.negatives=dream", "--model.dream_every_steps=4", "--model.dream_depth=[1,3]"]
 DREAMS += ["--model.negatives_per_case=2"]
 SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.objective=logistic"]
@@ -35,12 +37,22 @@ SAMPLE = {
     "backpropagation": ["--model=BackpropModule", *COMMON, *IMAGES, *DROPOUT],
     "hybrids": ["--model=FeedForwardModule", "--model.label=null", *COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
     "dream": ["--model=CharModule", *COMMON, *TEXT, *DREAMS],
-    "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5]"],
+    "stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5,delta]"],
 }
 REST = {
     "alternating": [*COMMON, *IMAGES, *OTHERWISE],
     "one_layer": [*COMMON, *IMAGES, "--model.hidden_features=[9]"],
     "label_beside": ["--model=FeedForwardModule", "--model.label=beside", *COMMON, *IMAGES, *DROPOUT, *PEERS],
+    "label_in_pixels": ["--model=FeedForwardModule", *COMMON, *IMAGES, *SEVERAL],
+    "local_fields": [
+        "--model=FeedForwardModule",
+        *ADAM,
+        *EXACT,
+        *IMAGES,
+        "--model.layers=[{kernel: 3, out_channels: 2}]",
+    ],
+    "all_candidates": [*COMMON, *IMAGES, "--model.objective=softmax"],
+    "maps": [*ADAM, *EXACT, *IMAGES, *SEVERAL, "--model.units_per_place=[2,1]", "--model.field=3"],
     "convolutions": ["--model=BackpropModule", "--model.channels=[4]", "--model.kernel=3", *COMMON, *IMAGES, *DROPOUT],
     "video": [*COMMON, "--data=DriftDataModule", *IMAGES, *DROPOUT, *PEERS],
     "accumulated": [*COMMON, *IMAGES, "--trainer.accumulate_grad_batches=2", "--trainer.gradient_clip_val=0.1"],
