@@ -172,12 +172,17 @@ def images_for(found: Sequence[Classifier], options: argparse.Namespace, splits:
         if not split and set(splits) != {"test"} and each.split != of_runs[0].split:
             raise UserError(
                 f"run is {each.name!r}, in which other images validated than in {of_runs[0].name!r} ({each.split} and "
-                f"{of_runs[0].split}): choose with --data.validation_size, or take --split test"
+                f"{of_runs[0].split}): choose with --data.validation_size, or look at the test images"
             )
     data = ImageDataModule(options.source, **(split or (of_runs[0].split if of_runs else None) or {}))
     data.setup("test")
     match(found, data)
     return data
+
+
+def split_in(data: ImageDataModule) -> dict[str, Any]:
+    """Return which images of data validate, as of `study.split_of`: results of others are not theirs."""
+    return {name: getattr(data, name) for name in OF_THE_SPLIT if getattr(data, name) is not None}
 
 
 def shown_of(data: ImageDataModule, split: str, limit: int) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from classifiers import BATCH, SPLITS, Classifier, add_images, error, images_for, parts, read, shown_of
+from classifiers import BATCH, SPLITS, Classifier, add_images, error, images_for, parts, read, shown_of, split_in
 from context_parts import (
     cancelled,
     centred,
@@ -193,7 +193,14 @@ def run(options: argparse.Namespace) -> None:
     check_setting(1 <= side <= widest, "--patch", side, f"from 1 to {widest}, less than the image's shorter side")
     images_ND, labels_N = shown_of(data, options.split, options.limit)
     found = measured(whole, images_ND, labels_N, shape, side, cut)
-    about = {"split": options.split, "images": len(labels_N), "patch": side, "sign": whole.net.sign, **whole.settings}
+    about = {
+        "split": options.split,
+        **split_in(data),
+        "images": len(labels_N),
+        "patch": side,
+        "sign": whole.net.sign,
+        **whole.settings,
+    }
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(f"filled in: {found['units']} units of layer 1\n\n{printed(found)}")
     if options.json is not None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from attacks import ATTACKS, BUDGETS
-from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of
+from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of, split_in
 from corruption_tables import draw, printed, summary
 from corruptions import CORRUPTIONS, Shape, corrupted
 from study import answer, make_folder
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> None:
     data = images_for(nets, options, [options.split])
     (images, labels), shape = shown_of(data, options.split, options.limit), data.image_shape
     few = min(options.attacked, len(labels))
-    about = {"source": options.source, "split": options.split, "images": len(labels), "attacked": few}
+    about = {"source": options.source, "split": options.split, **split_in(data), "images": len(labels), "attacked": few}
     make_folder("--output", options.output)
     figures = Figures(options.output / "corruption.json", about, nets)
     measure(nets, images, labels, shape, figures)

@@ -132,10 +132,9 @@ def train(config: str, root: Path, options: Sequence[str], checkpoint: str, test
     Those of the test images, if they are wanted, stand under "test".
     """
     folder = trained(root, config, options)
-    found: Row = {}
     for subcommand in ("validate", "test") if tested else ("validate",):
         run(subcommand, f"--trainer.default_root_dir={root}", f"--ckpt_path={checkpoint}")
-    found = json.loads((folder / "validation_results.json").read_text())
+    found: Row = json.loads((folder / "validation_results.json").read_text())
     if tested:
         found["test"] = json.loads((folder / "test_results.json").read_text())
     return {**found, "minutes": minutes_of(folder), "run": str(folder.resolve())}

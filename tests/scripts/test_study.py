@@ -157,6 +157,7 @@ def test_images_that_validate_are_those_of_the_runs(place):
     data = classifiers.images_for([classifier("a", {"validation_size": 30}), classifier("b", None)], Options, ["train"])
     assert len(data.validation_set.labels) == 30
     assert len(data.train_set.labels) == 3970
+    assert classifiers.split_in(data) == {"validation_size": 30}, "what the results are kept with"
     usual = classifiers.images_for([classifier("a", {})], Options, ["validation"])
     assert len(usual.validation_set.labels) == 500
 
