@@ -16,16 +16,16 @@ from running import TINY, run
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Hypothesis try ten times as much where slow tests run too; the same every time."""
+    """Let Hypothesis try twenty times as much where slow tests run too; the same every time."""
     common: dict[str, Any] = {
         "deadline": None,
         "database": None,
         "derandomize": True,
         "suppress_health_check": list(HealthCheck),
     }
-    settings.register_profile("hundreds", max_examples=100, **common)
+    settings.register_profile("dozens", max_examples=50, **common)
     settings.register_profile("thousands", max_examples=1000, **common)
-    settings.load_profile("hundreds" if config.option.markexpr == "not slow" else "thousands")
+    settings.load_profile("dozens" if config.option.markexpr == "not slow" else "thousands")
 
 
 # The files that take longest, those with tests of ten minutes by the clock before the others.

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import make_digits
-from pages import LAB, OF_SITE, PAGES, READMES, ROOT, blocks, name_of
+from pages import DOCS, LAB, OF_SITE, PAGES, READMES, ROOT, blocks, name_of
 from PIL import Image
-from running import TASKS, only_run, run, small_net
+from running import TASKS, only_run, run, slow, small_net
 
 from ffrecur.main import run as without_lightning
 
@@ -45,9 +45,9 @@ def python(page):
     return "\n".join(block.text for block in blocks(page) if block.language == "python" and block.tested)
 
 
-def commands():
-    """Return the commands of all pages, each once."""
-    typed = [block.text for page in TYPED for block in blocks(page) if block.language == "bash" and block.tested]
+def commands(pages=TYPED):
+    """Return the commands of pages, each once."""
+    typed = [block.text for page in pages for block in blocks(page) if block.language == "bash" and block.tested]
     lines = [line for text in typed for line in text.replace("\\\n", " ").splitlines()]
     return sorted({" ".join(re.split(r"(?:^|\s)#", line)[0].split()) for line in lines if line.startswith("ffrecur ")})
 
@@ -150,7 +150,15 @@ def limits(words):
     return short
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if not informs(line)])
+FIRST = commands([*READMES, DOCS / "index.md"])  # what users type first; of the others `make test` reads the settings
+TRAININGS_LATER = [
+    line for line in commands() if line not in FIRST and shlex.split(line)[1] == "fit" and not informs(line)
+]
+
+
+@pytest.mark.parametrize(
+    "command", [slow(line) if line in TRAININGS_LATER else line for line in commands() if not informs(line)]
+)
 def test_every_command_runs(command, place_of):
     """On little data and for two steps, after a short training for those commands that need one."""
     words = shlex.split(command)[1:]
@@ -163,6 +171,14 @@ def test_every_command_runs(command, place_of):
         return
     outcome = run(*words, *limits(words))
     assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("command", TRAININGS_LATER)
+def test_the_settings_of_every_training_are_known(command, capsys):
+    words = [str(ROOT / word) if word.startswith("tasks/") else word for word in shlex.split(command)[1:]]
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "--print_config")
+    assert stop.value.code == 0
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if informs(line)])

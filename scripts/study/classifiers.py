@@ -61,9 +61,12 @@ class Classifier:
     split: dict[str, Any] | None = None
 
     @torch.no_grad()
-    def classify(self, images: Tensor) -> Tensor:
-        """Return a label for each image or video, `(B,)`; without `video`, log-probabilities are averaged over the frames."""
-        if images.ndim == 2 or self.video:
+    def classify(self, images: Tensor, frame_by_frame: bool = False) -> Tensor:
+        """Return a label for each image or video, `(B,)`.
+
+        Without `video`, or if asked to, log-probabilities are averaged over the frames of a video.
+        """
+        if images.ndim == 2 or (self.video and not frame_by_frame):
             return self.logits(images).argmax(dim=1)
         frames = [torch.log_softmax(self.logits(frame), dim=1) for frame in images[:STILL_FRAMES]]
         return torch.stack(frames).mean(dim=0).argmax(dim=1)

@@ -5,14 +5,14 @@ python scripts/study/corruption.py RUN [name=RUN ...] --data.source FOLDER [--ba
 A run is a run's folder, a checkpoint, an exported net or one of the museum; a name is what tables and pictures call it. Ten
 corruptions of five strengths each (corruptions.py) and two attacks of five budgets (attacks.py). All nets see the very same
 images, whichever nets there are. A recurrent net sees a drifting image as a video, frame t at iteration t; the others average
-their log-probabilities over frames 1 to 5.
+their log-probabilities over frames 1 to 5. One more row has what recurrent nets do when they read the frames so too.
 
 Writes corruption.json and corruption.png into --output, the JSON after each row, and leaves out what is in there already. The
 last column is Hendrycks and Dietterich's mean corruption error (2019, arXiv 1903.12261): the mean over the corruptions of
 
     sum over strengths of the net's error / sum over strengths of the baseline's error
 
-so that the baseline has 100 %. Clean images and attacks do not count.
+so that the baseline has 100 %. Clean images, the drift frame by frame and attacks do not count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 from attacks import ATTACKS, BUDGETS
 from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of, split_in
 from corruption_tables import draw, printed, summary
-from corruptions import CORRUPTIONS, Shape, corrupted
+from corruptions import APART, CORRUPTIONS, Shape, corrupted
 from study import answer, make_folder
 from torch import Tensor
 
@@ -35,8 +35,10 @@ from ffrecur.errors import UserError, check_whole
 from ffrecur.storage.files import replacing
 
 ATTACK_BATCH = 100
-STRENGTHS = {name: list(each.strengths) for name, each in CORRUPTIONS.items()} | {
-    name: list(BUDGETS) for name in ATTACKS
+STRENGTHS = {
+    **{name: list(each.strengths) for name, each in CORRUPTIONS.items()},
+    APART: list(CORRUPTIONS["drift"].strengths),
+    **{name: list(BUDGETS) for name in ATTACKS},
 }
 Errors = dict[str, dict[str, list[float]]]  # by corruption and net, one a strength
 
@@ -86,16 +88,16 @@ class Figures:
 
 def measure(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, shape: Shape, figures: Figures) -> None:
     """Find the error of each net on clean images and at each strength of each corruption, as fractions."""
-    for name in ("clean", *CORRUPTIONS):
+    for name in ("clean", *CORRUPTIONS, APART):
         left = figures.lacking(name, nets)
-        strengths = (0.0,) if name == "clean" else CORRUPTIONS[name].strengths
+        strengths = STRENGTHS.get(name, [0.0])  # clean images have none
         wrong = {net.name: [0] * len(strengths) for net in left}
         for start in range(0, len(images_ND) if left else 0, BATCH):
             images, labels = images_ND[start : start + BATCH], labels_N[start : start + BATCH]
             for level, strength in enumerate(strengths):
                 shown = images if name == "clean" else corrupted(name, strength, images, start, shape)
                 for net in left:
-                    wrong[net.name][level] += int((net.classify(shown) != labels).sum())
+                    wrong[net.name][level] += int((net.classify(shown, name == APART) != labels).sum())
         if left:
             figures.add(name, {net: [count / len(images_ND) for count in counts] for net, counts in wrong.items()})
 

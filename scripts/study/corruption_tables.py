@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attacks import ATTACKS, BUDGETS
-from corruptions import CORRUPTIONS
+from corruptions import APART, CORRUPTIONS
 from matplotlib.figure import Figure
 
 Errors = Mapping[str, Mapping[str, Sequence[float]]]  # by corruption and net, one a strength
@@ -37,7 +37,9 @@ def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
 def printed(means: Means, baseline: str | None) -> str:
     """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net."""
     rows = [
-        row for row in ("clean", *CORRUPTIONS, "mean", "relative", *ATTACKS) if any(row in of for of in means.values())
+        row
+        for row in ("clean", *CORRUPTIONS, "mean", "relative", APART, *ATTACKS)
+        if any(row in of for of in means.values())
     ]
     named = {"mean": "mean over corruptions", "relative": f"relative to {baseline}"}
     lines = ["", f"| error, % | {' | '.join(means)} |", "|---" * (len(means) + 1) + "|"]

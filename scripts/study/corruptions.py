@@ -155,10 +155,12 @@ CORRUPTIONS: dict[str, Corruption] = {
     "shift": Corruption(shifted, 1, "pixels", (1, 2, 3, 4, 5)),
     "drift": Corruption(drifting, 1, "pixels a frame", (1, 2, 3, 4, 5)),
 }
+APART = "drift, frame by frame"  # the same videos, of which every net reads one frame at a time
 
 
 def corrupted(name: str, strength: float, images_BD: Tensor, first: int, shape: Shape) -> Tensor:
     """Return images of a split, from place `first` on, with a corruption: `(B, D)`, or videos `(T, B, D)`."""
+    name = "drift" if name == APART else name
     change, columns, *_ = CORRUPTIONS[name]
     count = images_BD.shape[1] if columns is None else columns
     numbers_BK = uniform_at(first, len(images_BD), count, 0, *name.encode())

@@ -101,7 +101,7 @@ def test_corruptions_are_typed_by_their_names(workplace):
     ("callback", "options"),
     [
         (("on_train_batch_start", 2, kill), ()),
-        (("on_train_batch_end", 6, boom), ()),
+        slow(("on_train_batch_end", 6, boom), ()),
         (("on_train_batch_start", 3, kill), ("--data.memory_limit=0",)),
         slow(("on_train_batch_start", 2, kill), ("--model=FeedForwardModule", "--model.label=null")),
     ],

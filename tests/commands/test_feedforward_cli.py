@@ -40,7 +40,9 @@ def fit(*options):
     return run("fit", "--model=FeedForwardModule", *TINY, *options)
 
 
-@pytest.mark.parametrize("mode", [*[*MODES][:4], *map(slow, [*MODES][4:])])
+@pytest.mark.parametrize(
+    "mode", [mode if mode in ("pixels", "unsupervised", "local") else slow(mode) for mode in MODES]
+)
 def test_from_fit_to_predict_and_export(mode, workplace):
     assert fit(*MODES[mode]).code == 0
     for command in ("validate", "test", "predict"):
@@ -166,7 +168,7 @@ LOCAL = "--model.layers=[{kernel: 2, out_channels: 4}, {kernel: 2, out_channels:
     [
         (["--model.label=null"], ["--model.label=pixels"], "label is pixels, but the net in"),
         slow(["--model.label=beside"], ["--model.label=null"], "label is None, but the net in"),
-        (["--model.label=null"], ["--model.head_layers=[1]"], "head_layers is [1], but the net in"),
+        slow(["--model.label=null"], ["--model.head_layers=[1]"], "head_layers is [1], but the net in"),
         ([LOCAL], ["--model.layers=[{kernel: 3, out_channels: 4}]"], "layers is [{'out_channels': 4, 'kernel': 3,"),
         slow([LOCAL], ["--model.layers=null"], "layers is None, but the net in"),
         slow([], [LOCAL], "layers is [{'out_channels': 4, 'kernel': 2,"),

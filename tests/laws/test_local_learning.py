@@ -50,7 +50,7 @@ def test_the_sweep_is_the_reference(problem):
             )
 
 
-@problems(goodness=SOME["goodness"])
+@problems(**SOME)
 @BOTH
 def test_no_layer_moves_another_ones_weights(problem, module):
     """Where one layer alone has an objective, the gradients of all others' parameters are 0, to the last bit."""

@@ -59,9 +59,9 @@ def interrupted(monkeypatch, number, after, *args):
 @pytest.mark.parametrize(
     ("number", "code", "batch"),  # of 3 an epoch: the first, an epoch's last, the next one's first
     [
-        (signal.SIGTERM, 143, 1),
+        slow(signal.SIGTERM, 143, 1),
         (signal.SIGTERM, 143, 3),
-        (signal.SIGTERM, 143, 4),
+        slow(signal.SIGTERM, 143, 4),
         (signal.SIGINT, 130, 1),
         slow(signal.SIGINT, 130, 3),
         slow(signal.SIGINT, 130, 4),

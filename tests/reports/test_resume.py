@@ -73,7 +73,9 @@ PLACES = [  # options, the batch that is the last before the stop, counted over 
 ]
 
 
-@pytest.mark.parametrize(("options", "batch"), PLACES[3:])  # of the others, see test_stopping.py
+@pytest.mark.parametrize(
+    ("options", "batch"), [PLACES[3], *(slow(*place) for place in PLACES[4:])]
+)  # see test_stopping.py
 def test_signal(place, monkeypatch, options, batch):
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, *options)
     outcome = run(*GO_ON)
@@ -81,7 +83,7 @@ def test_signal(place, monkeypatch, options, batch):
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize(("options", "batch"), [*PLACES[:2], *(slow(*place) for place in PLACES[2:5]), PLACES[5]])
+@pytest.mark.parametrize(("options", "batch"), [*(slow(*place) for place in PLACES[:5]), PLACES[5]])
 def test_max_time(place, monkeypatch, options, batch):
     """The batch is finished and the command ends with 0; the next one has the time anew."""
     time = "--trainer.max_time=00:01:00:00"
@@ -101,8 +103,8 @@ def test_max_time(place, monkeypatch, options, batch):
         ("on_before_optimizer_step", (OFTEN, ACCUMULATED), 3),
         slow("on_before_optimizer_step", (ACCUMULATED,), 1),
         slow("on_train_batch_end", (), 6),
-        ("on_train_batch_end", (ACCUMULATED,), 1),
-        ("on_validation_end", (OFTEN,), 1),
+        slow("on_train_batch_end", (ACCUMULATED,), 1),
+        slow("on_validation_end", (OFTEN,), 1),
         ("on_train_epoch_end", (), 1),
     ],
 )
@@ -114,7 +116,7 @@ def test_should_stop_of_a_callback(place, monkeypatch, hook, options, call):
 
 
 @pytest.mark.parametrize(
-    ("steps", "options"), [(3, ()), (5, ()), slow(6, ()), slow(3, (OFTEN,)), (4, (OFTEN,)), slow(5, (OFTEN,))]
+    ("steps", "options"), [(3, ()), slow(5, ()), slow(6, ()), slow(3, (OFTEN,)), (4, (OFTEN,)), slow(5, (OFTEN,))]
 )
 def test_max_steps(place, options, steps):
     assert run("fit", *RUN, *options, f"--trainer.max_steps={steps}").code == 0
@@ -123,7 +125,7 @@ def test_max_steps(place, options, steps):
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize("steps", [slow(1), 3, 5, slow(6)])
+@pytest.mark.parametrize("steps", [slow(1), slow(3), 5, slow(6)])
 def test_max_steps_raised(place, steps):
     """While Lightning counts steps it takes an epoch that is over for one that was broken off."""
     assert run("fit", *RUN, f"--trainer.max_steps={steps}").code == 0
@@ -139,14 +141,14 @@ def test_max_steps_of_accumulated_batches(place):
     check_same_run(place(ACCUMULATED))
 
 
-@pytest.mark.parametrize("options", [(), slow((ACCUMULATED,)), (OFTEN,), ("--trainer.limit_train_batches=3",)])
+@pytest.mark.parametrize("options", [(), slow((ACCUMULATED,)), (OFTEN,), slow(("--trainer.limit_train_batches=3",))])
 def test_max_epochs_reached_and_raised(place, options):
     assert run("fit", *RUN, *options, "--trainer.max_epochs=1").code == 0
     assert run(*GO_ON, "--trainer.max_epochs=2").code == 0
     check_same_run(place(*options))
 
 
-@pytest.mark.parametrize("batch", [1, 3, slow(4)])
+@pytest.mark.parametrize("batch", [slow(1), 3, slow(4)])
 def test_limit_train_batches(place, monkeypatch, batch):
     limit = "--trainer.limit_train_batches=3"
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, limit)
@@ -197,14 +199,14 @@ EXCEPTIONS = [  # hook, its call, optimiser steps that are kept
     slow("on_before_backward", 3, 2),
     ("on_after_backward", 3, 2),
     slow("on_before_optimizer_step", 3, 2),
-    ("on_train_batch_end", 3, 3),
+    slow("on_train_batch_end", 3, 3),
     ("on_train_batch_end", 5, 5),  # an epoch's last batch, whose validation is to come
-    ("on_validation_start", 1, 5),
+    slow("on_validation_start", 1, 5),
     slow("on_validation_batch_start", 1, 5),
     slow("on_validation_batch_end", 1, 5),
     slow("on_validation_epoch_end", 1, 5),
     ("on_train_epoch_end", 1, 5),
-    ("on_train_epoch_start", 2, 5),
+    slow("on_train_epoch_start", 2, 5),
     slow("on_train_batch_start", 6, 5),
     slow("on_train_batch_end", 6, 6),
     ("on_train_epoch_end", 2, 10),
@@ -227,7 +229,7 @@ def test_exception_in_a_callback(place, monkeypatch, hook, call, steps):
         slow("on_train_batch_end", 3, 1),
         slow("on_after_backward", 4, 1),
         slow("on_train_batch_end", 4, 2),
-        ("on_train_batch_end", 5, 3),
+        slow("on_train_batch_end", 5, 3),
     ],
 )
 def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, steps):
@@ -238,7 +240,7 @@ def test_exception_amid_accumulated_batches(place, monkeypatch, hook, call, step
 
 
 @pytest.mark.parametrize(
-    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_start", 1), slow("on_validation_start", 2)]
+    ("hook", "call"), [slow("on_train_batch_end", 2), ("on_validation_start", 1), slow("on_validation_start", 2)]
 )
 def test_exception_by_a_validation_amid_an_epoch(place, monkeypatch, hook, call):
     fit_with(monkeypatch, At(hook, call, boom), *RUN, OFTEN)
@@ -278,7 +280,7 @@ class Rows(Callback):
     [
         (10, 20, [10, 20, 10]),  # 10 done of 50; what is left of the first 20, then 20, then the rest
         slow(20, 10, [10, 10, 10]),  # 20 done
-        (20, 15, [10, 15, 5]),
+        slow(20, 15, [10, 15, 5]),
         slow(20, 50, [30]),
         slow(20, 1000, [30]),
         (20, 7, [1, 7, 7, 7, 7, 1]),

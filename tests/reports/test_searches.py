@@ -8,7 +8,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateFinder
-from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run
+from running import TINY, At, check_same_run, fit_with, kill, loaded, only_run, rows, run, slow
 from torch.optim import lr_scheduler
 
 from ffrecur import UserError
@@ -115,7 +115,7 @@ def test_a_search_for_a_batch_size(workplace):
 SCHEDULING = ["--trainer.callbacks+=GradientAccumulationScheduler", "--trainer.callbacks.scheduling={1: 2}"]
 
 
-@pytest.mark.parametrize("batch", [3, 6, 7])
+@pytest.mark.parametrize("batch", [slow(3), slow(6), 7])
 def test_accumulation_by_epoch_goes_on(beside_whole, monkeypatch, batch):
     """5 steps in the first epoch, 3 in the second."""
     beside_whole(*FIT[1:], *SCHEDULING)

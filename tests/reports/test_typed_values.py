@@ -169,7 +169,9 @@ def test_a_configuration_is_expanded_at_every_depth(monkeypatch):
     "given",
     [
         ["StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"],  # its default device is no text
-        ["Timer", "--trainer.callbacks.duration=00:01:00:00"],  # its default interval is a member of an enumeration
+        slow(
+            ["Timer", "--trainer.callbacks.duration=00:01:00:00"]
+        ),  # its default interval is a member of an enumeration
         [
             "ModelPruning",
             "--trainer.callbacks.pruning_fn=l1_unstructured",

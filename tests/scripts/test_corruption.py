@@ -12,7 +12,7 @@ import corruption_tables
 import pytest
 import torch
 from attacks import ATTACKS, BUDGETS
-from corruptions import CORRUPTIONS, corrupted
+from corruptions import APART, CORRUPTIONS, corrupted
 from making import make_digits, write_checkpoint
 from matplotlib.figure import Figure
 
@@ -79,7 +79,7 @@ def test_errors_by_hand(tmp_path):
     figures = corruption.Figures(tmp_path / "corruption.json", {}, found)
     corruption.measure(found, torch.rand(4, 30), labels, (6, 5), figures)
     corruption.attack(found, torch.rand(4, 30), labels, figures)
-    assert list(figures.errors) == ["clean", *CORRUPTIONS, *ATTACKS]
+    assert list(figures.errors) == ["clean", *CORRUPTIONS, APART, *ATTACKS]
     for name, of in figures.errors.items():
         assert list(of) == list(nets())
         assert of["backprop"] == [0.25] * (1 if name == "clean" else 5)
@@ -114,9 +114,15 @@ def test_a_recurrent_net_sees_videos_and_the_others_average_over_frames():
     videos = torch.rand(8, 4, 30)
     recurrent, *others = [classifiers.classifier(name, net.eval(), SETTINGS) for name, net in nets().items()]
     assert torch.equal(recurrent.classify(videos), recurrent.net.score(videos, (3, 5), 0.2).argmax(dim=1))
-    for each in [*others, classifiers.parts(recurrent)[1]]:
+    for each in [recurrent, *others, classifiers.parts(recurrent)[1]]:
         mean = torch.stack([torch.log_softmax(each.logits(frame), dim=1) for frame in videos[:5]]).mean(dim=0)
-        assert torch.equal(each.classify(videos), mean.argmax(dim=1))
+        assert torch.equal(each.classify(videos, frame_by_frame=True), mean.argmax(dim=1))
+        assert each is recurrent or torch.equal(each.classify(videos), mean.argmax(dim=1))
+
+
+def test_a_drift_frame_by_frame_is_of_the_same_videos():
+    images = torch.rand(4, 30)
+    assert torch.equal(corrupted(APART, 2, images, 0, (6, 5)), corrupted("drift", 2, images, 0, (6, 5)))
 
 
 def test_the_parts_of_a_recurrent_net():
@@ -132,17 +138,18 @@ def test_the_parts_of_a_recurrent_net():
 
 
 def test_means_by_hand():
-    """Relative: each corruption's errors by those of the baseline, and then the mean; clean images and attacks do not count."""
+    """Relative: each corruption's errors by those of the baseline, and then the mean; what else there is does not count."""
     errors = {name: {"a": [0.2, 0.4], "b": [0.1, 0.3]} for name in CORRUPTIONS}
     errors["noise"] = {"a": [0.1, 0.1], "b": [0.4, 0.4]}
-    errors = {"clean": {"a": [0.05], "b": [0.01]}, **errors, "PGD": {"a": [1.0, 1.0], "b": [0.5, 1.0]}}
+    errors |= {"clean": {"a": [0.05], "b": [0.01]}, APART: {"a": [0.9], "b": [0.8]}}
+    errors["PGD"] = {"a": [1.0, 1.0], "b": [0.5, 1.0]}
     means = corruption_tables.summary(errors, ["a", "b"], "b")
     assert means["a"]["mean"] == pytest.approx((9 * 0.3 + 0.1) / 10)
     assert means["a"]["relative"] == pytest.approx((9 * 0.3 / 0.2 + 0.1 / 0.4) / 10)
     assert means["b"]["relative"] == pytest.approx(1)
     assert means["b"]["PGD"] == pytest.approx(0.75)
     table = corruption_tables.printed(means, "b")
-    assert "| relative to b | 138 | 100 |" in table
+    assert "| relative to b | 138 | 100 |\n| drift, frame by frame | 90 | 80 |\n| PGD | 100 | 75 |" in table
     assert "relative" not in corruption_tables.printed(corruption_tables.summary(errors, ["a", "b"], None), None)
     errors["blur"]["b"] = [0.0, 0.0]
     assert corruption_tables.summary(errors, ["a"], "b")["a"]["relative"] is None
@@ -189,7 +196,7 @@ def test_what_is_there_is_not_measured_again(place, monkeypatch, capsys):
     measured.clear()
     assert typed(monkeypatch, "none", "backprop", *options) == 0
     assert measured.count("none") == 5  # the blur, left out before
-    assert measured.count("backprop") == 51
+    assert measured.count("backprop") == 56
     capsys.readouterr()
     assert typed(monkeypatch, "none", "--source=digits", "--limit=5") == 2
     assert "give another folder" in capsys.readouterr().err
@@ -207,9 +214,9 @@ def test_a_baseline_may_be_one_of_the_runs_or_another(place):
 
 
 def counted(classify, measured):
-    def classify_and_count(self, images):
+    def classify_and_count(self, *shown):
         measured.append(self.name)
-        return classify(self, images)
+        return classify(self, *shown)
 
     return classify_and_count
 
