@@ -28,7 +28,13 @@ def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
     >>> rms_normalize(torch.tensor([3.0, 4.0, 0.0, 0.0]))
     tensor([1.2000, 1.6000, 0.0000, 0.0000])
     """
-    return a * (a.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
+    wide = a.to(at_least_float32(a.dtype))  # float16 has no such eps
+    return (wide * (wide.square().mean(dim=-1, keepdim=True) + eps).rsqrt()).to(a.dtype)
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the precision of sums over units: float32 for half precision, else its own."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def center(images: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from ffrecur.core.goodness import EPS
 from ffrecur.core.sources import Source
 from ffrecur.errors import check_setting
+from ffrecur.functional import at_least_float32
 
 FastRule = Literal["hebbian", "delta"]  # how a pair is written
 FAST_RULES: tuple[FastRule, ...] = get_args(FastRule)
@@ -55,8 +56,8 @@ class FastWeights(Source):
 
     def recalled(self, keys_KJ: Tensor) -> Tensor:
         """Return what each stream's memory has for its keys, `(K, H)`."""
-        keys_NBJ = keys_KJ.unflatten(0, (-1, len(self.memory_BHJ)))
-        return torch.einsum("bhj,nbj->nbh", self.memory_BHJ, keys_NBJ).flatten(0, 1)
+        keys_NBJ = keys_KJ.to(self.memory_BHJ.dtype).unflatten(0, (-1, len(self.memory_BHJ)))
+        return torch.einsum("bhj,nbj->nbh", self.memory_BHJ, keys_NBJ).flatten(0, 1).to(keys_KJ.dtype)
 
     def drive(self, rows_KN: Tensor, outer: Tensor | None = None) -> Tensor:
         """See `Source.drive`."""
@@ -71,7 +72,8 @@ class FastWeights(Source):
         by_key_KJ = torch.einsum("bhj,nbh->nbj", self.memory_BHJ, deltas_NBH).flatten(0, 1)
         along_K1 = (by_key_KJ * keys_KJ).sum(dim=1, keepdim=True)
         by_projected_KJ = (by_key_KJ - along_K1 * keys_KJ) / length_K1
-        return [by_projected_KJ.t() @ self._as_weights(rows_KN)]
+        rows_KN = self._as_weights(rows_KN)
+        return [by_projected_KJ.to(rows_KN.dtype).t() @ rows_KN]
 
     def _projected(self, rows_KN: Tensor) -> Tensor:
         return F.linear(self._as_weights(rows_KN), self.linear.weight.detach())
@@ -102,13 +104,14 @@ def described(fast_weights: Sequence[Any]) -> list[Any]:
 
 
 def length(projected_KJ: Tensor) -> Tensor:
-    """Return the length of rows, `(K, 1)`, never 0."""
-    return (projected_KJ.square().sum(dim=1, keepdim=True) + projected_KJ.shape[1] * EPS).sqrt()
+    """Return the length of rows, `(K, 1)`, never 0; in float32 at least."""
+    wide_KJ = projected_KJ.to(at_least_float32(projected_KJ.dtype))
+    return (wide_KJ.square().sum(dim=1, keepdim=True) + projected_KJ.shape[1] * EPS).sqrt()
 
 
 def unit(projected_KJ: Tensor) -> Tensor:
     """Return rows of length 1, those of zeros excepted: `functional.rms_normalize` over the root of their number of entries."""
-    return projected_KJ / length(projected_KJ)
+    return (projected_KJ / length(projected_KJ)).to(projected_KJ.dtype)
 
 
 def written(
@@ -128,4 +131,5 @@ def written(
     """
     if recalled_BH is not None:
         values_BH = values_BH - decay * recalled_BH
-    return torch.baddbmm(memory_BHJ, values_BH[:, :, None], keys_BJ[:, None], beta=decay, alpha=rate)
+    values_BH1, keys_B1J = values_BH[:, :, None].to(memory_BHJ.dtype), keys_BJ[:, None].to(memory_BHJ.dtype)
+    return torch.baddbmm(memory_BHJ, values_BH1, keys_B1J, beta=decay, alpha=rate)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.errors import UserError, check_setting, check_whole, one_line
+from ffrecur.functional import at_least_float32
 
 
 class Goodness(ABC):
@@ -98,11 +99,12 @@ def judge(goodness: Goodness, state: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are new tensors: the states may be overwritten.
     """
-    mean_square = torch.linalg.vector_norm(state, dim=-1, keepdim=True).square_().div_(state.shape[-1])
+    norm = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=at_least_float32(state.dtype))
+    mean_square = norm.square_().div_(state.shape[-1])
     if goodness == MEAN_SQUARE:
-        return mean_square, (mean_square + EPS).rsqrt_()
+        return mean_square.to(state.dtype), (mean_square + EPS).rsqrt_().to(state.dtype)
     values = judged(goodness, state.flatten(0, -2)).unflatten(0, state.shape[:-1]).clone()
-    return values, mean_square.add_(EPS).rsqrt_()
+    return values, mean_square.add_(EPS).rsqrt_().to(state.dtype)
 
 
 def judged(goodness: Goodness, state_BH: Tensor) -> Tensor:

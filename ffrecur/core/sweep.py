@@ -182,6 +182,8 @@ class Sweep:
         if self.tape and len(computed) < self.kinds:
             computed = computed.repeat(self.kinds, 1, 1)
         previous, damping = self.states[layer], damping_of(self.damping, iteration, layer)
+        if previous is not None:
+            computed = computed.to(previous.dtype)  # of parameters in half precision, some drives are in float32
         if previous is None:
             state = computed
             if self.tape:

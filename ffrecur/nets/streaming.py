@@ -6,6 +6,7 @@ Shapes: B parallel streams, V alphabet, H units of a layer, L hidden layers, N k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from ffrecur.core.learning import Carried, Masks, carried_on
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
 from ffrecur.core.sweep import First, Wiring
-from ffrecur.functional import Noise, masked, noise_contrastive_logits, rms_normalize
+from ffrecur.functional import Noise, at_least_float32, masked, noise_contrastive_logits, rms_normalize
 from ffrecur.nets.base import LocalNet
 from ffrecur.text.alphabet import Alphabet
 
@@ -66,8 +67,8 @@ class StreamDynamics(LocalNet):
     # --- states -------------------------------------------------------------------------------------------------------
 
     def first_state(self, batch_size: int) -> StreamState:
-        """Return the state of streams that have read nothing: zeros."""
-        zeros = self.weight.new_zeros
+        """Return the state of streams that have read nothing: zeros, in float32 where the parameters are in half precision."""
+        zeros = partial(torch.zeros, dtype=at_least_float32(self.weight.dtype), device=self.weight.device)
         memory = tuple(zeros(batch_size, width, self.keys) for width in self.hidden_features) if self.keys else ()
         return StreamState(tuple(zeros(batch_size, width) for width in self.hidden_features), memory)
 
@@ -81,7 +82,7 @@ class StreamDynamics(LocalNet):
     def rows_of(self, state: StreamState, masks: Masks | None = None) -> list[Tensor]:
         """Return what the layers and the head read of a carried state: L normalised states `(B, H)`, masked."""
         return [
-            masked(rms_normalize(each), None if masks is None else masks[layer])
+            masked(rms_normalize(each).to(self.weight.dtype), None if masks is None else masks[layer])
             for layer, each in enumerate(state.hidden)
         ]
 

@@ -1,0 +1,54 @@
+"""Nets with parameters in half precision: what they judge and read is that of float64, but for rounding."""
+
+import pytest
+import torch
+from families import NETS
+from torch import Tensor
+
+HALF = {torch.bfloat16: 0.05, torch.float16: 0.01}  # with the mean error, as a share of the mean value
+
+
+def in_precision(inputs, dtype):
+    """The inputs of a net, of which a state is a tuple of tuples; symbols stay whole numbers."""
+    if isinstance(inputs, Tensor):
+        return inputs.to(dtype) if inputs.is_floating_point() else inputs
+    return type(inputs)(*(tuple(each.to(dtype) for each in part) for part in inputs))
+
+
+def zeros(inputs):
+    if isinstance(inputs, Tensor):
+        return torch.zeros_like(inputs)
+    return type(inputs)(*(tuple(map(torch.zeros_like, part)) for part in inputs))
+
+
+def check_near(found, exact, share):
+    assert found.isfinite().all()
+    assert (found.double() - exact).abs().mean() <= share * exact.abs().mean()
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("name", NETS)
+def test_half_precision_is_near(name, dtype):
+    """Of any inputs, of black images and of streams that have read nothing."""
+    family = NETS[name]
+    net, inputs = family.net().eval(), family.inputs(3)
+    for shown in (inputs, zeros(inputs)):
+        exact = family.judged(net.double(), shown)
+        check_near(family.judged(net.to(dtype), in_precision(shown, dtype)), exact, HALF[dtype])
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("name", [name for name in NETS if "stream" in name])
+def test_a_stream_is_read_in_half_precision(name, dtype):
+    """Its state is kept in float32, so that what is carried on is not rounded with each character."""
+    family = NETS[name]
+    net, symbols_BT = family.net(), torch.arange(12).view(2, 6) % family.answers
+    ends = []
+    for each in (torch.float64, dtype):
+        state = net.to(each).first_state(2)
+        for symbols_B in symbols_BT.t():
+            state = net.step(state, symbols_B)
+        ends.append(state)
+    for found, exact in zip(ends[1].hidden + ends[1].memory, ends[0].hidden + ends[0].memory, strict=True):
+        assert found.dtype == torch.float32
+        check_near(found, exact, 2 * HALF[dtype])
