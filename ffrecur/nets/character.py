@@ -18,14 +18,14 @@ from ffrecur.core.learning import Begun, HandOut, Learning, LocalLoss, Masks, lo
 from ffrecur.core.objectives import Objective, objective_of
 from ffrecur.core.sources import Stream, parameters_of
 from ffrecur.core.sweep import Wiring
-from ffrecur.errors import UserError, check_setting, check_whole, check_widths
-from ffrecur.functional import NOISES, Noise
+from ffrecur.errors import UserError, check_whole, check_widths
+from ffrecur.functional import Noise
 from ffrecur.nets.arguments import as_labels, as_tensor, as_windows, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.layers import checked_layers
 from ffrecur.nets.windows import Prepared, WindowDynamics
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet, Unknown
-from ffrecur.text.sampling import padded, stream
+from ffrecur.text.sampling import padded
 
 
 class LastSymbols(NamedTuple):
@@ -76,15 +76,12 @@ class CharNet(WindowDynamics):
         goodness: Goodness = MEAN_SQUARE,
     ) -> None:
         widths = check_widths(hidden_features)
-        super().__init__(widths, sign, goodness)
-        self.alphabet = Alphabet(alphabet, fold_case, unknown)
+        symbols = Alphabet(alphabet, fold_case, unknown)
+        super().__init__(symbols, widths, sign, goodness_weight, noise, goodness)
         every = range(1, len(widths) + 1)
         check_whole("window", window)
         layers = checked_layers("head_layers", every if head_layers is None else head_layers, len(widths))
-        check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
         self.window, self.head_layers = window, layers
-        check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
-        self.goodness_weight, self.noise = goodness_weight, noise
         # A ModuleList does not tell what it holds; the annotation above does.
         self.hidden = linear_layers(window * len(self.alphabet), widths)  # type: ignore[assignment]
         self.head = nn.Linear(sum(widths[layer - 1] for layer in layers), len(self.alphabet))
@@ -102,20 +99,8 @@ class CharNet(WindowDynamics):
             "hidden_features": list(self.hidden_features),
             "sign": self.sign,
             "head_layers": list(self.head_layers),
-            "fold_case": self.alphabet.fold_case,
-            "unknown": self.alphabet.unknown,
-            "goodness_weight": self.goodness_weight,
-            "noise": self.noise,
-            **self.described_goodness(),
+            **self.described_text(),
         }
-
-    def encode(self, text: str) -> Tensor:
-        """Return the numbers of a text's symbols, `(N,)` int64; see `Alphabet.encode`."""
-        return self.alphabet.encode(text)
-
-    def decode(self, numbers_N: Tensor | Sequence[int]) -> str:
-        """Return the text of symbol numbers `(N,)`."""
-        return self.alphabet.decode(numbers_N)
 
     # --- what it computes ---------------------------------------------------------------------------------------------
 
@@ -246,12 +231,6 @@ class CharNet(WindowDynamics):
         """Every wrong symbol."""
         return LastSymbols(every_other(true_B, len(self.alphabet)))
 
-    def dropout_masks(
-        self, batch_size: int, state_dropout: float, generator: torch.Generator | None = None
-    ) -> list[Tensor | None]:
-        """L masks, one a window: each normalised state's `(B, H)`, none of the window; None at rate 0. Drawn on the CPU."""
-        return self.draw_masks(batch_size, 0, (0.0, state_dropout), generator)[1:]
-
     # --- text ---------------------------------------------------------------------------------------------------------
 
     def begun_with(self, prepared: Prepared, numbers_N: Tensor) -> Tensor:
@@ -261,14 +240,3 @@ class CharNet(WindowDynamics):
     def extended(self, prepared: Prepared, windows_BW: Tensor, symbols_B: Tensor) -> Tensor:
         """Return the windows one place on."""
         return torch.cat([windows_BW[:, 1:], symbols_B[:, None]], dim=1)
-
-    def generate(
-        self,
-        prompt: str,
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> str:
-        """Return `length` characters that go on from the prompt; see `sampling.stream` for how they are drawn."""
-        return "".join(stream(self, prompt, length, temperature, top_k, generator))

@@ -18,13 +18,12 @@ from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.sweep import Wiring
 from ffrecur.errors import UserError, check_setting, check_whole, check_widths
-from ffrecur.functional import NOISES, Noise
+from ffrecur.functional import Noise
 from ffrecur.nets.arguments import as_labels, as_negatives, kinds_of_answers
 from ffrecur.nets.base import draw_weights, every_other, linear_layers
 from ffrecur.nets.layers import checked_layers
 from ffrecur.nets.streaming import StreamDynamics, StreamState
 from ffrecur.text.alphabet import PAPER_ALPHABET, Alphabet
-from ffrecur.text.sampling import stream
 
 
 class StreamNet(StreamDynamics):
@@ -84,8 +83,7 @@ class StreamNet(StreamDynamics):
         **text: Any,
     ) -> None:
         widths = check_widths(hidden_features)
-        super().__init__(widths, sign, goodness)
-        self.alphabet = Alphabet(alphabet, **text)
+        super().__init__(Alphabet(alphabet, **text), widths, sign, goodness_weight, noise, goodness)
         single = isinstance(damping, Real)
         shares = tuple(float(share) for share in ([damping] if single else damping))  # type: ignore[union-attr, arg-type]
         fits = (single or len(shares) == len(widths)) and all(0 <= share < 1 for share in shares)
@@ -96,10 +94,8 @@ class StreamNet(StreamDynamics):
         self.candidate_layers = checked_layers("candidate_layers", candidate_layers, len(widths))
         readers = list(self.candidate_layers)
         check_setting(readers[0] == 1, "candidate_layers", readers, "layers of which the first is one")
-        check_setting(goodness_weight >= 0, "goodness_weight", goodness_weight, "at least 0")
-        check_setting(noise in NOISES, "noise", noise, " or ".join(NOISES))
         self.damping = shares[0] if single else shares
-        self.iterations, self.goodness_weight, self.noise = iterations, goodness_weight, noise
+        self.iterations = iterations
         self.head_layers = range(1, len(widths) + 1)
         # Lists and dicts of modules do not tell what they hold; the annotations above do.
         self.bottom_up = linear_layers(len(self.alphabet), widths)  # type: ignore[assignment]
@@ -140,20 +136,8 @@ class StreamNet(StreamDynamics):
             "candidate_layers": list(self.candidate_layers),
             "fast_weights": fast.described([self.keys, self.decay, self.rate, self.fast_rule]),
             "sign": self.sign,
-            "fold_case": self.alphabet.fold_case,
-            "unknown": self.alphabet.unknown,
-            "goodness_weight": self.goodness_weight,
-            "noise": self.noise,
-            **self.described_goodness(),
+            **self.described_text(),
         }
-
-    def encode(self, text: str) -> Tensor:
-        """Return the numbers of a text's symbols, `(T,)` int64; see `Alphabet.encode`."""
-        return self.alphabet.encode(text)
-
-    def decode(self, numbers_T: Tensor | Sequence[int]) -> str:
-        """Return the text of symbol numbers `(T,)`."""
-        return self.alphabet.decode(numbers_T)
 
     # --- what it computes ---------------------------------------------------------------------------------------------
 
@@ -263,23 +247,6 @@ class StreamNet(StreamDynamics):
     def candidates(self, true_B: Tensor) -> Tensor:
         """Every wrong symbol, `(B, V - 1)`."""
         return every_other(true_B, len(self.alphabet))
-
-    def dropout_masks(
-        self, batch_size: int, state_dropout: float, generator: torch.Generator | None = None
-    ) -> list[Tensor | None]:
-        """L masks `(B, H)`, one a stream, of the normalised states; None at rate 0. Drawn on the CPU."""
-        return self.draw_masks(batch_size, 0, (0.0, state_dropout), generator)[1:]
-
-    def generate(
-        self,
-        prompt: str,
-        length: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        generator: torch.Generator | None = None,
-    ) -> str:
-        """Return `length` characters that go on from the prompt; see `sampling.stream` for how they are drawn."""
-        return "".join(stream(self, prompt, length, temperature, top_k, generator))
 
 
 def plain_layers(sizes: Sequence[tuple[int, int]]) -> nn.ModuleList:

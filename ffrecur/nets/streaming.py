@@ -17,9 +17,8 @@ from ffrecur.core.learning import Carried, Masks, carried_on
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
 from ffrecur.core.sweep import First, Wiring
-from ffrecur.functional import Noise, at_least_float32, masked, noise_contrastive_logits, rms_normalize
-from ffrecur.nets.base import LocalNet
-from ffrecur.text.alphabet import Alphabet
+from ffrecur.functional import at_least_float32, masked, rms_normalize
+from ffrecur.nets.texts import TextNet
 
 CANDIDATES = 8192  # at once, to bound the memory of a score
 
@@ -45,14 +44,10 @@ class Prepared(NamedTuple):
     dtype: torch.dtype  # of the products
 
 
-class StreamDynamics(LocalNet):
+class StreamDynamics(TextNet):
     """What a `StreamNet` computes from its parameters."""
 
-    head: nn.Linear
-    alphabet: Alphabet
     iterations: int
-    goodness_weight: float
-    noise: Noise
     keys: int
     decay: float
     rate: float
@@ -187,11 +182,3 @@ class StreamDynamics(LocalNet):
             goodness_TLVB = self.goodness_of_kinds(self.wired(prepared, part, symbols_V1), prepared.dtype)
             parts.append(goodness_TLVB[-1].transpose(-1, -2))
         return torch.cat(parts, dim=1)
-
-    def prepared_score(self, prepared: Prepared, state: StreamState) -> Tensor:
-        """See `StreamNet.score`."""
-        logits_BV = self.prepared_logits(prepared, state)
-        if self.goodness_weight == 0:
-            return logits_BV
-        goodness_BV = self.sign * self.candidate_goodness(prepared, state).sum(dim=0)
-        return noise_contrastive_logits(logits_BV, goodness_BV, self.goodness_weight, self.noise)

@@ -18,10 +18,10 @@ from ffrecur.core.learning import Masks
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
 from ffrecur.core.sweep import Wiring
-from ffrecur.functional import Noise, masked, noise_contrastive_logits, rms_normalize
+from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_windows
-from ffrecur.nets.base import LocalNet, States
-from ffrecur.text.alphabet import Alphabet
+from ffrecur.nets.base import States
+from ffrecur.nets.texts import TextNet
 
 CANDIDATES = 8192  # windows at once, to bound the memory of a score
 
@@ -35,14 +35,10 @@ class Prepared(NamedTuple):
     dtype: torch.dtype  # of the products
 
 
-class WindowDynamics(LocalNet):
+class WindowDynamics(TextNet):
     """What a `CharNet` computes from its parameters."""
 
-    head: nn.Linear
-    alphabet: Alphabet
     window: int
-    goodness_weight: float
-    noise: Noise
     hidden: Sequence[nn.Linear]
 
     def first_drive(self, windows_BW: Tensor) -> Tensor:
@@ -151,11 +147,3 @@ class WindowDynamics(LocalNet):
             layers = [values.mean(dim=-1) for values, _ in self.climb(prepared, drive_BVH.flatten(0, 1))]
             parts.append(torch.stack(layers).unflatten(1, (-1, symbols)))
         return torch.cat(parts, dim=1)
-
-    def prepared_score(self, prepared: Prepared, windows_BW: Tensor) -> Tensor:
-        """See `score`."""
-        logits_BV = self.prepared_logits(prepared, windows_BW)
-        if self.goodness_weight == 0:
-            return logits_BV
-        goodness_BV = self.sign * self.candidate_goodness(prepared, windows_BW).sum(dim=0)
-        return noise_contrastive_logits(logits_BV, goodness_BV, self.goodness_weight, self.noise)
