@@ -13,20 +13,25 @@ from matplotlib.figure import Figure
 
 Errors = Mapping[str, Mapping[str, Sequence[float]]]  # by corruption and net, one a strength
 Means = dict[str, dict[str, Any]]  # by net
+APART_MEAN = "mean, frame by frame"
 STYLES = ("o-", "s--", "^:", "v-.", "D-", "P--", "X:")
 
 
 def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
     """Return for each net its error on clean images, its mean over the strengths of each corruption and attack, and over all.
 
-    "mean" is the mean over the corruptions; "relative" the mean over the corruptions of the ratio to the baseline's sum of
-    errors, None without a baseline, or where it makes no mistake in some corruption.
+    "mean" is the mean over the corruptions, "mean, frame by frame" that with the drift read so; "relative" the mean over the
+    corruptions of the ratio to the baseline's sum of errors, None without a baseline, or where it makes no mistake in some
+    corruption.
     """
     means: Means = {}
     for net in nets:
         by_row = {row: statistics.fmean(of[net]) for row, of in errors.items() if net in of}
         over = [by_row[row] for row in CORRUPTIONS]
         means[net] = {**by_row, "mean": statistics.fmean(over), "relative": None}
+        if APART in by_row:
+            apart = statistics.fmean(by_row[APART if row == "drift" else row] for row in CORRUPTIONS)
+            means[net][APART_MEAN] = apart
         if baseline is not None:
             base = [statistics.fmean(errors[row][baseline]) for row in CORRUPTIONS]
             if min(base) > 0:
@@ -38,10 +43,10 @@ def printed(means: Means, baseline: str | None) -> str:
     """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net."""
     rows = [
         row
-        for row in ("clean", *CORRUPTIONS, "mean", "relative", APART, *ATTACKS)
+        for row in ("clean", *CORRUPTIONS, "mean", "relative", APART, APART_MEAN, *ATTACKS)
         if any(row in of for of in means.values())
     ]
-    named = {"mean": "mean over corruptions", "relative": f"relative to {baseline}"}
+    named = {"mean": "mean over corruptions", "relative": f"relative to {baseline}", APART_MEAN: "the mean with it"}
     lines = ["", f"| error, % | {' | '.join(means)} |", "|---" * (len(means) + 1) + "|"]
     for row in rows:
         if row == "relative" and baseline is None:

@@ -149,7 +149,9 @@ def test_means_by_hand():
     assert means["b"]["relative"] == pytest.approx(1)
     assert means["b"]["PGD"] == pytest.approx(0.75)
     table = corruption_tables.printed(means, "b")
-    assert "| relative to b | 138 | 100 |\n| drift, frame by frame | 90 | 80 |\n| PGD | 100 | 75 |" in table
+    assert means["a"]["mean, frame by frame"] == pytest.approx((8 * 0.3 + 0.1 + 0.9) / 10)
+    lines = ["| relative to b | 138 | 100 |", "| drift, frame by frame | 90 | 80 |", "| the mean with it | 34 | 28 |"]
+    assert "\n".join([*lines, "| PGD | 100 | 75 |"]) in table
     assert "relative" not in corruption_tables.printed(corruption_tables.summary(errors, ["a", "b"], None), None)
     errors["blur"]["b"] = [0.0, 0.0]
     assert corruption_tables.summary(errors, ["a"], "b")["a"]["relative"] is None
