@@ -34,7 +34,7 @@ def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """Return the precision of sums over units: float32 for half precision, else its own."""
-    return torch.promote_types(dtype, torch.float32)
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def center(images: Tensor) -> Tensor:
