@@ -150,7 +150,8 @@ def limits(words):
     return short
 
 
-FIRST = commands([*READMES, DOCS / "index.md"])  # what users type first; of the others `make test` reads the settings
+# What users type first. Of the other trainings `make test` reads the settings; test_compare_runs.py runs a task of each kind.
+FIRST = commands([ROOT / "README.md", DOCS / "index.md"])
 TRAININGS_LATER = [
     line for line in commands() if line not in FIRST and shlex.split(line)[1] == "fit" and not informs(line)
 ]
