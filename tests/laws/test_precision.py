@@ -1,9 +1,11 @@
-"""Nets with parameters in half precision: what they judge and read is that of float64, but for rounding."""
+"""Nets with parameters in half precision: what they judge, read and learn is that of float64, but for rounding."""
 
 import pytest
 import torch
 from families import NETS
+from problems import GOODNESS, OBJECTIVES, Problem
 from torch import Tensor
+from torch.nn import functional as F
 
 HALF = {torch.bfloat16: 0.05, torch.float16: 0.01}  # with the mean error, as a share of the mean value
 
@@ -35,6 +37,25 @@ def test_half_precision_is_near(name, dtype):
     for shown in (inputs, zeros(inputs)):
         exact = family.judged(net.double(), shown)
         check_near(family.judged(net.to(dtype), in_precision(shown, dtype)), exact, HALF[dtype])
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("name", NETS)
+def test_what_is_learned_in_half_precision_points_the_same_way(name, dtype):
+    """Each gradient is there, finite, and at a small angle to that of float64."""
+    family = NETS[name]
+    goodness = family.settings.get("goodness", GOODNESS["mean square"])
+    problem = Problem(family, OBJECTIVES["logistic"], goodness, -1, "cpu")
+    batch = problem.batch()
+    exact = problem.learn(batch).gradients
+    masks = batch.masks and [None if mask is None else mask.to(dtype) for mask in batch.masks]
+    half = batch._replace(inputs=in_precision(batch.inputs, dtype), masks=masks)
+    found = problem.learn(half, net=problem.net().to(dtype)).gradients
+    assert found.keys() == exact.keys()
+    for parameter, gradient in found.items():
+        assert gradient.isfinite().all(), parameter
+        cosine = F.cosine_similarity(gradient.double().flatten(), exact[parameter].flatten(), dim=0)
+        assert cosine > 1 - HALF[dtype], parameter
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)

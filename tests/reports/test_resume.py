@@ -73,9 +73,8 @@ PLACES = [  # options, the batch that is the last before the stop, counted over 
 ]
 
 
-@pytest.mark.parametrize(
-    ("options", "batch"), [PLACES[3], *(slow(*place) for place in PLACES[4:])]
-)  # see test_stopping.py
+# The first three places: see test_stopping.py.
+@pytest.mark.parametrize(("options", "batch"), [PLACES[3], *(slow(*place) for place in PLACES[4:])])
 def test_signal(place, monkeypatch, options, batch):
     fit_with(monkeypatch, At("on_train_batch_start", batch, kill), *RUN, *options)
     outcome = run(*GO_ON)
