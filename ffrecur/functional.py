@@ -220,8 +220,11 @@ def noise_contrastive_logits(head_logits_BV: Tensor, goodness_BV: Tensor, weight
     log_q_BV = torch.log_softmax(head_logits_BV, dim=-1)
     if noise == "head":
         return log_q_BV + weight * goodness_BV
-    # 1 - q is the sum of the others; where it rounds to 0, the smallest number keeps the logarithm finite.
-    log_rest_BV = torch.log((-torch.expm1(log_q_BV)).clamp(min=torch.finfo(log_q_BV.dtype).tiny))
+    # 1 - q is the sum of the others: of the likeliest symbol it may be far smaller than what q is rounded by.
+    highest_B1 = head_logits_BV.argmax(dim=-1, keepdim=True)
+    others_BV = head_logits_BV.scatter(-1, highest_B1, -torch.inf)
+    log_others_B1 = others_BV.logsumexp(-1, keepdim=True) - head_logits_BV.logsumexp(-1, keepdim=True)
+    log_rest_BV = torch.log1p(-log_q_BV.exp()).scatter(-1, highest_B1, log_others_B1)
     return log_q_BV + log_rest_BV + weight * goodness_BV
 
 

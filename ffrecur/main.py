@@ -13,7 +13,7 @@ COMMANDS = {
     "fit": "train a net, or go on with a training",
     "validate": "measure a trained net on the validation data",
     "test": "measure a trained net on the test data, and draw its pictures",
-    "predict": "write the class of each image, or the next character of each text, as a table",
+    "predict": "write the class of each image as a table",
     "generate": "write text, character by character",
     "export": "write a net without its training, for use elsewhere, or as a page to play with",
     "runs": "list the trainings: task, date, epochs, best figure",

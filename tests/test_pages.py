@@ -33,7 +33,11 @@ def blocks(kind):
 
 def named(block):
     """Return what a block is about, such as "model.goodness=my_lab.TopK"."""
-    return next(word.removeprefix("--") for word in block.split() if word.startswith(("--model", "--data")))
+    return next(
+        word.removeprefix("--")
+        for word in block.split()
+        if word.startswith(("--model", "--data", "--trainer.callbacks"))
+    )
 
 
 # --- extending --------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ffrecur.lit.run.csv_logger import ContinuedCSVLogger
 from ffrecur.lit.run.default_classes import DEFAULT_CLASSES, default_classes
 from ffrecur.lit.run.equipment import BestCheckpoint, check_settings, check_trainer, listed, loggers_of, progress
 from ffrecur.lit.run.folders import (
+    BEST,
     LAST,
     SameCheckpoint,
     checkpoint_to_use,
@@ -262,7 +263,8 @@ class CommandLine(LightningCLI):
         if not (self.run_folder / LAST).is_file():
             print("\nNo checkpoint was written: there is nothing to test or to continue.")
             return
-        print(f"\nRun folder: {self.run_folder}  (config.yaml, best.ckpt, last.ckpt, metrics.csv)")
+        files = [name for name in ("config.yaml", BEST, LAST, "metrics.csv") if (self.run_folder / name).is_file()]
+        print(f"\nRun folder: {self.run_folder}  ({', '.join(files)})")
         print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
         for command in self._about_model.next_commands:
             print(f"      {command} {self.run_folder}")

@@ -7,6 +7,7 @@ case, first.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffrecur.errors import UserError, check_setting
+from ffrecur.errors import SettingWarning, UserError, check_setting
 from ffrecur.functional import logistic_loss, logistic_loss_gradient, paired_loss, paired_loss_gradient
 
 
@@ -162,13 +163,19 @@ NAMES = ("logistic", "paired", "softmax")
 def objective_of(objective: str | Objective, threshold: float = 1.0, temperature: float = 0.1) -> Objective:
     """Return an objective as it is, or ours of that name with these settings. Raises `UserError` for anything else.
 
+    A setting that the objective does not have, or has already, and that is not the usual one, is warned of.
+
     >>> objective_of("paired", temperature=0.05)
     Paired(temperature=0.05)
     """
-    if isinstance(objective, Objective):
-        return objective
     if objective == "logistic":
         return Logistic(threshold, temperature)
+    if isinstance(objective, Objective):
+        for name, value, usual in (("threshold", threshold, 1.0), ("temperature", temperature, 0.1)):
+            if value not in (usual, getattr(objective, name, usual)):
+                unread = f"{name} is {value}, but has no effect with a {type(objective).__name__}, which has settings of its own"
+                warnings.warn(unread, SettingWarning, stacklevel=3)
+        return objective
     if objective == "paired":
         return Paired(temperature)
     if objective == "softmax":

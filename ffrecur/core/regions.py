@@ -21,7 +21,7 @@ class RegionMeanSquare(Goodness):
     The loss, and the score, is the mean over the regions.
 
     Args:
-        map_shape: rows and columns of the maps, the same for all layers.
+        map_shape: rows and columns of the maps, the same for all layers; the units of a dense layer are laid out so.
         regions: regions one above the other, and side by side.
 
     Raises:

@@ -225,7 +225,7 @@ class CorpusDataModule(BatchedDataModule):
         """
         text, unknown = encode_documents(self.alphabet, documents, self.hparams["document_length"])
         if unknown and self.alphabet.unknown == "error":
-            refuse_unknown(self.source, self.alphabet, name, documents)
+            refuse_unknown(self.source, self.alphabet, name, documents, self.hparams["document_length"])
         lengths = text.begins.diff()
         if (lengths <= self.window).any():
             self.note_short(int((lengths <= self.window).sum()), documents[int(lengths.argmin())])

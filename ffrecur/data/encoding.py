@@ -56,24 +56,27 @@ def encode_documents(
 ) -> tuple[Text, Counter[str]]:
     """Return documents in numbers as `Alphabet.encode` has them, the first `longest` of each, and what is no symbol.
 
-    Characters that are no symbols are counted in the order in which they come up. Those that the alphabet refuses are
-    dropped here, so look at the count.
+    Characters that are no symbols are counted in the order in which they come up, those behind the first `longest` symbols of
+    a document left out. Those that the alphabet refuses are dropped here, so look at the count.
     """
     kind = symbol_type(len(alphabet))
     symbols, begins, unknown = bytearray(), [np.zeros(1, np.int64)], Counter[str]()  # a bytearray grows in place
-    kept = 0
+    kept, begun = 0, 0  # begun: where the document begins that a part goes on with
     total = sum(map(len, documents)) if isinstance(documents, Sequence) else None
     parts = chunks(alphabet.lower(document) for document in documents)
     for part in bar(parts, "encoding the text", "characters", total, lambda part: len(part.text)):
         codes, starts = code_points(part.text), np.array(part.starts, np.int64)
         numbers = alphabet.look_up(codes)
         other = numbers < 0
-        if other.any():
-            unknown.update(characters(codes[other]))
-            if alphabet.unknown == "replace":
-                numbers[other] = alphabet.symbols.index(" ")
-        dropped = np.flatnonzero(numbers < 0)
+        if alphabet.unknown == "replace":
+            numbers[other] = alphabet.symbols.index(" ")
+        dropped, at = np.flatnonzero(numbers < 0), np.flatnonzero(other)
         begins.append(kept + starts - np.searchsorted(dropped, starts))
+        if len(at):
+            owners = np.concatenate([[begun], begins[-1]])[np.searchsorted(starts, at, side="right")]
+            places = kept + at - np.searchsorted(dropped, at) - owners  # symbols before it in its document
+            unknown.update(characters(codes[at if longest is None else at[places < longest]]))
+        begun = int(begins[-1][-1]) if len(starts) else begun
         kept += len(numbers) - len(dropped)
         symbols += torch.from_numpy(numbers[numbers >= 0]).to(kind).numpy().tobytes()
     begins.append(np.array([kept]))

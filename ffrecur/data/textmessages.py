@@ -63,11 +63,16 @@ def no_training_text(source: str, found: Documents) -> UserError:
     )
 
 
-def refuse_unknown(source: str, alphabet: Alphabet, name: str, documents: Sequence[str]) -> NoReturn:
-    """Raise `UserError` for the first document with a character that the alphabet refuses, of which there must be one."""
+def refuse_unknown(
+    source: str, alphabet: Alphabet, name: str, documents: Sequence[str], longest: int | None = None
+) -> NoReturn:
+    """Raise `UserError` for the first document with a character that the alphabet refuses, of which there must be one.
+
+    It is among the first `longest` of its document.
+    """
     for number, document in enumerate(documents, start=1):
         try:
-            alphabet.encode(document)
+            alphabet.encode(document[:longest])
         except UserError as error:
             which = f"data.source is {source!r}, whose {name} document {number} ({document[:30]!r})"
             raise UserError(f"{which}: {error}") from error

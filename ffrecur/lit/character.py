@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, get_args
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.errors import SettingWarning, check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.dreams import Dreams
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
@@ -35,6 +36,7 @@ LAST_CHARACTER: dict[str, Callable[..., Tensor]] = {
     "teacher_forcing": forced_symbols,
     "uniform": uniform_labels,
 }  # what they draw the last one by
+USUAL_DEPTH = (1, 5)  # of the characters that are dreamt
 DREAMT = ("dream", "self_generated")
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
@@ -80,7 +82,7 @@ class CharModule(TextModule):
         head_layers: list[int] | None = None,
         goodness_weight: float = 0.0,
         negatives: Negatives | WindowNegatives = "teacher_forcing",
-        dream_depth: tuple[int, int] = (1, 5),
+        dream_depth: tuple[int, int] = USUAL_DEPTH,
         dream_temperature: float = 1.0,
         dream_every: int = 1,
         dream_every_steps: int = 0,
@@ -107,8 +109,9 @@ class CharModule(TextModule):
         self.negatives, self.goodness = negatives, goodness or MEAN_SQUARE
         self.draw_windows = drawn_by(negatives, negatives_per_case)
         self.noise = noise_of(negatives, chosen)
+        check_depth((dream_depth[0], dream_depth[1]))
+        warn_of_unused(negatives, goodness_weight, sleep, self.deprivation, (dream_depth[0], dream_depth[1]))
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
-        check_depth(self.dream_depth)
         self.dreams = Dreams(negatives_per_case)
         self.check_net_settings()
 
@@ -243,3 +246,19 @@ def noise_of(negatives: str | WindowNegatives, objective: Objective) -> Noise:
     if objective.all_candidates:
         return "uniform"
     return negatives.noise if isinstance(negatives, WindowNegatives) else NOISE.get(negatives, "head")
+
+
+def warn_of_unused(
+    negatives: Any, goodness_weight: float, sleep: int, deprivation: tuple[int, int], depth: tuple[int, int]
+) -> None:
+    """Warn of settings that these negatives make no use of, and of goodness that has learned nothing and has a say."""
+    unread = []
+    if negatives == "none":
+        unread = ["sleep"] * (sleep > 0) + ["deprivation"] * (deprivation != NO_DEPRIVATION)
+        if goodness_weight > 0:
+            idle = f"goodness_weight is {goodness_weight:g}, but with negatives none no goodness is learned: give 0"
+            warnings.warn(idle, SettingWarning, stacklevel=3)
+    elif negatives == "self_generated" and depth != USUAL_DEPTH:
+        unread = ["dream_depth"]
+    for name in unread:
+        warnings.warn(f"{name} is given, but has no effect with negatives {negatives}", SettingWarning, stacklevel=3)

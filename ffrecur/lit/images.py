@@ -134,17 +134,20 @@ class ClassifierModule(NetModule):
                 f"data is {type(data).__name__}, whose classes are {listed(data.class_names)}, but those of the net are "
                 f"{listed(self.class_names)}"
             )
-        if self.reads_shape:
-            known_shape, found_shape = self.hparams["image_shape"], getattr(data, "image_shape", None)
-            self.hparams["image_shape"] = matched_shape(known_shape, found_shape)
+        found_shape = getattr(data, "image_shape", None)
+        # A dense net does without it, but images of another shape would mix up its pixels.
+        if self.reads_shape or found_shape is not None:
+            self.hparams["image_shape"] = matched_shape(self.hparams["image_shape"], found_shape)
         for name in ("in_features", *(() if self.headless else ("num_classes",))):
             found, known = getattr(data, name, None), self.hparams[name]
             if known is None:
-                check_setting(found is not None, name, None, "given where the data does not tell it")
+                told = f"given where the data does not tell it: by model.{name}, or by an attribute {name} of the data module"
+                check_setting(found is not None, name, None, told)
                 self.hparams[name] = found
             elif found not in (None, known):
+                convert = "convert the images, or " if name == "in_features" else ""
                 raise UserError(
-                    f"{name} of the net is {known}, but the data has {found}; train a net on this data first"
+                    f"{name} of the net is {known}, but the data has {found}; {convert}train a net on this data first"
                 )
         self.take_names(getattr(data, "class_names", None))
 

@@ -18,6 +18,7 @@ from ffrecur.lit.epoch import EpochFigures
 from ffrecur.lit.optim import (
     Interval,
     apply_configured,
+    as_stored,
     check_continued,
     configured_settings,
     decay_weights,
@@ -27,8 +28,9 @@ from ffrecur.lit.optim import (
     use_rate,
 )
 from ffrecur.lit.run.first import First, catch_up
-from ffrecur.lit.run.health import check_tensors, making
+from ffrecur.lit.run.health import check_tensors, making, warn_of_other_seed
 from ffrecur.lit.run.places import broken_off, goes_on_after, progress, step_taken
+from ffrecur.lit.schedules import FlatThenLinear, warn_of_end
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
 OPTIMIZER_KEY = "ffrecur_optimizer"  # entry of a checkpoint: how its optimiser and schedule were configured
@@ -82,15 +84,9 @@ class NetModule(EpochFigures):
         self.weight_decay, self.head_learning_rate_scale = weight_decay, head_learning_rate_scale
         self.head_weight_decay = weight_decay if head_weight_decay is None else head_weight_decay
         self.lr_scheduler_interval = lr_scheduler_interval
-        check_setting(
-            lr_scheduler_interval in (None, "epoch", "step"),
-            "lr_scheduler_interval",
-            lr_scheduler_interval,
-            "epoch or step",
-        )
-        check_setting(
-            head_learning_rate_scale > 0, "head_learning_rate_scale", head_learning_rate_scale, "greater than 0"
-        )
+        known, scale = lr_scheduler_interval in (None, "epoch", "step"), head_learning_rate_scale
+        check_setting(known, "lr_scheduler_interval", lr_scheduler_interval, "epoch or step")
+        check_setting(scale > 0, "head_learning_rate_scale", scale, "greater than 0")
         for name in ("weight_decay", "head_weight_decay", "seed"):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
@@ -125,6 +121,8 @@ class NetModule(EpochFigures):
         precision = self.trainer.precision_plugin.precision
         check_setting(precision in PRECISIONS, "trainer.precision", precision, " or ".join(PRECISIONS))
         self.match_data(getattr(self.trainer, "datamodule", None))
+        if stage == "fit":
+            warn_of_other_seed(self.seed)
         self.configure_model()
         self.trainer.precision_plugin.convert_module(self)
 
@@ -143,14 +141,18 @@ class NetModule(EpochFigures):
         )
         scheduler = make_schedule(self.lr_scheduler, optimizer, self.head_learning_rate_scale)
         stored = self._stored
-        self._configured = configured_settings(optimizer, scheduler)
-        self._configured["interval"] = interval_of(scheduler, self.lr_scheduler_interval, stored)
+        interval = interval_of(scheduler, self.lr_scheduler_interval, stored)
+        if isinstance(scheduler, FlatThenLinear) and self._trainer is not None:  # else its settings are looked at alone
+            scheduler.take_length(self.trainer, interval)
+        self._configured = {**configured_settings(optimizer, scheduler), "interval": interval}
         if stored is not None:
             check_continued(self._configured, stored)
+            if self.optimizer is torch.optim.Adam:  # the default: nobody has said how fast to learn
+                self._configured = as_stored(self._configured, stored)
         if scheduler is None:
             return optimizer
         # `on_train_epoch_end` steps the one that looks at a figure: Lightning would after the epoch's checkpoint.
-        plan = {"scheduler": scheduler, "interval": self._configured["interval"], "reduce_on_plateau": False}
+        plan = {"scheduler": scheduler, "interval": interval, "reduce_on_plateau": False}
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
@@ -264,6 +266,7 @@ class NetModule(EpochFigures):
             self._configured = configured_settings(optimizer, scheduler)
         if self._stored is not None:
             apply_configured(optimizer, scheduler, self._configured, self._stored)
+        warn_of_end(scheduler, self.trainer, self._configured.get("interval", "epoch"))
         catch_up(self.trainer, self)
         if self._found_rate is not None:
             use_rate(optimizer, scheduler, self._configured, self._found_rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, MultiStepLR, OneCycleLR, ReduceLROnPlateau
 
-from ffrecur.errors import CommonError, UserError, one_line
+from ffrecur.errors import CommonError, SettingWarning, UserError, check_setting, one_line
 
 DECAY_KEY = "decoupled_weight_decay"
 Interval = Literal["epoch", "step"]
@@ -39,6 +40,8 @@ def grouped_optimizer(
         named = [] if module is None else list(module.named_parameters())
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
         groups.append({"params": [p for name, p in named if not name.endswith("weight")], DECAY_KEY: 0.0})
+    rule = "a function of the parameters, such as functools.partial(torch.optim.Adam, lr=0.003)"
+    check_setting(callable(make), "optimizer", make if isinstance(make, str) else f"a {type(make).__name__}", rule)
     try:
         optimizer = make(groups)
     except (TypeError, ValueError) as error:
@@ -164,6 +167,30 @@ def check_continued(configured: dict[str, Any], stored: dict[str, Any]) -> None:
             f"model.lr_scheduler_interval is {interval!r}, but the run that is continued has {kept!r}; start a new run "
             "for that"
         )
+
+
+def as_stored(configured: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of an optimiser that nobody named: that of the run that is continued, but for the weight decay.
+
+    A schedule that the run did not have is taken as configured; one that it had, and that was not given again, is warned of.
+    """
+    if stored["schedule"] is None is not configured["schedule"]:
+        return configured
+    groups = [
+        {**old, DECAY_KEY: new[DECAY_KEY]} for new, old in zip(configured["groups"], stored["groups"], strict=True)
+    ]
+    if configured["schedule"] is None is not stored["schedule"]:
+        rate = groups[0].get("initial_lr", groups[0]["lr"])
+        warning = (
+            f"lr_scheduler is None, but the run that is continued had {stored['schedule']}, which no checkpoint can hold: "
+            f"give it again; without, the learning rate is {rate:g} from now on"
+        )
+        warnings.warn(warning, SettingWarning, stacklevel=2)
+        groups = [
+            {**{k: v for k, v in group.items() if k != "initial_lr"}, "lr": group.get("initial_lr", group["lr"])}
+            for group in groups
+        ]
+    return {**configured, "groups": groups, "base_rates": stored["base_rates"]}
 
 
 def apply_configured(optimizer: Optimizer, scheduler: Any, configured: dict[str, Any], stored: dict[str, Any]) -> None:

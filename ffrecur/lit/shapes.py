@@ -38,7 +38,8 @@ def matched_shape(known: list[int] | None, found: Sequence[int] | None) -> list[
         return list(found or ())
     if found is not None and as_map(found) != as_map(known):
         raise UserError(
-            f"image_shape of the net is {known}, but the data has {list(found)}; train a net on this data first"
+            f"image_shape of the net is {known}, but the data has {list(found)}; convert the images, or train a net on this "
+            "data first"
         )
     return known
 

@@ -66,6 +66,7 @@ class StreamModule(TextModule):
     """
 
     kind = "StreamNet"
+    has_window = False
     structure = ("alphabet", "hidden_features", "lateral", "top_down", "candidate_layers", "fast_weights")
     net_class: ClassVar[type] = StreamNet
 

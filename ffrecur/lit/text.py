@@ -57,6 +57,8 @@ class TextModule(NetModule):
         None  # the fingerprint of the training text; None before training, and in older checkpoints
     )
 
+    has_window = True  # of which weights depend on the length
+
     def __init__(
         self,
         window: int | None = None,
@@ -85,10 +87,12 @@ class TextModule(NetModule):
         found = {"window": data.window, "alphabet": alphabet.symbols, "fold_case": alphabet.fold_case}
         for name, value in {**found, "unknown": alphabet.unknown}.items():
             known = self.hparams[name]
-            if known is None:
+            if known is None or (name == "window" and not self.has_window):
                 self.hparams[name] = value
-            elif known != value:
-                raise UserError(f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name}")
+            elif known != value and name != "unknown":  # which says how a text is read, not what the net knows
+                raise UserError(
+                    f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name} to that of the net"
+                )
         count, symbols = self.hparams.get("negatives_per_case", 1), len(alphabet)
         allowed = f"at most {symbols - 1}, the wrong characters of an alphabet of {symbols}"
         check_setting(count < symbols, "negatives_per_case", count, allowed)

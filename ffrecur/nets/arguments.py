@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ffrecur.errors import UserError, check_setting, check_whole, is_whole
 
+BRIGHTEST = 10  # no pixel of an image in [0, 1] reaches this, nor with noise on it
+
 
 def as_tensor(name: str, value: Any, device: torch.device) -> Tensor:
     """Return a tensor of numbers: a tensor as it is, an array on the net's device.
@@ -55,11 +57,18 @@ def check_image_shape(images: Tensor, in_features: int, video: bool = True) -> N
 
 
 def as_images(
-    images: Any, weight: Tensor, in_features: int, video: bool = True, values: bool = True, some: bool = False
+    images: Any,
+    weight: Tensor,
+    in_features: int,
+    video: bool = True,
+    values: bool = True,
+    some: bool = False,
+    scaled: bool = False,
 ) -> Tensor:
     """Return images `(B, D)`, or video `(T, B, D)`, of any type of real number, as a tensor.
 
-    With `some` there must be one at least. Raises `UserError` for another shape, for NaN and for infinity.
+    With `some` there must be one at least. `scaled` is for a net to which white must be 1, or 255 in uint8: it is refused other
+    numbers that are far above 1. Raises `UserError` for another shape, for NaN and for infinity too.
     """
     images = as_tensor("images", images, weight.device)
     check_image_shape(images, in_features, video)
@@ -69,6 +78,10 @@ def as_images(
         )
     if values and look(images, values) and images.is_floating_point() and not finite(images):
         raise UserError("images have values that are NaN or infinite")
+    if scaled and images.dtype != torch.uint8 and look(images, values) and (highest := float(images.max())) > BRIGHTEST:
+        raise UserError(
+            f"images reach {highest:g}, but must be uint8, or numbers from 0 to 1: divide them by what is white in them"
+        )
     return images
 
 

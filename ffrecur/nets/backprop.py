@@ -128,7 +128,8 @@ class BackpropNet(nn.Module):
 
     def classify(self, images_BD: Tensor) -> Tensor:
         """Label with the highest logit, `(B,)`; raises `UserError` for images with NaN or infinity too."""
-        images_BD = as_images(images_BD, self.head.weight, self.in_features, video=False)
+        scaled = self.statistics is not None
+        images_BD = as_images(images_BD, self.head.weight, self.in_features, video=False, scaled=scaled)
         return self(images_BD).argmax(dim=1)
 
     def dropout_masks(

@@ -99,7 +99,7 @@ class FeedForwardNet(FeedForwardStates):
         modules = made_layers(layers or ()) if widths is None else linear_layers(size, check_widths(widths))
         on_map = len(modules) > 0 and isinstance(modules[0], LocalLinear) and label == "beside"
         check_setting(not on_map, "label", label, "pixels or None where the first layer reads a map")
-        super().__init__(widths_of(modules, size), sign, goodness)
+        super().__init__(widths_of(modules, size, goodness), sign, goodness)
         self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
         self.center_images, self.of_input, self.own_layers = center_images, of_input, layers is not None
         self.statistics = ChannelStatistics(in_features) if standardize_images else None

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrecur.core.goodness import mean_over_blocks
+from ffrecur.core.goodness import Goodness, mean_over_blocks
 from ffrecur.core.learning import Masks
 from ffrecur.core.local import LocalLinear
+from ffrecur.core.regions import RegionMeanSquare
 from ffrecur.errors import UserError, check_setting, is_whole, one_line
 from ffrecur.functional import masked, rms_normalize
 from ffrecur.nets.arguments import as_images, as_labels, as_tensor, check_image_shape
@@ -36,7 +37,8 @@ class FeedForwardStates(LocalNet):
 
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
         """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
-        return as_images(images, self.weight, self.in_features, video=False, values=values, some=some)
+        scaled = self.label is not None or self.statistics is not None  # else the length of a row says nothing
+        return as_images(images, self.weight, self.in_features, False, values, some, scaled)
 
     def input_row(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> Tensor:
         """Return what layer 1 reads, `(B, D')`: the label put in, the neutral one without; centred if set; normalised."""
@@ -187,11 +189,18 @@ def described_layers(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
     return [module.settings() for module in modules if isinstance(module, LocalLinear)]
 
 
-def widths_of(modules: nn.ModuleList, in_features: int) -> tuple[int, ...]:
-    """Return the units of each layer, from what the modules make of a row; raises `UserError` for what does not fit."""
+def widths_of(modules: nn.ModuleList, in_features: int, goodness: Goodness | None = None) -> tuple[int, ...]:
+    """Return the units of each layer, from what the modules make of a row; raises `UserError` for what does not fit.
+
+    Regions of a goodness must be of the maps that local layers have.
+    """
     widths: list[int] = []
     for layer, module in enumerate(modules, start=1):
         below = widths[-1] if widths else in_features
+        if isinstance(module, LocalLinear) and isinstance(goodness, RegionMeanSquare):
+            sides = tuple(module.out_shape[:2])
+            allowed = f"{list(sides)}, the rows and columns of layer {layer}"
+            check_setting(goodness.map_shape == sides, "goodness map_shape", list(goodness.map_shape), allowed)
         if isinstance(module, nn.Linear) and module.in_features == below:
             widths.append(module.out_features)
             continue

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
 from ffrecur.errors import check_setting
 
-CHUNK = 1024  # images that are looked at together
+CHUNK = 2**22  # values that are looked at together
+
+
+class Images(Protocol):
+    """Images, or videos, that may lie on the disk: a slice of them reads them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
 
 
 class ChannelStatistics(nn.Module):
@@ -34,23 +44,27 @@ class ChannelStatistics(nn.Module):
         return ((images if scale == 1 else images / scale) - self.mean) / self.deviation
 
     @torch.no_grad()
-    def learn(self, images: Tensor, channels: int = 1) -> None:
+    def learn(self, images: Images, channels: int = 1) -> None:
         """Find means and deviations of the channels in images `(N, ..., D)`, of uint8 or in [0, 1], row, column, channel.
 
-        A channel that is the same everywhere keeps the deviation 1. Raises `UserError` for a number of channels that does not
-        divide D, and for no images.
+        Images that lie on the disk, and videos, are read part by part. A channel that is the same everywhere keeps the
+        deviation 1. Raises `UserError` for a number of channels that does not divide D, and for no images.
         """
         features = len(self.mean)
         check_setting(
             channels >= 1 and features % channels == 0, "channels", channels, f"a divisor of the {features} features"
         )
-        check_setting(images.numel() > 0, "images", tuple(images.shape), "at least one")
-        sums, squares = torch.zeros(channels, dtype=torch.float64), torch.zeros(channels, dtype=torch.float64)
-        scale = scale_of(images)
-        for chunk in images.split(CHUNK):
-            values = chunk.reshape(-1, channels).double() / scale
-            sums, squares = sums + values.sum(0).cpu(), squares + values.square().sum(0).cpu()
-        count = images.numel() / channels
+        check_setting(len(images) > 0, "images", tuple(getattr(images, "shape", (0,))), "at least one")
+        sums, squares, count = torch.zeros(channels).double(), torch.zeros(channels).double(), 0
+        size = max(1, CHUNK // images[:1].numel())
+        for start in range(0, len(images), size):
+            chunk = images[start : start + size]
+            values = chunk.reshape(-1, channels).double() / scale_of(chunk)
+            sums, squares, count = (
+                sums + values.sum(0).cpu(),
+                squares + values.square().sum(0).cpu(),
+                count + len(values),
+            )
         mean = sums / count
         deviation = (squares / count - mean.square()).clamp_(min=0).sqrt_()
         deviation[deviation < 1e-6] = 1.0

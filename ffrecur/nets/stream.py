@@ -230,7 +230,7 @@ class StreamNet(StreamDynamics):
             negatives = as_negatives(negatives, symbols_B, len(self.alphabet), values=False, name="negative symbols")
         learned = local_learning(self, state, symbols_B, negatives, learning, masks)
         assert learned.carried is not None
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):  # what is carried is in float32
             return learned, self.gone_on(state, learned.carried)
 
     def begin(self, inputs: StreamState, masks: Masks | None, dtype: torch.dtype) -> Begun:

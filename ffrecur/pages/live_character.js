@@ -76,8 +76,10 @@ function scoreOf(net, window) {
   return candidateGoodness(net, window).map((goodness, symbol) => {
     const evidence = net.goodnessWeight * net.sign * goodness;
     if (net.noise === "uniform") return evidence;
-    const rest = net.noise === "head" ? 0 : Math.log(Math.max(-Math.expm1(logs[symbol]), 2 ** -126));
-    return logs[symbol] + rest + evidence;
+    if (net.noise === "head") return logs[symbol] + evidence;
+    // 1 - q is the sum of the others: of the likeliest symbol it may be far smaller than what q is rounded by.
+    const others = logs.reduce((sum, log, other) => (other === symbol ? sum : sum + Math.exp(log)), 0);
+    return logs[symbol] + Math.log(Math.max(others, Number.MIN_VALUE)) + evidence;
   });
 }
 

@@ -163,13 +163,30 @@ def save(net: Net, folder: str | Path) -> None:
     """Export a net for use elsewhere: `config.json` (kind and settings, readable) and `model.safetensors` in `folder`.
 
     The folder appears whole or not at all; files of an earlier export in it are replaced. Raises `UserError` for a folder
-    that cannot be written to.
+    that cannot be written to, for anything but one of our nets, and for a net with modules that its settings do not tell.
     """
     folder = Path(with_home(str(folder)))
+    kind = type(net).__name__
+    rule = f"a {' or '.join(KINDS)}, such as the net of a Lightning module"
+    check_setting(type(net) is KINDS.get(kind), "net", f"a {kind}", rule)
+    check_own_modules(net)
     try:
         write_exported(describe(net), net.state_dict(), folder)
     except OSError as error:
         raise UserError(f"output is '{folder}', which cannot be written to: {error.strerror or error}") from error
+
+
+def check_own_modules(net: Net) -> None:
+    """Raise `UserError` for a net that its settings do not make again: with a module of the user's own in it."""
+    with torch.device("meta"):
+        goodness = {"goodness": net.goodness_function} if "goodness" in net.settings() else {}
+        again = dict(type(net)(**{**net.settings(), **goodness}).named_modules())
+    for name, module in net.named_modules():
+        if name and type(module) is not type(again.get(name)):
+            raise UserError(
+                f"{name} of the net is a {type(module).__name__}, which no exported folder could make again: keep the weights "
+                "by torch.save(net.state_dict(), file)"
+            )
 
 
 def _exported(folder: Path) -> tuple[Any, Any]:
@@ -201,6 +218,10 @@ def _build(entry: Any, weights: Any, path: Path, prefix: str, goodness: Goodness
             net = KINDS[entry["kind"]](**settings)
         # Copies, since the file may be mapped; they keep their type.
         copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in own.items()}
+        other = sorted(set(copies) ^ set(net.state_dict()))
+        if other:
+            own_module = "a net with modules of one's own comes back by load_from_checkpoint of its Lightning module"
+            raise ValueError(f"its weights are not those of its settings, such as {other[0]}; {own_module}")
         net.load_state_dict(copies, assign=True)
         if not isinstance(net, CharNet | StreamNet):
             net.class_names = stored_names(entry)

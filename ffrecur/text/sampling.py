@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol, get_args
 
@@ -83,7 +84,9 @@ def goodness_logits(net: Writer, prepared: Any, context: Any, temperature: float
 
     `sign * sum over layers of goodness / temperature` of each of the V symbols as the next one.
     """
-    return net.sign / temperature * net.candidate_goodness(prepared, context).sum(dim=0)
+    logits_BV = net.sign * net.candidate_goodness(prepared, context).sum(dim=0)
+    # The highest becomes 0, which no temperature overflows.
+    return (logits_BV - logits_BV.max(dim=1, keepdim=True).values) / max(temperature, 1e-30)
 
 
 @torch.no_grad()
@@ -146,7 +149,7 @@ def stream(
         check_whole("top_k", top_k)
     check_setting(by in BY, "by", by, " or ".join(BY))
     check_setting(goodness_temperature > 0, "goodness_temperature", goodness_temperature, "greater than 0")
-    numbers_N = net.encode(prompt)
+    numbers_N = net.encode(as_read(prompt, net.alphabet))
 
     @torch.no_grad()
     def next_symbol(prepared: Any, context: Any) -> Tensor:
@@ -169,6 +172,17 @@ def stream(
             yield net.decode(symbol)
 
     return characters()
+
+
+def as_read(prompt: str, alphabet: Alphabet) -> str:
+    r"""Return a prompt with its white space as training text has it: one space, or line ends as "\n" where they are symbols.
+
+    >>> as_read("a \r\n b", Alphabet("ab "))
+    'a b'
+    """
+    if any(symbol.isspace() and symbol != " " for symbol in alphabet.symbols):
+        return prompt.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(r"\s+", " ", prompt)
 
 
 def padded(net: WindowWriter, numbers_N: Tensor) -> Tensor:

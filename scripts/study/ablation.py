@@ -41,6 +41,7 @@ COMMON: Changes = {
     "a constant rate": ["--model.lr_scheduler=null"],
     "a rate that falls from the start": ["--model.lr_scheduler.flat=0"],
 }
+OF_VIDEOS = ("DriftDataModule", "SceneDataModule", "VideoDataModule")  # which no images are made harder of
 RATES = {"half the rate": 0.5, "twice the rate": 2}
 LOOPS: Changes = {
     "sign 1": ["--model.sign=1"],
@@ -104,6 +105,8 @@ UNSUPERVISED: Changes = {
 def changes_of(config: str) -> Changes:
     """Return the changes that fit the task of a configuration file, without those that it has already.
 
+    Those of regions are for maps of 32x32 places.
+
     Raises `UserError` for a task of another module than `FeedForwardModule` and `RecurrentModule`.
     """
     task = settings_in(config)
@@ -116,11 +119,19 @@ def changes_of(config: str) -> Changes:
         raise UserError(f"config is {config!r}, of a {module}, but must be of a RecurrentModule or FeedForwardModule")
     rate = setting(task, "--model.optimizer.lr")
     rates = {name: [f"--model.optimizer.lr={rate * times:g}"] for name, times in RATES.items()} if rate else {}
+    unfit = {"harder images"} if task.get("data", {}).get("class_path") in OF_VIDEOS else set[str]()
+    unfit |= set() if setting(task, "--model.lr_scheduler") else {"a rate that falls from the start"}
     return {
         name: options
         for name, options in {**changes, **rates}.items()
-        if not options or any(setting(task, option) != yaml.safe_load(option.partition("=")[2]) for option in options)
+        if name not in unfit and (not options or any(is_new(task, option) for option in options))
     }
+
+
+def is_new(task: dict[str, Any], option: str) -> bool:
+    """Whether an option says anything but what the configuration has."""
+    value: Any = yaml.safe_load(option.partition("=")[2])
+    return bool(setting(task, option) != value)
 
 
 def setting(task: dict[str, Any], option: str) -> Any:

@@ -22,6 +22,7 @@ from study import OF_THE_SPLIT, split_of
 from torch import Tensor
 
 import ffrecur
+from ffrecur import LocalLinear
 from ffrecur.commands.export import settings_of_run
 from ffrecur.data import ImageDataModule
 from ffrecur.errors import UserError
@@ -196,6 +197,14 @@ def shown_of(data: ImageDataModule, split: str, limit: int) -> tuple[Tensor, Ten
     return prepare(shown.images[:limit]), shown.labels[:limit]
 
 
+def shape_read(net: Net) -> Sequence[int] | None:
+    """Return the shape of the images that a net reads as maps; None for one that reads rows of numbers."""
+    if isinstance(net, ffrecur.RecurrentNet):
+        return None if net.maps is None else net.maps.in_shape
+    lowest = net.hidden[0]
+    return lowest.in_shape if isinstance(lowest, LocalLinear) else getattr(net, "image_shape", None)
+
+
 def match(found: Sequence[Classifier], data: ImageDataModule) -> None:
     """Make the labels of data, which has been set up, those of the nets.
 
@@ -205,7 +214,7 @@ def match(found: Sequence[Classifier], data: ImageDataModule) -> None:
     for place, each in enumerate(found):
         if each.name in [other.name for other in found[:place]]:
             raise UserError(f"run is {each.name!r} twice: give names, such as first=RUN second=RUN")
-        read = getattr(each.net, "image_shape", None)
+        read = shape_read(each.net)
         if each.net.in_features != data.in_features or (read is not None and as_map(read) != as_map(shape)):
             size = f"{each.net.in_features} values" if read is None else "x".join(map(str, read))
             raise UserError(

@@ -205,14 +205,16 @@ def in_the_middle(shape: tuple[int, int, int], side: int) -> Patch:
 def occluded(net: RecurrentNet, images_ND: Tensor, patch: Patch) -> Tensor:
     """Return images whose patch is the mean that the net takes off, so that it is 0 after that.
 
-    Of a net that standardises, the mean of each channel over the training images; of any other, the image's own mean over what
-    is not hidden, which is 0 after `center_images`, and grey in a net that takes no mean off.
+    Of a net that standardises, the mean of each channel over the training images, and with `center_images` the value that is
+    the image's own mean after that; of any other, the image's own mean over what is not hidden, which is 0 after
+    `center_images`, and grey in a net that takes no mean off.
     """
-    hidden_D = patch.mask()
-    if net.statistics is not None:
-        mean = net.statistics.mean.to(images_ND).expand_as(images_ND)
-    else:
+    hidden_D, statistics = patch.mask(), net.statistics
+    if statistics is None:
         mean = images_ND[:, ~hidden_D].mean(dim=1, keepdim=True).expand_as(images_ND)
+    else:
+        own_N1 = statistics(images_ND)[:, ~hidden_D].mean(dim=1, keepdim=True) if net.center_images else 0.0
+        mean = (statistics.mean + statistics.deviation * own_N1).to(images_ND).expand_as(images_ND)
     return torch.where(hidden_D, mean, images_ND)
 
 

@@ -27,7 +27,7 @@ import torch
 from attacks import ATTACKS, BUDGETS
 from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of, split_in
 from corruption_tables import draw, printed, summary
-from corruptions import APART, CORRUPTIONS, Shape, corrupted
+from corruptions import APART, CORRUPTIONS, FRAMES, Shape, corrupted
 from study import answer, make_folder
 from torch import Tensor
 
@@ -88,6 +88,9 @@ class Figures:
 
 def measure(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, shape: Shape, figures: Figures) -> None:
     """Find the error of each net on clean images and at each strength of each corruption, as fractions."""
+    frames = max(
+        [FRAMES, *(net.settings["window"][1] for net in nets if net.video)]
+    )  # a drift lasts as long as nets look
     for name in ("clean", *CORRUPTIONS, APART):
         left = figures.lacking(name, nets)
         strengths = STRENGTHS.get(name, [0.0])  # clean images have none
@@ -95,7 +98,7 @@ def measure(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, sha
         for start in range(0, len(images_ND) if left else 0, BATCH):
             images, labels = images_ND[start : start + BATCH], labels_N[start : start + BATCH]
             for level, strength in enumerate(strengths):
-                shown = images if name == "clean" else corrupted(name, strength, images, start, shape)
+                shown = images if name == "clean" else corrupted(name, strength, images, start, shape, frames)
                 for net in left:
                     wrong[net.name][level] += int((net.classify(shown, name == APART) != labels).sum())
         if left:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -112,9 +113,9 @@ def shifted(images_BD: Tensor, distance: float, numbers_BK: Tensor, shape: Shape
     return moved(images_BD, numbers_BK[:, 0], pixels_of(distance, shape), shape)
 
 
-def drifting(images_BD: Tensor, speed: float, numbers_BK: Tensor, shape: Shape) -> Tensor:
+def drifting(images_BD: Tensor, speed: float, numbers_BK: Tensor, shape: Shape, frames: int = FRAMES) -> Tensor:
     """Videos `(T, B, D)` of images that move so many pixels a frame in one of 8 directions; in their place at frame 4."""
-    steps = [pixels_of(speed, shape) * (frame - IN_PLACE) for frame in range(1, FRAMES + 1)]
+    steps = [pixels_of(speed, shape) * (frame - IN_PLACE) for frame in range(1, frames + 1)]
     return torch.stack([moved(images_BD, numbers_BK[:, 0], step, shape) for step in steps])
 
 
@@ -158,10 +159,11 @@ CORRUPTIONS: dict[str, Corruption] = {
 APART = "drift, frame by frame"  # the same videos, of which every net reads one frame at a time
 
 
-def corrupted(name: str, strength: float, images_BD: Tensor, first: int, shape: Shape) -> Tensor:
-    """Return images of a split, from place `first` on, with a corruption: `(B, D)`, or videos `(T, B, D)`."""
+def corrupted(name: str, strength: float, images_BD: Tensor, first: int, shape: Shape, frames: int = FRAMES) -> Tensor:
+    """Return images of a split, from place `first` on, with a corruption: `(B, D)`, or videos `(T, B, D)` of `frames`."""
     name = "drift" if name == APART else name
     change, columns, *_ = CORRUPTIONS[name]
+    change = partial(drifting, frames=frames) if name == "drift" else change
     count = images_BD.shape[1] if columns is None else columns
     numbers_BK = uniform_at(first, len(images_BD), count, 0, *name.encode())
     return change(images_BD, strength, numbers_BK, shape)

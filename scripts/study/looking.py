@@ -39,7 +39,7 @@ from study import answer, make_folder, parse, read_results, split_of, trained, w
 from torch import Tensor
 
 import ffrecur
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.lit.images import prepare
 
 TASK = Path(__file__).parents[2] / "tasks" / "mnist" / "aperture.yaml"
@@ -236,6 +236,11 @@ def run() -> None:
     make_folder("--root", own.root)
     file = own.root / "looking.json"
     found: Found = read_results(file)
+    check_whole("--limit", own.limit)
+    check_whole("--shown", own.shown)
+    check_setting(own.shown <= FRAMES, "--shown", own.shown, f"at most {FRAMES}, the frames of a video")
+    for text in own.scenes:
+        scene_of(text)
     for seed, text, name in itertools.product(own.seeds, own.scenes, own.nets):
         scene = scene_of(text)
         config, by_seed = configuration(name, scene, own), found.setdefault(str(scene), {}).setdefault(name, {})

@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser
 from study import answer, parse, settings_in
 
 from ffrecur.data import CorpusDataModule
+from ffrecur.errors import check_setting
 
 Counts = dict[str, Counter[str]]  # of what comes after each context
 
@@ -93,6 +94,9 @@ def run() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     own, options = parse(parser)
     data = load_data(own.config, options)
+    for order in own.orders:
+        allowed = f"from 1 to {data.window + 1}, one more than data.window"
+        check_setting(1 <= order <= data.window + 1, "--orders", order, allowed)
     documents = data.validation_documents if own.split == "validation" else data.test_documents
     print(f"{'order':>6}{'bits per character':>20}{'accuracy':>10}")
     for order in own.orders:

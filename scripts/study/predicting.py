@@ -27,7 +27,7 @@ import ffrecur
 import ffrecur.data
 from ffrecur.data import Scene, SceneDataModule
 from ffrecur.data.imageset import ImageSet
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_whole
 from ffrecur.lit.images import prepare
 from ffrecur.nets.recurrent import RecurrentNet
 
@@ -50,9 +50,11 @@ def scene_of(text: str) -> Scene:
     (setting,) = dataclasses.fields(scene)  # type: ignore[arg-type]
     usual: Any = setting.default
     try:
-        return scene(**{setting.name: type(usual)(value)} if given else {})
-    except ValueError as error:  # which a UserError is too
-        raise UserError(str(error)) from error
+        settings = {setting.name: type(usual)(value)} if given else {}
+    except ValueError as error:
+        kind = "a whole number" if isinstance(usual, int) else "a number"
+        raise UserError(f"scene is {text!r}, whose {setting.name} must be {kind}") from error
+    return scene(**settings)
 
 
 def videos_of(source: str, scene: Scene, split: str, frames: int = 8, **settings: Any) -> ImageSet:
@@ -154,6 +156,7 @@ def run() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--limit", type=int, default=1000, help="clips, the first of the split")
     options = parser.parse_args()
+    check_whole("--limit", options.limit)
     net = ffrecur.load(options.run)
     if not isinstance(net, RecurrentNet) or net.update_scheme != "synchronous":
         raise UserError("run holds another net than a RecurrentNet of the synchronous scheme")

@@ -176,12 +176,12 @@ def test_checkpoints_that_cannot_be_used(trained, command):
 def test_data_that_does_not_fit_the_net(trained):
     make_digits(Path("larger"), size=(7, 7))
     make_digits(Path("richer"), classes=4)
-    check_refused(["test", "--data.source=larger"], "in_features", "30", "49")
+    check_refused(["test", "--data.source=larger"], "image_shape", "[6, 5]", "[7, 7]")
     unknown = ("images of the class '3', which the net does not know", "classes: 0, 1, 2; the data's: 0, 1, 2, 3")
     check_refused(["test", "--data.source=richer"], *unknown)
     check_refused(["fit", "--ckpt_path=last", "--data.source=richer"], *unknown)
-    check_refused(["predict", "--data.source=larger"], "in_features", "30", "49")
-    check_refused(["fit", "--ckpt_path=last", "--data.source=larger"], "in_features", "30", "49")
+    check_refused(["predict", "--data.source=larger"], "image_shape", "[6, 5]", "[7, 7]")
+    check_refused(["fit", "--ckpt_path=last", "--data.source=larger"], "image_shape", "[6, 5]", "[7, 7]")
 
 
 def test_a_net_that_does_not_fit_the_checkpoint(trained):
@@ -210,7 +210,11 @@ def test_what_cannot_be_changed_in_a_run_that_is_continued(trained):
     [
         (["--model.optimizer.lr=-1"], ["model.optimizer", "Invalid learning rate: -1"]),
         (["--model.optimizer=torch.optim.LBFGS"], ["model.optimizer", "LBFGS"]),
-        (["--model.lr_scheduler=FlatThenLinear"], ["model.lr_scheduler", "epochs"]),
+        (["--model.lr_scheduler=StepLR"], ["model.lr_scheduler", "step_size"]),
+        (
+            ["--model.lr_scheduler=FlatThenLinear", "--trainer.max_epochs=-1"],
+            ["lr_scheduler.epochs is None", "given where trainer.max_epochs is -1"],
+        ),
         (
             ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.epochs=0"],
             ["lr_scheduler.epochs is 0", "at least 1"],

@@ -80,7 +80,7 @@ TABLE: list[tuple[list[str], str]] = [
         [*FIT, "--model.optimizer=torch.optim.LBFGS"],
         "model.optimizer: LBFGS doesn't support per-parameter options (parameter groups)",
     ),
-    ([*FIT, "--model.lr_scheduler=FlatThenLinear"], "model.lr_scheduler needs its setting epochs, which is not given"),
+    ([*FIT, "--model.lr_scheduler=StepLR"], "model.lr_scheduler needs its setting step_size, which is not given"),
     (
         [*FIT, "--data.memory_limit=-1"],
         "data.memory_limit is -1, but must be a whole number of at least 0",
@@ -146,7 +146,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["fit", "--ckpt_path=last", "--data.source=larger"],
-        "in_features of the net is 30, but the data has 49; train a net on this data first",
+        "image_shape of the net is [6, 5], but the data has [7, 7]; convert the images, or train a net on this data first",
     ),
     ([*TEXT, "--data.window=0"], "data.window is 0, but must be a whole number of at least 1"),
     ([*TEXT, "--data.alphabet=aa"], "alphabet is 'aa', which has 'a' twice, but must be without duplicates"),
@@ -165,7 +165,7 @@ TABLE: list[tuple[list[str], str]] = [
         "or the class path of a subclass of WindowNegatives",
     ),
     ([*TEXT, "--model.dream_depth=[3,1]"], "dream_depth is [3, 1], but must be two whole numbers, 1 <= least <= most"),
-    ([*TEXT, "--model.window=4"], "window of the net is 4, but the data has 10; set data.window"),
+    ([*TEXT, "--model.window=4"], "window of the net is 4, but the data has 10; set data.window to that of the net"),
     (
         [*TEXT, "--model=RecurrentModule"],
         "data is CorpusDataModule, but a RecurrentModule reads images: ImageDataModule",
@@ -201,16 +201,19 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["test", "--data.source=larger"],
-        "in_features of the net is 30, but the data has 49; train a net on this data first",
+        "image_shape of the net is [6, 5], but the data has [7, 7]; convert the images, or train a net on this data first",
     ),
     (
         ["test", "--trainer.default_root_dir=elsewhere"],
         "ckpt_path is not given, but there is no run in 'elsewhere' yet; train one with `ffrecur fit`, or give the path of a checkpoint, or a net that comes with ffrecur, such as museum/digits",
     ),
-    (["test", "--ckpt_path=text"], "checkpoint is 'text', a folder with neither best.ckpt nor last.ckpt in it"),
+    (
+        ["test", "--ckpt_path=text"],
+        "checkpoint is 'text', an exported net, which keeps no settings of its run: ffrecur.load opens it in Python",
+    ),
     (
         ["predict", "--data.source=larger"],
-        "in_features of the net is 30, but the data has 49; train a net on this data first",
+        "image_shape of the net is [6, 5], but the data has [7, 7]; convert the images, or train a net on this data first",
     ),
     (
         ["predict", "--ckpt_path=best", "--trainer.default_root_dir=elsewhere"],

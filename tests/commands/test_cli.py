@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 from running import TASKS, TINY, only_run, run, snapshot
 
+import ffrecur
 import ffrecur.lit
 from ffrecur.commands.train import main
 
@@ -216,6 +217,50 @@ def test_typed_schedule_settings_win_over_the_checkpoints(workplace):
         float(row["train/learning_rate"]) for row in read_csv(only_run() / "metrics.csv") if row["train/learning_rate"]
     ]
     assert rates == pytest.approx([0.01, 0.005, 0.005, 0.0025])
+
+
+def rates_of(run_folder):
+    rows = read_csv(run_folder / "metrics.csv")
+    return [float(row["train/learning_rate"]) for row in rows if row["train/learning_rate"]]
+
+
+def test_a_schedule_without_a_length_is_as_long_as_the_training(workplace):
+    assert run("fit", *TINY, "--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=0").code == 0
+    assert rates_of(only_run()) == pytest.approx([0.01, 0.005])
+    assert run("fit", "--ckpt_path", "last", "--trainer.max_epochs=4").code == 0
+    assert rates_of(only_run()) == pytest.approx([0.01, 0.005, 0.005, 0.0025])
+
+
+def test_a_schedule_of_steps_is_as_long_as_the_training_too(workplace):
+    options = ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=0"]
+    assert run("fit", *TINY, *options, "--model.lr_scheduler_interval=step").code == 0
+    last = torch.load(only_run() / "last.ckpt", weights_only=True)
+    assert last["lr_schedulers"][0]["epochs"] == last["global_step"]
+    assert [group["lr"] for group in last["optimizer_states"][0]["param_groups"]] == [0.0] * 4
+
+
+def test_epochs_in_which_nothing_would_be_learned_are_warned_of(workplace):
+    schedule = ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.epochs=2"]
+    assert run("fit", *TINY, *schedule).err == ""
+    outcome = run("fit", "--ckpt_path", "last", "--trainer.max_epochs=4")
+    assert outcome.code == 0
+    assert (
+        "lr_scheduler.epochs is 2, but trainer.max_epochs is 4: the epochs from 3 on have the learning rate 0"
+        in outcome.err
+    )
+    assert rates_of(only_run())[2:] == [0, 0]
+
+
+def test_only_files_that_are_there_are_named(workplace):
+    outcome = run("fit", *TINY, "--trainer.limit_val_batches=0", "--trainer.max_epochs=1")
+    assert "(config.yaml, last.ckpt, metrics.csv)" in outcome.out
+
+
+def test_an_exported_net_has_no_settings_to_be_tested_with(trained):
+    ffrecur.save(ffrecur.load(only_run()), "exported")
+    outcome = run("test", "--ckpt_path=exported")
+    assert outcome.code == 2
+    assert "checkpoint is 'exported', an exported net, which keeps no settings of its run: ffrecur.load" in outcome.err
 
 
 def test_fit_last_without_a_run_starts_one_and_says_so(workplace):

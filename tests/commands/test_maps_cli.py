@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from making import check_same_net
-from running import TINY, only_run, run
+from running import TINY, only_run, run, slow
 
 import ffrecur
 from ffrecur import LocalLinear, RegionMeanSquare
@@ -57,6 +58,34 @@ def test_the_channels_statistics_are_those_of_the_training_images(workplace):
     kept = net.state_dict()["statistics.mean"]
     assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=2", "--data.validation_size=10").code == 0
     assert torch.equal(ffrecur.load(only_run() / "last.ckpt").statistics.mean, kept)
+
+
+def test_images_on_the_disk_have_the_same_statistics_and_videos_have_some(workplace):
+    found = []
+    for number, options in enumerate(([], ["--data.memory_limit=0"], ["--data=DriftDataModule"])):
+        root = f"--trainer.default_root_dir=r{number}"
+        assert fit(*MAPS, "--model.standardize_images=true", "--trainer.max_epochs=1", *options, root).code == 0
+        found.append(ffrecur.load(next(Path(f"r{number}").iterdir())).statistics.mean)
+    assert torch.equal(found[0], found[1])
+    assert 0 < found[2][0] < 1
+
+
+@pytest.mark.parametrize("kind", ["RecurrentModule", slow("FeedForwardModule"), slow("BackpropModule")])
+def test_a_dense_net_reads_no_images_of_another_shape_with_as_many_values(kind, workplace):
+    assert fit(f"--model={kind}", "--model.hidden_features=[6]", "--trainer.max_epochs=1").code == 0
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 6), dtype=np.uint8)
+    np.savez(
+        "tall.npz",
+        train_images=images,
+        train_labels=np.arange(20) % 3,
+        test_images=images,
+        test_labels=np.arange(20) % 3,
+    )
+    sentence = "image_shape of the net is [6, 5], but the data has [5, 6]"
+    for command in (["test"], ["predict"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=2"]):
+        outcome = run(*command, "--data.source=tall.npz")
+        assert outcome.code == 2
+        assert sentence in outcome.err
 
 
 @pytest.mark.parametrize("kind", ["FeedForwardModule", "BackpropModule"])

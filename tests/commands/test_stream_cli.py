@@ -33,6 +33,15 @@ def text_of(capsys, command, *args):
     return shown.out
 
 
+def test_which_characters_are_judged_may_change(tales):
+    assert run("fit", *TINY_STREAM, "--trainer.max_epochs=1").code == 0
+    counts = []
+    for window in (4, 7):
+        assert run("validate", f"--data.window={window}").code == 0
+        counts.append(json.loads((only_run() / "validation_results.json").read_text())["num_characters"])
+    assert counts[0] - counts[1] == 2 * 3, "three less of each of two documents"
+
+
 ALL = [
     "--model.candidate_layers=[1,2]",
     "--model.fast_weights=[3,0.9,0.5,delta]",

@@ -73,6 +73,37 @@ def test_results_agree_with_the_net_and_the_text(tales, trained_with, typed):
     assert f"{results['bits_per_character']:.3f}" in outcome.out
 
 
+def test_how_unknown_characters_are_read_may_change(tales):
+    assert run("fit", *TINY_TEXT, "--data.alphabet=learned", "--data.unknown=error", "--trainer.max_epochs=1").code == 0
+    (tales / "other.txt").write_text((tales / "tales.txt").read_text().replace("owl", "öwl"))
+    refused(["test", "--data.source=other.txt"], "'ö'", "unknown drop or replace")
+    for command in (["validate"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=2"]):
+        assert run(*command, "--data.source=other.txt", "--data.unknown=drop").code == 0
+
+
+def test_characters_that_are_cut_off_are_neither_refused_nor_counted(tales):
+    (tales / "late.txt").write_text("\n\n".join(f"the fox {n} sat on the hen, and slept äöü" for n in "abcdef"))
+    options = ["--data.source=late.txt", "--data.unknown=error", "--data.document_length=20", "--trainer.max_epochs=1"]
+    outcome = run("fit", *TINY_TEXT, *options)
+    assert outcome.code == 0, outcome.err
+    assert "dropped" not in outcome.out
+    refused(["fit", *TINY_TEXT, *options, "--data.document_length=null"], "document 1", "'ä' at character 37")
+
+
+def test_a_depth_of_dreams_that_cannot_be_is_refused_whatever_the_negatives(tales):
+    options = ["--model.negatives=self_generated", "--model.dream_depth=[5,3]"]
+    refused(["fit", *TINY_TEXT, *options], "dream_depth is [5, 3]", "1 <= least <= most")
+
+
+def test_what_samples_have_none_of_is_not_printed(tales):
+    (tales / "digits.txt").write_text("\n\n".join(f"{n}1415926535897932384626433" for n in range(6)))
+    options = ["--data.source=digits.txt", "--data.alphabet=learned", "--trainer.max_epochs=1"]
+    assert run("fit", *TINY_TEXT, *options).code == 0
+    outcome = run("test")
+    assert "nan" not in outcome.out.lower()
+    assert json.loads((only_run() / "test_results.json").read_text())["known_word_share"] is None
+
+
 def test_without_negatives_the_hidden_layers_stay_as_they_are(tales):
     assert run("fit", *TINY_TEXT, "--model.negatives=none").code == 0
     states = [torch.load(only_run() / "last.ckpt", weights_only=True)["state_dict"]]

@@ -136,3 +136,14 @@ def test_layers_that_are_no_such_maps_are_refused():
     allowed = "rows and columns whose product divides the layer's 10 units"
     assert str(refused.value) == f"goodness map_shape is [4, 6], but must be {allowed}"
     ffrecur.RecurrentNet(4, [24, 48], 3, goodness=RegionMeanSquare((4, 6), (2, 3)))
+
+
+def test_regions_are_of_the_maps_that_local_layers_have():
+    local = {"in_shape": [6, 5], "kernel": 3, "out_channels": 2}  # makes 4x3 places
+    for map_shape, fits in (((4, 3), True), ((3, 4), False), ((2, 6), False)):
+        goodness = RegionMeanSquare(map_shape, (1, 1))
+        if fits:
+            ffrecur.FeedForwardNet(30, num_classes=3, layers=[local], goodness=goodness)
+        else:
+            with pytest.raises(UserError, match=r"must be \[4, 3\], the rows and columns of layer 1$"):
+                ffrecur.FeedForwardNet(30, num_classes=3, layers=[local], goodness=goodness)

@@ -3,9 +3,13 @@
 import pytest
 import torch
 from families import NETS
+from making import stream_net
 from problems import GOODNESS, OBJECTIVES, Problem
 from torch import Tensor
 from torch.nn import functional as F
+
+from ffrecur.core.learning import Learning
+from ffrecur.core.objectives import Paired
 
 HALF = {torch.bfloat16: 0.05, torch.float16: 0.01}  # with the mean error, as a share of the mean value
 
@@ -73,3 +77,20 @@ def test_a_stream_is_read_in_half_precision(name, dtype):
     for found, exact in zip(ends[1].hidden + ends[1].memory, ends[0].hidden + ends[0].memory, strict=True):
         assert found.dtype == torch.float32
         check_near(found, exact, 2 * HALF[dtype])
+
+
+@pytest.mark.parametrize("rule", ["hebbian", "delta"])
+def test_what_a_stream_carries_is_in_float32_under_autocast(rule):
+    """Fast weights too: as `step` has them, which reads without learning."""
+    net = stream_net(fast_weights=(4, 0.9, 0.3, rule)).float()
+    symbols = torch.arange(30).reshape(10, 3) % len(net.alphabet)
+    learned = read = net.first_state(3)
+    learning = Learning(objective=Paired(0.1), iterations=1)
+    for symbols_B in symbols:
+        with torch.autocast("cpu", torch.bfloat16):
+            _, learned = net.local_learning(learned, symbols_B, (symbols_B + 1) % len(net.alphabet), learning)
+        read = net.step(read, symbols_B)
+    for part, expected in zip(learned, read, strict=True):
+        for found, exact in zip(part, expected, strict=True):
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05)

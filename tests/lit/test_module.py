@@ -1,5 +1,6 @@
 """The Lightning module does what a plain PyTorch loop does, and nothing that depends on what went before."""
 
+import warnings
 from functools import partial
 
 import lightning as L
@@ -12,7 +13,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
-from ffrecur.errors import UserError
+from ffrecur.errors import SettingWarning, UserError
 from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule
 from ffrecur.lit import goodness as lit_goodness
 from ffrecur.lit.images import prepare
@@ -209,6 +210,42 @@ def test_the_schedule_is_stepped_once_an_epoch(workplace):
     assert rates == pytest.approx([0.4] * 3 + [0.3] * 3 + [0.2] * 3)
 
 
+def rates_after(path, **settings):
+    net = RecurrentModule.load_from_checkpoint(path, **settings)
+    going_on = trainer(max_epochs=3)
+    going_on.fit(net, datamodule=digits(), ckpt_path=path)
+    return [group["lr"] for group in going_on.optimizers[0].param_groups]
+
+
+def test_a_run_goes_on_at_its_own_rate_where_no_optimiser_is_given_again(workplace):
+    net = module(optimizer=partial(torch.optim.Adam, lr=0.03), head_learning_rate_scale=0.5)
+    first = trainer(max_epochs=1)
+    first.fit(net, datamodule=digits())
+    first.save_checkpoint("first.ckpt")
+    assert rates_after("first.ckpt") == [0.03, 0.03, 0.015, 0.015]
+    assert rates_after("first.ckpt", optimizer=partial(torch.optim.Adam, lr=0.2)) == [0.2, 0.2, 0.1, 0.1]
+
+
+def test_a_schedule_that_is_not_given_again_is_warned_of(workplace):
+    net = module(optimizer=partial(torch.optim.Adam, lr=0.03), lr_scheduler=partial(FlatThenLinear, epochs=6, flat=0))
+    first = trainer(max_epochs=2)
+    first.fit(net, datamodule=digits())
+    first.save_checkpoint("first.ckpt")
+    with pytest.warns(SettingWarning, match="lr_scheduler is None, but the run that is continued had FlatThenLinear"):
+        assert rates_after("first.ckpt") == [0.03] * 4
+    found = rates_after("first.ckpt", lr_scheduler=partial(FlatThenLinear, epochs=6, flat=0))
+    assert found == pytest.approx([0.015] * 4), "three of six epochs are left"
+
+
+def test_another_seed_of_lightnings_is_warned_of(workplace, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    with pytest.warns(SettingWarning, match="seed is 0, but seed_everything was given 5"):
+        trainer(max_epochs=1).fit(module(seed=0), datamodule=digits())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SettingWarning)
+        trainer(max_epochs=1).fit(module(seed=5), datamodule=digits())
+
+
 def test_a_loss_that_is_not_finite_stops_training_before_the_step():
     images, labels = own_data()
     images[13] = torch.nan
@@ -333,8 +370,9 @@ def test_loaders_of_ones_own_work_where_the_sizes_are_given():
     [({}, "in_features"), ({"num_classes": 3}, "in_features"), ({"in_features": 6}, "num_classes")],
 )
 def test_loaders_of_ones_own_are_refused_without_the_sizes(given, missing):
+    where = f"by model.{missing}, or by an attribute {missing} of the data module"
     with pytest.raises(
-        ffrecur.UserError, match=f"^{missing} is None, but must be given where the data does not tell it$"
+        ffrecur.UserError, match=f"^{missing} is None, but must be given where the data does not tell it: {where}$"
     ):
         trainer().fit(module(**given), own_loader())
 
@@ -429,3 +467,34 @@ def test_negatives_that_an_objective_of_all_candidates_would_leave_out(make, mes
     make = partial(make, objective="softmax")
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        (
+            {"negatives": "none", "goodness_weight": 3.0, "objective": "logistic", "sleep": 1},
+            [
+                "goodness_weight is 3, but with negatives none no goodness is learned: give 0",
+                "sleep is given, but has no",
+            ],
+        ),
+        (
+            {"negatives": "none", "objective": "logistic", "deprivation": (1, 1)},
+            ["deprivation is given, but has no effect with negatives none"],
+        ),
+        (
+            {"negatives": "self_generated", "dream_depth": (2, 3)},
+            ["dream_depth is given, but has no effect with negatives self_generated"],
+        ),
+        ({"negatives": "none"}, []),
+        ({"negatives": "self_generated"}, []),
+    ],
+)
+def test_settings_that_the_negatives_make_no_use_of_are_warned_of(settings, sentences):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        CharModule(hidden_features=[4], **settings)
+    said = [str(each.message) for each in found if issubclass(each.category, SettingWarning)]
+    assert len(said) == len(sentences)
+    assert all(line.startswith(sentence) for line, sentence in zip(said, sentences, strict=True)), said

@@ -149,6 +149,12 @@ def test_the_decay_follows_the_scheduled_rate():
     assert not torch.equal(net.top_down[1].weight, before)
 
 
+@pytest.mark.parametrize(("given", "shown"), [("Adam", "'Adam'"), (torch.optim.SGD([torch.ones(1)], 0.1), "'a SGD'")])
+def test_an_optimiser_is_a_function_of_the_parameters(given, shown):
+    with pytest.raises(UserError, match=f"^optimizer is {shown}, but must be a function of the parameters, such as"):
+        make(given)
+
+
 # --- FlatThenLinear ---------------------------------------------------------------------------------------------------
 
 

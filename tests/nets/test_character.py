@@ -1,6 +1,7 @@
 """The character model: its equations against plain loops, its local gradients, and its score."""
 
 import copy
+import decimal
 import math
 
 import numpy as np
@@ -198,9 +199,20 @@ def test_goodness_of_candidates_is_that_of_the_windows_that_end_with_them():
     net = character_net(sign=-1)
     windows = windows_of(net, 5)
     found = goodness_logits(net, net.prepare(), windows, temperature=0.2)
+    expected = torch.empty(5, 4).double()
     for symbol in range(4):
         moved = torch.cat([windows[:, 1:], torch.full((5, 1), symbol)], dim=1)
-        torch.testing.assert_close(found[:, symbol], -net.goodness(moved).sum(dim=0) / 0.2)
+        expected[:, symbol] = -net.goodness(moved).sum(dim=0).detach() / 0.2
+    torch.testing.assert_close(found.detach(), expected - expected.max(dim=1, keepdim=True).values)
+
+
+def test_no_temperature_makes_goodness_overflow():
+    net = character_net().float()
+    windows = windows_of(net, 5)
+    with torch.no_grad():
+        coldest, cold = (goodness_logits(net, net.prepare(), windows, temperature=t) for t in (1e-300, 1e-3))
+    assert coldest.isfinite().all()
+    assert torch.equal(coldest.argmax(dim=1), cold.argmax(dim=1))
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -248,6 +260,20 @@ def test_the_score_recovers_the_true_probabilities(temperature, noise):
     optimizer.step(loss)
     score = noise_contrastive_logits(torch.log(head), goodness.detach(), 1 / temperature, noise)
     torch.testing.assert_close(torch.softmax(score, dim=0), true, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_head_that_is_sure_is_believed(dtype):
+    """The rest 1 - q of a probability that rounds to 1 is that of the others: log q (1 - q) as 60 digits have it."""
+    for gap in (5, 15, 17, 20, 40, 80):
+        logits = torch.tensor([float(gap), 0.0, 0.0], dtype=dtype)
+        found = noise_contrastive_logits(logits, torch.zeros(3, dtype=dtype), 2.5, "masked_head")
+        with decimal.localcontext(prec=60):
+            weights = [decimal.Decimal(gap).exp(), decimal.Decimal(1), decimal.Decimal(1)]
+            shares = [weight / sum(weights) for weight in weights]
+            others = [sum(shares[:n] + shares[n + 1 :]) for n in range(3)]
+            exact = [float((q * rest).ln()) for q, rest in zip(shares, others, strict=True)]
+        torch.testing.assert_close(found, torch.tensor(exact, dtype=dtype), rtol=1e-6, atol=0)
 
 
 def test_first_goodness_is_about_the_default_threshold():

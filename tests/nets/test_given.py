@@ -1,6 +1,7 @@
 """What a user gives the nets in Python: any type of number, modules of their own, and mistakes, each told in a sentence."""
 
 import json
+import warnings
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 import ffrecur
-from ffrecur import BackpropNet, FeedForwardNet, RecurrentNet
+from ffrecur import BackpropNet, FeedForwardNet, Logistic, Objective, RecurrentNet
 from ffrecur.core.learning import Learning
+from ffrecur.errors import SettingWarning
 from ffrecur.metrics.images import GoodnessError
 
 IMAGES = torch.arange(0, 240, 10, dtype=torch.uint8).reshape(6, 4)
@@ -37,6 +39,63 @@ def test_a_call_is_the_score_of_images_of_any_type(kind, settings, given):
     expected = net.score(IMAGES.float() / 255)
     for found in (net(TYPES[given]), net.score(TYPES[given])):
         assert torch.allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given", [IMAGES.long(), IMAGES.double(), IMAGES.numpy().astype("int16")], ids=["int64", "float64", "int16"]
+)
+@pytest.mark.parametrize(
+    "net",
+    [
+        FeedForwardNet(4, [5], 3),
+        FeedForwardNet(4, [5], 3, label="beside"),
+        FeedForwardNet(4, [5], 3, label=None, standardize_images=True),
+        RecurrentNet(4, [5], 3, standardize_images=True),
+        BackpropNet(4, [5], 3, standardize_images=True),
+    ],
+    ids=["pixels", "beside", "unlabelled", "recurrent", "backpropagation"],
+)
+def test_images_that_were_not_divided_are_refused_where_white_must_be_one(net, given):
+    with pytest.raises(
+        ffrecur.UserError, match="^images reach 230, but must be uint8, or numbers from 0 to 1: divide them"
+    ):
+        net.classify(given)
+    if isinstance(net, FeedForwardNet) and net.label is not None:
+        with pytest.raises(ffrecur.UserError, match="^images reach 230"):
+            net.local_learning(torch.as_tensor(given), LABELS, WRONG, Learning(iterations=1))
+    net.classify(IMAGES)
+    net.classify(IMAGES / 255 + 3 * torch.randn(6, 4).clamp(-2, 2))  # noise is none of these
+
+
+@pytest.mark.parametrize(
+    "net", [RecurrentNet(4, [5], 3), BackpropNet(4, [5], 3), FeedForwardNet(4, [5], 3, label=None)]
+)
+def test_nets_that_only_normalise_take_any_scale(net):
+    assert torch.equal(net.classify(IMAGES.long()), net.classify(IMAGES))
+
+
+class Focal(Objective):
+    def loss(self, positive, negatives):
+        return Logistic(2.0, 0.3).loss(positive, negatives)
+
+
+@pytest.mark.parametrize(
+    ("objective", "given", "unused"),
+    [
+        (Focal(), {"temperature": 0.3, "threshold": 2.0}, ["threshold", "temperature"]),
+        (Logistic(2.0, 0.3), {"temperature": 0.4}, ["temperature"]),
+        (Logistic(2.0, 0.3), {"temperature": 0.3, "threshold": 2.0}, []),
+        (Focal(), {}, []),
+        ("paired", {"temperature": 0.3, "threshold": 2.0}, []),
+    ],
+)
+def test_settings_that_an_objective_of_ones_own_does_not_read_are_warned_of(objective, given, unused):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        RecurrentNet(4, [5], 3).local_loss(IMAGES, LABELS, WRONG, objective=objective, **given)
+    said = [str(each.message) for each in found if issubclass(each.category, SettingWarning)]
+    assert [line.split(" is ")[0] for line in said] == unused
+    assert all("has no effect with a " in line for line in said)
 
 
 def test_numbers_of_numpy_are_plain_in_files(tmp_path):

@@ -9,6 +9,8 @@ import torch
 import ffrecur
 from ffrecur import UserError
 from ffrecur.core.learning import Learning
+from ffrecur.data.clips import clips_of
+from ffrecur.data.mapped import MappedImages
 from ffrecur.nets import statistics
 from ffrecur.nets.statistics import ChannelStatistics
 
@@ -90,6 +92,20 @@ def test_what_layer_1_reads_of_an_image():
     expected /= np.sqrt((expected**2).mean())
     np.testing.assert_allclose(net.image_row(row[None])[0], expected, rtol=1e-6)
     np.testing.assert_allclose(net.image_row(row.expand(2, 1, 4))[1, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 6), (7, 3, 6)])
+def test_images_may_lie_on_the_disk_or_be_videos_and_are_read_in_parts(shape, monkeypatch):
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+    store = MappedImages(images.reshape(-1, 6).numpy())
+    lazy = store if len(shape) == 2 else clips_of(store, [3] * 7)
+    whole, parts = ChannelStatistics(6), ChannelStatistics(6)
+    whole.learn(images, 3)
+    monkeypatch.setattr(statistics, "CHUNK", 2 * images[0].numel())
+    parts.learn(lazy, 3)
+    torch.testing.assert_close(parts.state_dict(), whole.state_dict(), rtol=1e-6, atol=0)
+    expected = (images.double() / 255).reshape(-1, 3).mean(0).repeat(2)
+    torch.testing.assert_close(parts.mean.double(), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ def test_each_kind_of_net_has_changes_of_its_own():
         assert (task, name) not in CHANGES
 
 
+def test_changes_that_cannot_fit_are_left_out(tmp_path):
+    videos = ablation.changes_of(str(TASKS / "mnist" / "aperture.yaml"))
+    assert "harder images" not in videos
+    assert "a rate that falls from the start" in videos
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("model: {class_path: RecurrentModule, init_args: {hidden_features: [4]}}\n")
+    found = ablation.changes_of(str(plain))
+    assert "harder images" in found
+    assert not {"a rate that falls from the start", "a constant rate"} & set(found)
+
+
 def test_what_a_task_has_already_is_no_change():
     harder = ablation.changes_of(str(TASKS / "mnist" / "recurrent.yaml"))
     assert not {"damping 0", "8 iterations", "harder images", "batch 100"} & set(harder)

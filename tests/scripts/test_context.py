@@ -93,9 +93,11 @@ def test_the_hardest_label_is_wrong():
 # --- what is hidden ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mean", ["center_images", "standardize_images"])
-def test_what_is_hidden_is_zero_for_the_first_layer(mean):
-    net = ffrecur.RecurrentNet(in_shape=(4, 5, 2), units_per_place=(1,), field=3, num_classes=3, **{mean: True})
+@pytest.mark.parametrize("means", [["center_images"], ["standardize_images"], ["center_images", "standardize_images"]])
+def test_what_is_hidden_is_zero_for_the_first_layer(means):
+    net = ffrecur.RecurrentNet(
+        in_shape=(4, 5, 2), units_per_place=(1,), field=3, num_classes=3, **dict.fromkeys(means, True)
+    )
     images, patch = torch.rand(3, 40), context_parts.in_the_middle((4, 5, 2), 2)
     if net.statistics is not None:
         net.statistics.learn(images, 2)

@@ -125,6 +125,28 @@ def test_a_drift_frame_by_frame_is_of_the_same_videos():
     assert torch.equal(corrupted(APART, 2, images, 0, (6, 5)), corrupted("drift", 2, images, 0, (6, 5)))
 
 
+def test_a_drift_lasts_as_long_as_a_net_looks(tmp_path):
+    images, labels = torch.rand(4, 30), torch.tensor([1, 1, 0, 1])
+    shorter = [classifiers.classifier(name, net.eval(), SETTINGS) for name, net in nets().items()]
+    longer = classifiers.classifier("longer", nets()["recurrent"], {**SETTINGS, "window": (8, 11)})
+    figures = [
+        corruption.Figures(tmp_path / f"{n}.json", {}, each) for n, each in enumerate((shorter, [*shorter, longer]))
+    ]
+    corruption.measure(shorter, images, labels, (6, 5), figures[0])
+    corruption.measure([*shorter, longer], images, labels, (6, 5), figures[1])
+    for name, of in figures[0].errors.items():
+        assert {**of, "longer": figures[1].errors[name]["longer"]} == figures[1].errors[name]
+
+
+def test_images_of_another_shape_are_refused_for_maps():
+    maps = ffrecur.RecurrentNet(in_shape=(6, 5), units_per_place=(1,), field=3, num_classes=3)
+    local = ffrecur.FeedForwardNet(30, num_classes=3, layers=[{"in_shape": [6, 5], "kernel": 3, "out_channels": 1}])
+    dense = nets()["recurrent"]
+    for net, shape in ((maps, (6, 5, 1)), (local, (6, 5, 1)), (dense, None)):
+        found = classifiers.shape_read(net)
+        assert (found if found is None else tuple(found)) == shape
+
+
 def test_the_parts_of_a_recurrent_net():
     images = torch.rand(4, 30)
     whole, other = (classifiers.classifier(name, nets()[name], SETTINGS) for name in ("recurrent", "labels"))

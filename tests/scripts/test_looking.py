@@ -47,6 +47,22 @@ def studied(monkeypatch, *options):
     return json.loads((Path("t") / "looking.json").read_text()), out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--limit", "0"], "--limit is 0, but must be a whole number of at least 1"),
+        (["--shown", "9"], "--shown is 9, but must be at most 8, the frames of a video"),
+        (["--scenes", "Aperture=3", "Aperture=x"], "scene is 'Aperture=x', whose pixels must be a whole number"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_training(options, sentence, workplace, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as end:
+        studied(monkeypatch, *options)
+    assert end.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert list(Path("t").iterdir()) == []
+
+
 def written():
     return {path: path.stat().st_mtime_ns for path in sorted(Path("t").rglob("last.ckpt"))}
 

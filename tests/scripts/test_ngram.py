@@ -39,6 +39,15 @@ def test_the_unigram_of_evenly_used_symbols_is_uniform():
     assert bits == pytest.approx(math.log2(4))
 
 
+@pytest.mark.parametrize("order", ["0", "12"])
+def test_orders_that_the_window_cannot_have_are_refused(order, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ngram.py", str(TASKS / "text" / "bundled.yaml"), "--orders", "2", order])
+    with pytest.raises(SystemExit) as end:
+        ngram.main()
+    assert end.value.code == 2
+    assert f"--orders is {order}, but must be from 1 to 11, one more than data.window" in capsys.readouterr().err
+
+
 def test_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ngram.py", str(TASKS / "text" / "bundled.yaml"), "--orders", "1", "3"])
     out = io.StringIO()

@@ -87,7 +87,7 @@ def test_the_top_layer_hears_the_label_alone():
     ("text", "told"),
     [
         ("Shift", "scene is Shift, but must be Aperture or SweepingBar or MovingClutter or NoisyFrames"),
-        ("Aperture=x", "invalid literal"),
+        ("Aperture=x", "scene is .Aperture=x., whose pixels must be a whole number"),
         ("SweepingBar=0", "SweepingBar.pixels is 0"),
     ],
 )

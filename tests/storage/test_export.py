@@ -14,6 +14,7 @@ from running import run, snapshot
 
 import ffrecur
 from ffrecur.commands.export import main
+from ffrecur.lit import RecurrentModule
 from ffrecur.storage.checkpoint import NET_KEY, describe
 
 FILES = {"config.json", "model.safetensors"}
@@ -60,6 +61,39 @@ def umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+class LowRank(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = torch.nn.Linear(30, 2, bias=False), torch.nn.Linear(2, 5)
+        self.weight = self.up.weight
+
+    def forward(self, row):
+        return self.up(self.down(row))
+
+
+def test_a_net_with_a_module_of_ones_own_is_not_saved(tmp_path):
+    net = ffrecur.RecurrentNet(30, [5], 3)
+    net.bottom_up[0] = LowRank()
+    with pytest.raises(ffrecur.UserError, match=r"^bottom_up.0 of the net is a LowRank, which no exported folder"):
+        ffrecur.save(net, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
+    write_checkpoint(net, tmp_path / "net.ckpt")
+    refused(
+        tmp_path / "net.ckpt",
+        "its weights are not those of its settings, such as bottom_up.0.bias",
+        "load_from_checkpoint of its Lightning module",
+    )
+
+
+def test_what_is_no_net_of_ours_is_not_saved(tmp_path):
+    for thing in (RecurrentModule([5], in_features=30, num_classes=3), torch.nn.Linear(2, 2), LowRank()):
+        with pytest.raises(
+            ffrecur.UserError, match=f"^net is 'a {type(thing).__name__}', but must be a RecurrentNet or"
+        ):
+            ffrecur.save(thing, tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loaded_net_does_not_hang_on_its_file(tmp_path):

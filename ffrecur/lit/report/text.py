@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def text_table(results: dict[str, Any], stage: str) -> str:
         *(
             f"  {name:<50}{results[figure]:>9{form}}{real[figure]:>9{form}}"
             for name, (figure, form) in of_samples.items()
-            if results[figure] is not None
+            if results[figure] is not None and not math.isnan(results[figure] + real[figure])  # there are none
         ),
         *([] if missing is None else [f"  known words and copied runs are left out: {missing}"]),
     ]

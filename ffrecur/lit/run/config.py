@@ -35,15 +35,21 @@ class RunConfig(SaveConfigCallback):
         """Save config.yaml."""
         folder = trainer.log_dir  # which all processes must ask for
         if trainer.is_global_zero and folder is not None:
-            config = self.config.clone()
-            config.ckpt_path = None  # who trains with config.yaml again starts anew
             with replacing(Path(folder) / self.config_filename) as temporary:
-                temporary.write_text(self.parser.dump(config, skip_none=False), encoding="utf-8")
+                temporary.write_text(self.text, encoding="utf-8")
+
+    @cached_property
+    def text(self) -> str:
+        """The configuration as YAML; made once, because it takes longer than a short epoch."""
+        config = self.config.clone()
+        config.ckpt_path = None  # who trains with config.yaml again starts from the beginning
+        text: str = self.parser.dump(config, skip_none=False)
+        return text
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The configuration as plain dicts; made once, because it takes longer than a short epoch."""
-        content: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        """The same as plain dicts."""
+        content: dict[str, Any] = yaml.safe_load(self.text)
         return content
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

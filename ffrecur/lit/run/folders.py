@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
 from ffrecur.errors import UserError
+from ffrecur.storage.exported import is_exported
 from ffrecur.storage.files import existing
 from ffrecur.storage.museum import has_card, place_of, said, standing_in
 
@@ -138,5 +139,7 @@ class SameCheckpoint(Callback):
 
 def _best_or_last(run: Path) -> Path:
     if not (run / BEST).is_file() and not (run / LAST).is_file():
-        raise UserError(f"checkpoint is '{run}', a folder with neither {BEST} nor {LAST} in it")
+        what = "an exported net, which keeps no settings of its run: ffrecur.load opens it in Python"
+        without = what if is_exported(run) else f"a folder with neither {BEST} nor {LAST} in it"
+        raise UserError(f"checkpoint is '{run}', {without}")
     return run / BEST if (run / BEST).is_file() else run / LAST

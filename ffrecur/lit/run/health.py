@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from ffrecur.errors import CommonError, UserError, one_line
+from ffrecur.errors import CommonError, SettingWarning, UserError, one_line
 from ffrecur.storage.output import print_warning
 
 CURE = "training has diverged; a lower learning rate (model.optimizer.init_args.lr) is the usual cure"
@@ -118,3 +120,14 @@ def making(settings: Mapping[str, Any], names: Sequence[str]) -> Iterator[None]:
         found = [(name, settings[name]) for name in names]
         sizes = " and ".join(f"{name} is {list(value) if isinstance(value, tuple) else value}" for name, value in found)
         raise UserError(f"{sizes}, a net that cannot be made: {one_line(error)}") from error
+
+
+def warn_of_other_seed(seed: int) -> None:
+    """Warn where Lightning was given another seed than the module, which reads its own alone."""
+    given = os.environ.get("PL_GLOBAL_SEED", str(seed))  # where `lightning.seed_everything` leaves it
+    if given != str(seed):
+        warning = (
+            f"seed is {seed}, but seed_everything was given {given}: weights, order of the images and noise depend on "
+            f"the seeds of module and data alone; give both seed={given}"
+        )
+        warnings.warn(warning, SettingWarning, stacklevel=2)
