@@ -97,6 +97,9 @@ def test_curves_of_text_and_of_images(tmp_path):
         assert learning_curves.reached(tmp_path / name, 3.6 * percent) == 4.5
         assert learning_curves.reached(tmp_path / name, 4.0 * percent, "epochs") == 2
         assert learning_curves.reached(tmp_path / name, 3.4 * percent) is None
+        assert learning_curves.reached(tmp_path / name, 3.5 * percent * (1 - 1e-7)) == 4.5, (
+            "a float32 is not more exact"
+        )
     printed = learning_curves.table({"a": tmp_path / "text"}, [4.5, 3])
     assert printed.splitlines()[0] == "| minutes to | 4.5 | 3 |"
     assert printed.splitlines()[2] == "| a | 1.5 | never |"
