@@ -231,6 +231,7 @@ def test_a_schedule_without_a_length_is_as_long_as_the_training(workplace):
     assert rates_of(only_run()) == pytest.approx([0.01, 0.005, 0.005, 0.0025])
 
 
+@pytest.mark.slow
 def test_a_schedule_of_steps_is_as_long_as_the_training_too(workplace):
     options = ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=0"]
     assert run("fit", *TINY, *options, "--model.lr_scheduler_interval=step").code == 0
