@@ -174,15 +174,16 @@ def as_stored(configured: dict[str, Any], stored: dict[str, Any]) -> dict[str, A
 
     A schedule that the run did not have is taken as configured; one that it had, and that was not given again, is warned of.
     """
-    if stored["schedule"] is None is not configured["schedule"]:
+    had, has = stored["schedule"], configured["schedule"]
+    if had is None and has is not None:
         return configured
     groups = [
         {**old, DECAY_KEY: new[DECAY_KEY]} for new, old in zip(configured["groups"], stored["groups"], strict=True)
     ]
-    if configured["schedule"] is None is not stored["schedule"]:
+    if had is not None and has is None:
         rate = groups[0].get("initial_lr", groups[0]["lr"])
         warning = (
-            f"lr_scheduler is None, but the run that is continued had {stored['schedule']}, which no checkpoint can hold: "
+            f"lr_scheduler is None, but the run that is continued had {had}, which no checkpoint can hold: "
             f"give it again; without, the learning rate is {rate:g} from now on"
         )
         warnings.warn(warning, SettingWarning, stacklevel=2)

@@ -40,7 +40,8 @@ class TopDownDynamics(LocalNet):
 
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
         """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
-        return as_images(images, self.head.weight, self.in_features, True, values, some, self.statistics is not None)
+        scaled = self.statistics is not None
+        return as_images(images, self.head.weight, self.in_features, values=values, some=some, scaled=scaled)
 
     def image_row(self, images: Tensor, masks: Masks | None = None) -> Tensor:
         """Return what layer 1 reads: the images (any number type) normalised to length sqrt(D), times their mask.

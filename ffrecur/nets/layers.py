@@ -38,7 +38,7 @@ class FeedForwardStates(LocalNet):
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
         """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""
         scaled = self.label is not None or self.statistics is not None  # else the length of a row says nothing
-        return as_images(images, self.weight, self.in_features, False, values, some, scaled)
+        return as_images(images, self.weight, self.in_features, video=False, values=values, some=some, scaled=scaled)
 
     def input_row(self, images_BD: Tensor, labels_B: Tensor | None = None, masks: Masks | None = None) -> Tensor:
         """Return what layer 1 reads, `(B, D')`: the label put in, the neutral one without; centred if set; normalised."""

@@ -88,9 +88,8 @@ class Figures:
 
 def measure(nets: Sequence[Classifier], images_ND: Tensor, labels_N: Tensor, shape: Shape, figures: Figures) -> None:
     """Find the error of each net on clean images and at each strength of each corruption, as fractions."""
-    frames = max(
-        [FRAMES, *(net.settings["window"][1] for net in nets if net.video)]
-    )  # a drift lasts as long as nets look
+    # A drift lasts as long as the nets look.
+    frames = max([FRAMES, *(net.settings["window"][1] for net in nets if net.video)])
     for name in ("clean", *CORRUPTIONS, APART):
         left = figures.lacking(name, nets)
         strengths = STRENGTHS.get(name, [0.0])  # clean images have none
