@@ -58,6 +58,27 @@ def check_whole(name: str, value: object, least: int = 1, most: float = math.inf
     check_setting(is_whole(value, least) and value <= most, name, value, rule)
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a finite number; True and False are none.
+
+    >>> is_number(0.5), is_number(2), is_number(math.nan), is_number("2"), is_number(True)
+    (True, True, False, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_number(name: str, value: object, most: float = math.inf) -> None:
+    """Raise `UserError` for what is no number from 0 to `most`, see `is_number`.
+
+    >>> check_number("share", "half", 1)
+    Traceback (most recent call last):
+    ...
+    ffrecur.errors.UserError: share is 'half', but must be a number from 0 to 1
+    """
+    rule = f"a number from 0 to {most:g}" if most < math.inf else "a finite number of at least 0"
+    check_setting(is_number(value) and 0 <= value <= most, name, value, rule)
+
+
 def check_seed(name: str, value: object) -> None:
     """Raise `UserError` for what is no seed: those of PyTorch and NumPy have 32 bits in common.
 

@@ -163,20 +163,20 @@ class Videos(Images):
     """An array of videos: with 4 dimensions (N, T, H, W), with 5 also the channels, which are last, or else before the height."""
 
     first = 2
-    wanted = (
-        "(N, frames, height, width), grey, or (N, frames, height, width, 1 or 3); `transpose(0, 2, 3, 4, 1)` may turn it "
-        "round"
-    )
+    wanted = "(N, frames, height, width), grey, or (N, frames, height, width, 1 or 3)"
 
     def __init__(self, source: str, name: str, opened: Open) -> None:
         super().__init__(source, name, opened)
         if len(self.full) == 4 and self.full[-1] in (1, 3):
-            self.refuse(f"the shape {self.full}", self.wanted + self.other_kind())
+            self.refuse(
+                f"the shape {self.full}", f"{self.wanted}; `[..., None]` makes it grey videos{self.other_kind()}"
+            )
 
     def other_kind(self) -> str:
         """What to say where the shape may be that of images."""
         images = len(self.full) == 3 or (len(self.full) == 4 and self.full[-1] in (1, 3))
-        return OF_IMAGES if images and 0 not in self.full else ""
+        turn = "; `transpose(0, 2, 3, 4, 1)` may turn it round" if len(self.full) == 5 else ""
+        return OF_IMAGES if images and 0 not in self.full else turn
 
     def rows(self, scale: int, limit: float) -> Any:
         """The videos as clips of their frames."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ffrecur.data.loader import TensorLoader
-from ffrecur.errors import UserError, check_setting, check_whole
+from ffrecur.errors import UserError, check_number, check_setting, check_whole
 from ffrecur.seeding import uniform_at
 
 ShapeOfImage = Sequence[int]  # (H, W), or (H, W, 3) for colour
@@ -97,7 +97,7 @@ class Flip(Augmentation):
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        check_setting(0 <= self.share <= 1, "Flip.share", self.share, "from 0 to 1")
+        check_number("Flip.share", self.share, 1)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: one."""

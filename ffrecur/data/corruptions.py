@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.augment import Augmentation, ShapeOfImage
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.errors import check_number, check_setting, check_whole
 from ffrecur.seeding import normal_of
 
 
@@ -39,7 +39,7 @@ class PixelNoise(Augmentation):
     deviation: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_number("PixelNoise.deviation", self.deviation, math.inf)
+        check_number("PixelNoise.deviation", self.deviation, math.inf)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: one for the deviation, and one for each value."""
@@ -71,7 +71,7 @@ class Contrast(Augmentation):
     lowest: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_number("Contrast.lowest", self.lowest, 1)
+        check_number("Contrast.lowest", self.lowest, 1)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: the factor."""
@@ -103,7 +103,7 @@ class Background(Augmentation):
     brightest: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_number("Background.brightest", self.brightest, 1)
+        check_number("Background.brightest", self.brightest, 1)
 
     def numbers(self, image_shape: ShapeOfImage) -> int:
         """See `Augmentation.numbers`: the grey."""
@@ -157,15 +157,6 @@ class Cutout(Augmentation):
         rows_BH, columns_BW = covered(noise_BK[:, 1:2], height), covered(noise_BK[:, 2:], width)
         square_BHW1 = (rows_BH[:, :, None] & columns_BW[:, None])[..., None]
         return images_BD.view(-1, height, width, math.prod(image_shape[2:])).masked_fill(square_BHW1, 0).flatten(1)
-
-
-def _check_number(name: str, value: object, most: float) -> None:
-    """Raise `UserError` for what is no number from 0 to `most`; NaN and infinity are none."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    allowed = number and 0 <= value <= most and math.isfinite(value)  # type: ignore[operator, arg-type]
-    check_setting(
-        allowed, name, value, f"a number from 0 to {most}" if most < math.inf else "a finite number of at least 0"
-    )
 
 
 def _bytes(values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.data.augment import ShapeOfImage
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.errors import check_setting, check_whole, is_number
 from ffrecur.seeding import normal_of
 
 TURN = 2 * math.pi
@@ -50,8 +50,8 @@ class NoisyFrames(Scene):
     deviation: float = 1.0
 
     def __post_init__(self) -> None:
-        allowed = 0 < self.deviation < math.inf
-        check_setting(allowed, "NoisyFrames.deviation", self.deviation, "greater than 0 and finite")
+        allowed = is_number(self.deviation) and self.deviation > 0
+        check_setting(allowed, "NoisyFrames.deviation", self.deviation, "a finite number greater than 0")
 
     def numbers(self, image_shape: ShapeOfImage, frames: int) -> int:
         """See `Scene.numbers`: one for each value of each frame."""

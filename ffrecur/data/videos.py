@@ -55,7 +55,7 @@ class VideoDataModule(ImageDataModule):
         if self.chosen_frames is not None or self.frames is None or self.frames >= iterations:
             return
         rank_zero_info(
-            f"the longest clip of {self.source} has {self.frames} frames: all clips stay at their last one for the net's "
+            f"the longest clip of {self.source} ends with frame {self.frames}: all clips stay at their last one for the net's "
             f"{iterations} iterations"
         )
         for name in ("train_set", "validation_set", "test_set", "predict_set"):

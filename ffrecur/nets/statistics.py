@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
+from ffrecur.nets.arguments import BRIGHTEST, as_tensor
 
 CHUNK = 2**22  # values that are looked at together
 
@@ -44,11 +47,12 @@ class ChannelStatistics(nn.Module):
         return ((images if scale == 1 else images / scale) - self.mean) / self.deviation
 
     @torch.no_grad()
-    def learn(self, images: Images, channels: int = 1) -> None:
+    def learn(self, images: Images | np.ndarray, channels: int = 1) -> None:
         """Find means and deviations of the channels in images `(N, ..., D)`, of uint8 or in [0, 1], row, column, channel.
 
         Images that lie on the disk, and videos, are read part by part. A channel that is the same everywhere keeps the
-        deviation 1. Raises `UserError` for a number of channels that does not divide D, and for no images.
+        deviation 1. Raises `UserError` for a number of channels that does not divide D, for no images, for images of another
+        size, and for numbers that reach far above 1.
         """
         features = len(self.mean)
         check_setting(
@@ -56,9 +60,11 @@ class ChannelStatistics(nn.Module):
         )
         check_setting(len(images) > 0, "images", tuple(getattr(images, "shape", (0,))), "at least one")
         sums, squares, count = torch.zeros(channels).double(), torch.zeros(channels).double(), 0
-        size = max(1, CHUNK // images[:1].numel())
+        size = max(1, CHUNK // math.prod(images[:1].shape))
         for start in range(0, len(images), size):
-            chunk = images[start : start + size]
+            chunk: Any = images[start : start + size]
+            chunk = chunk if isinstance(chunk, Tensor) else as_tensor("images", chunk, torch.device("cpu"))
+            check_image_size(chunk, features)
             values = chunk.reshape(-1, channels).double() / scale_of(chunk)
             sums, squares, count = (
                 sums + values.sum(0).cpu(),
@@ -70,6 +76,16 @@ class ChannelStatistics(nn.Module):
         deviation[deviation < 1e-6] = 1.0
         self.mean.copy_(mean.repeat(features // channels))
         self.deviation.copy_(deviation.repeat(features // channels))
+
+
+def check_image_size(images: Tensor, features: int) -> None:
+    """Raise `UserError` for images of another number of features, and for numbers in which white is not 1."""
+    if images.shape[-1] != features:
+        raise UserError(
+            f"images have the shape {tuple(images.shape)}, but must end with the {features} features of the net"
+        )
+    if images.dtype != torch.uint8 and (highest := float(images.max())) > BRIGHTEST:
+        raise UserError(f"images reach {highest:g}, but must be uint8, or numbers from 0 to 1")
 
 
 def scale_of(images: Tensor) -> int:

@@ -9,8 +9,10 @@ table has means over the seeds, and the difference of the error from that of the
 from __future__ import annotations
 
 import argparse
+import copy
 import inspect
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,6 @@ RECURRENT: Changes = {
     **LOOPS,
     "batch 100": ["--data.batch_size=100"],
     "float32": ["--trainer.precision=32-true"],
-    "one hidden layer": ["--model.hidden_features=[500]"],
-    "three hidden layers": ["--model.hidden_features=[500, 500, 500]"],
 }
 REGIONS = ["--model.goodness=RegionMeanSquare", "--model.goodness.map_shape=[32,32]"]
 MAPS: Changes = {
@@ -81,7 +81,6 @@ SUPERVISED: Changes = {
     "label scale 2": ["--model.label_scale=2"],
     "label scale 5": ["--model.label_scale=5"],
     "label beside the image": ["--model.label=beside"],
-    "temperature 1/N": ["--model.temperature=0.002"],
     "threshold 2": ["--model.threshold=2"],
     "no head dropout": ["--model.head_dropout=0"],
     "label smoothing 0.1": ["--model.label_smoothing=0.1"],
@@ -102,14 +101,17 @@ UNSUPERVISED: Changes = {
 }
 
 
-def changes_of(config: str) -> Changes:
-    """Return the changes that fit the task of a configuration file, without those that it has already.
+WITHOUT_THRESHOLD = ("paired", "softmax", "Paired", "Softmax")  # objectives that have none
+
+
+def changes_of(config: str, options: Sequence[str] = ()) -> Changes:
+    """Return the changes that fit the task of a configuration file with these options, without those that it has already.
 
     Those of regions are for maps of 32x32 places.
 
     Raises `UserError` for a task of another module than `FeedForwardModule` and `RecurrentModule`.
     """
-    task = settings_in(config)
+    task = with_options(settings_in(config), options)
     module, settings = (task.get("model", {}).get(part, {}) for part in ("class_path", "init_args"))
     if module == "RecurrentModule":
         changes = RECURRENT if "units_per_place" not in settings else MAPS
@@ -119,13 +121,53 @@ def changes_of(config: str) -> Changes:
         raise UserError(f"config is {config!r}, of a {module}, but must be of a RecurrentModule or FeedForwardModule")
     rate = setting(task, "--model.optimizer.lr")
     rates = {name: [f"--model.optimizer.lr={rate * times:g}"] for name, times in RATES.items()} if rate else {}
+    numbers = {**rates, **by_widths(task, changes)}
     unfit = {"harder images"} if task.get("data", {}).get("class_path") in OF_VIDEOS else set[str]()
     unfit |= set() if setting(task, "--model.lr_scheduler") else {"a rate that falls from the start"}
+    objective = str(setting(task, "--model.objective")).rpartition(".")[2]
+    unfit |= {name for name in changes if name.startswith("threshold") and objective in WITHOUT_THRESHOLD}
     return {
-        name: options
-        for name, options in {**changes, **rates}.items()
-        if name not in unfit and (not options or any(is_new(task, option) for option in options))
+        name: changed
+        for name, changed in {**changes, **numbers}.items()
+        if name not in unfit and (not changed or any(is_new(task, option) for option in changed))
     }
+
+
+def by_widths(task: dict[str, Any], changes: Changes) -> Changes:
+    """Return the changes that depend on how wide a task's layers are; none of nets that read maps."""
+    widths = list(setting(task, "--model.hidden_features") or [])
+    if changes is RECURRENT:
+        counts = {"one hidden layer": widths[:1], "three hidden layers": [*widths, *widths[-1:] * 2][:3]}
+        return {name: [f"--model.hidden_features={layers}"] for name, layers in counts.items()}
+    if changes is SUPERVISED and not setting(task, "--model.layers"):
+        return {"temperature 1/N": [f"--model.temperature={1 / widths[0]:g}"]}
+    return {}
+
+
+def with_options(task: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration with options of `ffrecur fit`, `--name=value` or `--name value`, put into it.
+
+    >>> with_options({"model": {"class_path": "A", "init_args": {"rate": 1}}}, ["--model.rate=2", "--model.sign", "-1"])
+    {'model': {'class_path': 'A', 'init_args': {'rate': 2, 'sign': -1}}}
+    """
+    task = copy.deepcopy(task)
+    for place, option in enumerate(options):
+        if not option.startswith("--"):
+            continue
+        name, given, value = option.removeprefix("--").partition("=")
+        value = value if given else next(iter(options[place + 1 :]), "")
+        *groups, last = name.split(".")
+        found = task
+        for group in groups:
+            found = inner(found).setdefault(group, {})
+        if isinstance(inner(found), dict):
+            inner(found)[last] = yaml.safe_load(value)
+    return task
+
+
+def inner(found: Any) -> Any:
+    """Return the settings of a group: those of its class, where it has one."""
+    return found.get("init_args", found) if isinstance(found, dict) else found
 
 
 def is_new(task: dict[str, Any], option: str) -> bool:
@@ -144,7 +186,7 @@ def setting(task: dict[str, Any], option: str) -> Any:
     """
     names, found = option.removeprefix("--").partition("=")[0].split("."), task
     for name in names:
-        found = found.get("init_args", found) if isinstance(found, dict) else {}
+        found = inner(found)
         found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
     if found is MISSING and names[0] == "model" and len(names) == 2:
         classes = getattr(ffrecur.lit, task["model"]["class_path"]).__mro__  # of the module, then of what it inherits
@@ -161,7 +203,7 @@ def run() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of changes; all that fit the task by default")
     parser.add_argument("--root", type=Path, default=Path("runs") / "ablation")
     own, options = parse(parser)
-    known = {name: (own.config, changed) for name, changed in changes_of(own.config).items()}
+    known = {name: (own.config, changed) for name, changed in changes_of(own.config, options).items()}
     for name in own.only or []:
         if name not in known:
             raise UserError(f"--only is {name!r}, but must be one of: {', '.join(known)}")

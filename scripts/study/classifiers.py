@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Classifier:
     """A net as it is compared.
 
     `logits` are those of images `(B, D)` or, where `video` holds, of videos `(T, B, D)`; `slopes` are the same of still images
-    with a graph, for attacks. `split` tells which images validated in its run, see `study.split_of`.
+    with a graph, for attacks. `split` tells which images validated in its run, see `study.split_of`; `source`, `shape` and
+    `on_videos` where these came from, what shape they had and whether they were videos, as far as the run keeps it.
     """
 
     name: str
@@ -60,6 +61,9 @@ class Classifier:
     slopes: Callable[[Tensor], Tensor]
     video: bool = False
     split: dict[str, Any] | None = None
+    source: str | None = None
+    shape: Sequence[int] | None = None
+    on_videos: bool = False
 
     @torch.no_grad()
     def classify(self, images: Tensor, frame_by_frame: bool = False) -> Tensor:
@@ -139,7 +143,11 @@ def read(run: str) -> Classifier:
     if not name:
         place = Path(with_home(path))
         name = path if place_of(path) != Path(path) else (place.parent if place.suffix else place).resolve().name
-    return classifier(name, net, settings_of(path, net), split_of(path))
+    place = Path(with_home(path))
+    seen = settings_of_run(place, "data")
+    shape = shape_read(net) or settings_of_run(place).get("image_shape")
+    found = classifier(name, net, settings_of(path, net), split_of(path))
+    return replace(found, source=seen.get("source"), shape=shape, on_videos="frames" in seen)
 
 
 def settings_of(path: str, net: Net) -> dict[str, Any]:
@@ -156,7 +164,7 @@ def settings_of(path: str, net: Net) -> dict[str, Any]:
 
 def add_images(parser: argparse.ArgumentParser, limit: int) -> None:
     """Let a command line say which images are shown, but for the split."""
-    parser.add_argument("--data.source", "--source", dest="source", default="bundled", help="default: %(default)s")
+    parser.add_argument("--data.source", "--source", dest="source", help="images; by default those of the nets' runs")
     for name in OF_THE_SPLIT:
         parser.add_argument(f"--data.{name}", dest=name, type=int, help="by default as the nets' runs had it")
     parser.add_argument(
@@ -167,8 +175,9 @@ def add_images(parser: argparse.ArgumentParser, limit: int) -> None:
 def images_for(found: Sequence[Classifier], options: argparse.Namespace, splits: Sequence[str]) -> ImageDataModule:
     """Return the data of a command line, set up, its labels those of the nets.
 
-    By default those images validate that validated in the runs of the nets. Raises `UserError` for nets whose runs differ in
-    this, unless the test images are asked for; and as `match` does.
+    By default the source is that of the nets' runs, "bundled" where they keep none, and those images validate that validated
+    there. Raises `UserError` for nets whose runs differ in this, for the latter unless the test images are asked for; and as
+    `match` does.
     """
     split = {name: getattr(options, name) for name in OF_THE_SPLIT if getattr(options, name) is not None}
     of_runs = [each for each in found if each.split is not None]
@@ -178,10 +187,30 @@ def images_for(found: Sequence[Classifier], options: argparse.Namespace, splits:
                 f"run is {each.name!r}, in which other images validated than in {of_runs[0].name!r} ({each.split} and "
                 f"{of_runs[0].split}): choose with --data.validation_size, or look at the test images"
             )
-    data = ImageDataModule(options.source, **(split or (of_runs[0].split if of_runs else None) or {}))
+    data = ImageDataModule(
+        options.source or source_of(found), **(split or (of_runs[0].split if of_runs else None) or {})
+    )
     data.setup("test")
     match(found, data)
     return data
+
+
+def source_of(found: Sequence[Classifier]) -> str:
+    """Return where the images of the nets' runs came from, "bundled" if none keeps it; raises `UserError` if they differ."""
+    known = {each.source: each.name for each in found if each.source is not None}
+    if len(known) > 1:
+        told = ", ".join(f"{source!r} of {name!r}" for source, name in known.items())
+        raise UserError(f"data.source must be given, since the runs have {told}")
+    return next(iter(known), "bundled")
+
+
+def refuse_videos(found: Sequence[Classifier]) -> None:
+    """Raise `UserError` for a net that was trained on videos: still images would say nothing of its training."""
+    for each in found:
+        if each.on_videos:
+            raise UserError(
+                f"run is {each.name!r}, which was trained on videos, but must be one trained on still images"
+            )
 
 
 def split_in(data: ImageDataModule) -> dict[str, Any]:
@@ -214,7 +243,7 @@ def match(found: Sequence[Classifier], data: ImageDataModule) -> None:
     for place, each in enumerate(found):
         if each.name in [other.name for other in found[:place]]:
             raise UserError(f"run is {each.name!r} twice: give names, such as first=RUN second=RUN")
-        read = shape_read(each.net)
+        read = each.shape or shape_read(each.net)
         if each.net.in_features != data.in_features or (read is not None and as_map(read) != as_map(shape)):
             size = f"{each.net.in_features} values" if read is None else "x".join(map(str, read))
             raise UserError(

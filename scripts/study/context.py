@@ -30,7 +30,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from classifiers import BATCH, SPLITS, Classifier, add_images, error, images_for, parts, read, shown_of, split_in
+from classifiers import (
+    BATCH,
+    SPLITS,
+    Classifier,
+    add_images,
+    error,
+    images_for,
+    parts,
+    read,
+    refuse_videos,
+    shown_of,
+    split_in,
+)
 from context_parts import (
     cancelled,
     centred,
@@ -43,6 +55,7 @@ from context_parts import (
     units_inside,
     without_images,
 )
+from looking_nets import hidden_top_down
 from matplotlib.figure import Figure
 from predicting import of_the_label
 from study import answer, make_folder
@@ -171,6 +184,19 @@ def draw(found: Found, shape: tuple[int, int, int], side: int) -> Figure:
     return figure
 
 
+def check_cut(net: RecurrentNet, cut: Sequence[Classifier]) -> None:
+    """Raise `UserError` for a net that is not cut, or has other layers than the one it is compared with."""
+    for other in (each.net for each in cut):
+        assert isinstance(other, RecurrentNet)
+        if any(bool(weight.any()) for weight in hidden_top_down(other)):
+            raise UserError("--cut is a run whose net has top-down weights between hidden layers: train CutModule")
+        if other.hidden_features != net.hidden_features or (other.maps is None) != (net.maps is None):
+            raise UserError(
+                f"--cut is a run with layers of {list(other.hidden_features)} units, but must have the same as RUN, "
+                f"{list(net.hidden_features)}"
+            )
+
+
 def run(options: argparse.Namespace) -> None:
     """Measure, print, and write the figures and the picture; raises `UserError`."""
     check_setting(options.limit >= 2, "--limit", options.limit, "a whole number of at least 2")
@@ -185,6 +211,8 @@ def run(options: argparse.Namespace) -> None:
                 f"run is {each.name!r}, which holds a {type(each.net).__name__}, but must hold a RecurrentNet"
             )
     assert isinstance(whole.net, RecurrentNet)
+    refuse_videos([whole, *cut])
+    check_cut(whole.net, cut)
     data = images_for([whole, *cut], options, [options.split])
     rows, columns, channels = as_map(data.image_shape)
     shape, widest = (rows, columns, channels), min(rows, columns) - 1

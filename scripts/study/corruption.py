@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> None:
     data = images_for(nets, options, [options.split])
     (images, labels), shape = shown_of(data, options.split, options.limit), data.image_shape
     few = min(options.attacked, len(labels))
-    about = {"source": options.source, "split": options.split, **split_in(data), "images": len(labels), "attacked": few}
+    about = {"source": data.source, "split": options.split, **split_in(data), "images": len(labels), "attacked": few}
     make_folder("--output", options.output)
     figures = Figures(options.output / "corruption.json", about, nets)
     measure(nets, images, labels, shape, figures)

@@ -21,9 +21,12 @@ the root as it goes; a training that was stopped goes on where it was, and what 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import itertools
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -39,8 +42,11 @@ from study import answer, make_folder, parse, read_results, split_of, trained, w
 from torch import Tensor
 
 import ffrecur
+from ffrecur.commands.export import settings_of_run
+from ffrecur.commands.train import main as fit
 from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.lit.images import prepare
+from ffrecur.storage.classes import temperature_of
 
 TASK = Path(__file__).parents[2] / "tasks" / "mnist" / "aperture.yaml"
 FRAMES, BATCH, CLIPS = 8, 250, 1000  # shown, at a time, for what is predicted
@@ -48,6 +54,11 @@ ON_FRAMES = ("single frames", "perceptron")
 NETS = ("recurrent", "recurrent, +1", "cut", *ON_FRAMES, "through time")
 WINDOWS = {"frames 6 to 8": (6, 8), "frames 3 to 5": (3, 5), "all": (1, FRAMES)}
 HELPED = "with its head"
+FIXED = {
+    "--data.frames": f"all nets look at {FRAMES} frames",
+    "--data.scene": "--scenes has the scenes",
+    "--model.update_scheme": "what is predicted is worked out for the synchronous scheme",
+}
 OF_PERCEPTRON = ("hidden_features", "center_images", "state_dropout", "optimizer", "lr_scheduler")
 Found = dict[str, dict[str, dict[str, Any]]]  # by scene, net and seed
 
@@ -78,6 +89,23 @@ def configuration(net: str, scene: Scene, own: argparse.Namespace) -> dict[str, 
         model["class_path"] = f"looking_nets.{'CutModule' if net == 'cut' else 'UnrolledModule'}"
     model["init_args"] = settings
     return config
+
+
+def check_options(config: dict[str, Any], options: list[str]) -> None:
+    """End with exit code 2 where a net cannot have these options; raises `UserError` for what all nets must have alike."""
+    for fixed, why in FIXED.items():
+        if any(option.partition("=")[0] == fixed for option in options):
+            raise UserError(f"{fixed} cannot be given after --: {why}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        task = Path(folder) / "task.yaml"
+        task.write_text(yaml.safe_dump(config))
+        code: Any = 0
+        try:
+            code = fit(["fit", "--config", str(task), *options, "--print_config"])
+        except SystemExit as end:
+            code = end.code
+    if code:
+        sys.exit(code)
 
 
 def run_of(config: dict[str, Any], folder: Path, seed: int, options: list[str]) -> Path:
@@ -198,9 +226,9 @@ def looked(
 ) -> dict[str, Any]:
     """Train a net, print and return what it reaches."""
     last = run_of(config, folder, *training) / "last.ckpt"
-    videos, labels = videos_of(own.source, scene, own.split, FRAMES, **(split_of(last) or {}))
+    net, temperature = ffrecur.load(last).eval(), temperature_of(settings_of_run(last), 1.0)
+    videos, labels = videos_of(own.source, scene, own.split, FRAMES, net, **(split_of(last) or {}))
     labels_N = labels[: own.limit]  # type: ignore[index]
-    net, temperature = ffrecur.load(last).eval(), config["model"]["init_args"].get("temperature", 1.0)
     row = errors(net, looker(name, temperature), videos, labels_N)
     print({window: f"{row[window]:.2%}" for window in WINDOWS}, flush=True)
     if name == "single frames":
@@ -239,8 +267,9 @@ def run() -> None:
     check_whole("--limit", own.limit)
     check_whole("--shown", own.shown)
     check_setting(own.shown <= FRAMES, "--shown", own.shown, f"at most {FRAMES}, the frames of a video")
-    for text in own.scenes:
-        scene_of(text)
+    scenes = [scene_of(text) for text in own.scenes]
+    for name in own.nets:
+        check_options(configuration(name, scenes[0], own), options)
     for seed, text, name in itertools.product(own.seeds, own.scenes, own.nets):
         scene = scene_of(text)
         config, by_seed = configuration(name, scene, own), found.setdefault(str(scene), {}).setdefault(name, {})

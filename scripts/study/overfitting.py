@@ -1,6 +1,6 @@
 """How much does a net overfit? Errors on images that it was trained on, and on others, of any number of nets.
 
-python scripts/study/overfitting.py RUN [name=RUN ...] --data.source FOLDER [--splits train validation] [--limit 10000]
+python scripts/study/overfitting.py RUN [name=RUN ...] [--data.source FOLDER] [--splits train validation] [--limit 10000]
 
 A run is a run's folder, a checkpoint, an exported net or one of the museum. Of a Forward-Forward net the score of its run, its
 goodness alone and its head alone; of backpropagation its logits. Images are as they are, without dropout or `data.augment`.
@@ -11,7 +11,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from classifiers import SPLITS, Classifier, add_images, classifier, error, head_alone, images_for, read, shown_of
+from classifiers import (
+    SPLITS,
+    Classifier,
+    add_images,
+    classifier,
+    error,
+    head_alone,
+    images_for,
+    read,
+    refuse_videos,
+    shown_of,
+)
 from study import answer
 from torch import Tensor
 
@@ -51,6 +62,7 @@ def run() -> None:
     options = parser.parse_args()
     check_whole("--limit", options.limit)
     nets = [read(each) for each in options.runs]
+    refuse_videos(nets)
     data = images_for(nets, options, options.splits)
     print(table(nets, {split: shown_of(data, split, options.limit) for split in options.splits}))
 

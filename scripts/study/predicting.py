@@ -57,10 +57,17 @@ def scene_of(text: str) -> Scene:
     return scene(**settings)
 
 
-def videos_of(source: str, scene: Scene, split: str, frames: int = 8, **settings: Any) -> ImageSet:
-    """Return the videos and labels of a split, "validation" or "test": the same for whoever asks; settings as of `split_of`."""
+def videos_of(source: str, scene: Scene, split: str, frames: int = 8, net: Any = None, **settings: Any) -> ImageSet:
+    """Return the videos and labels of a split, "validation" or "test": the same for whoever asks; settings as of `split_of`.
+
+    Labels are those of the net, if one is given. Raises `UserError` for images or classes that are not the net's.
+    """
     data = SceneDataModule(source, scene, frames, **settings)
     data.setup("test")
+    if net is not None:
+        if net.in_features != data.in_features:
+            raise UserError(f"data.source has images of {data.in_features} values, but the net reads {net.in_features}")
+        data.match_classes(net.class_names, net.num_classes)
     found: ImageSet = getattr(data, f"{split}_set")
     return found
 
@@ -160,9 +167,8 @@ def run() -> None:
     net = ffrecur.load(options.run)
     if not isinstance(net, RecurrentNet) or net.update_scheme != "synchronous":
         raise UserError("run holds another net than a RecurrentNet of the synchronous scheme")
-    videos, labels_N = videos_of(
-        options.source, scene_of(options.scene), options.split, **(split_of(options.run) or {})
-    )
+    split = split_of(options.run) or {}
+    videos, labels_N = videos_of(options.source, scene_of(options.scene), options.split, net=net, **split)
     assert labels_N is not None
     videos_TBD, labels_B = prepare(videos[: options.limit]), labels_N[: options.limit]
     print(f"{len(labels_B)} clips, sign {net.sign}")

@@ -31,7 +31,7 @@ def test_its_share_of_the_images_is_mirrored(share, low, high):
     assert torch.equal(made.sum(dim=1), images.sum(dim=1))
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1])
+@pytest.mark.parametrize("share", [-0.1, 1.1, "x", None, True])
 def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(UserError, match=rf"Flip.share is {share}, but must be from 0 to 1"):
+    with pytest.raises(UserError, match=rf"Flip.share is {share!r}, but must be a number from 0 to 1"):
         Flip(share)

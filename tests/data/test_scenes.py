@@ -195,8 +195,10 @@ def test_more_strokes_are_more_clutter():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: NoisyFrames(0), "NoisyFrames.deviation is 0, but must be greater than 0 and finite"),
-        (lambda: NoisyFrames(math.nan), "NoisyFrames.deviation is nan, but must be greater than 0 and finite"),
+        (lambda: NoisyFrames(0), "NoisyFrames.deviation is 0, but must be a finite number greater than 0"),
+        (lambda: NoisyFrames(math.nan), "NoisyFrames.deviation is nan, but must be a finite number greater than 0"),
+        (lambda: NoisyFrames("a"),  # type: ignore[arg-type]
+          "NoisyFrames.deviation is 'a', but must be a finite number greater than 0"),
         (lambda: SweepingBar(0), "SweepingBar.pixels is 0, but must be a whole number of at least 1"),
         (lambda: Aperture(2.5), "Aperture.pixels is 2.5, but must be a whole number of at least 1"),  # type: ignore[arg-type]
         (lambda: MovingClutter(True), "MovingClutter.strokes is True, but must be a whole number of at least 1"),

@@ -72,6 +72,17 @@ def test_before_it_has_learned_images_are_left_alone():
     assert torch.equal(net.score(images), plain.score(images))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_arrays_are_taken_as_tensors_are(kind):
+    images = np.random.default_rng(1).integers(0, 256, (5, 6)).astype(kind)
+    images = images if kind is np.uint8 else images / 255
+    by_array, by_tensor = ChannelStatistics(6), ChannelStatistics(6)
+    by_array.learn(images, channels=3)
+    by_tensor.learn(torch.from_numpy(images), channels=3)
+    assert torch.equal(by_array.mean, by_tensor.mean)
+    assert torch.equal(by_array.deviation, by_tensor.deviation)
+
+
 def test_channels_that_are_the_same_everywhere_keep_the_deviation_1():
     """Of every byte, though the mean of its squares may differ from the square of its mean in the last bit."""
     images = torch.arange(256).expand(999, -1).to(torch.uint8)
@@ -114,6 +125,10 @@ def test_images_may_lie_on_the_disk_or_be_videos_and_are_read_in_parts(shape, mo
         (torch.rand(2, 6), 4, "channels is 4, but must be a divisor of the 6 features"),
         (torch.rand(2, 6), 0, "channels is 0, but must be a divisor of the 6 features"),
         (torch.rand(0, 6), 3, "images is (0, 6), but must be at least one"),
+        (torch.rand(2, 3), 3, "images have the shape (2, 3), but must end with the 6 features of the net"),
+        (torch.full((2, 6), 255.0), 3, "images reach 255, but must be uint8, or numbers from 0 to 1"),
+        (np.full((2, 6), 255), 3, "images reach 255, but must be uint8, or numbers from 0 to 1"),
+        (np.array([["a"] * 6]), 3, "images are an array of text, not of numbers"),
     ],
 )
 def test_what_it_cannot_learn_from_is_refused_in_a_sentence(images, channels, sentence):

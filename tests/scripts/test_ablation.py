@@ -70,6 +70,27 @@ def test_what_a_task_has_already_is_no_change():
     assert harder["half the rate"] == ["--model.optimizer.lr=0.00035"], "half of what the task has"
 
 
+def test_options_for_all_rows_are_part_of_the_task():
+    typed = ["--model.optimizer.lr", "0.002", "--model.sign=1", "--data.source=digits"]
+    found = ablation.changes_of(of_task("small"), typed)
+    assert found["half the rate"] == ["--model.optimizer.lr=0.001"]
+    assert found["twice the rate"] == ["--model.optimizer.lr=0.004"]
+    assert "sign 1" not in found, "what all rows have is no change"
+    assert "sign 1" in ablation.changes_of(of_task("small"))
+
+
+def test_a_row_changes_one_setting_and_does_something():
+    wide = ablation.changes_of(str(TASKS / "mnist" / "recurrent.yaml"))
+    assert wide["one hidden layer"] == ["--model.hidden_features=[1000]"]
+    assert wide["three hidden layers"] == ["--model.hidden_features=[1000, 1000, 1000]"]
+    labels = ablation.changes_of(str(TASKS / "mnist" / "supervised.yaml"))
+    assert labels["temperature 1/N"] == ["--model.temperature=0.001"], "its layers have 1000 units"
+    assert {"threshold 0.5", "threshold 2"} <= set(labels)
+    for task in ("shifts", "unsupervised"):
+        paired = ablation.changes_of(str(TASKS / "mnist" / f"{task}.yaml"))
+        assert not {name for name in paired if name.startswith("threshold")}, "the paired objective has none"
+
+
 def test_tasks_of_other_modules_are_refused():
     for task in ("mnist/backprop", "text/bundled"):
         with pytest.raises(UserError, match="but must be of a RecurrentModule or FeedForwardModule"):

@@ -163,6 +163,20 @@ def test_what_is_refused(options, words, tmp_path, monkeypatch, capsys):
     assert words in capsys.readouterr().err
 
 
+def test_a_net_that_is_not_cut_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_digits(tmp_path / "digits")
+    for name, widths in (("net", (6, 5)), ("narrow", (4, 5))):
+        ffrecur.save(drawn(ffrecur.RecurrentNet(30, widths, 3)), name)
+    ffrecur.save(without_hidden_top_down(ffrecur.load("narrow")), "cut")
+    for cut, words in (
+        ("net", "has top-down weights between hidden"),
+        ("cut", "layers of [4, 5] units, but must have the same"),
+    ):
+        assert typed(monkeypatch, "net", f"--cut={cut}", "--data.source=digits", "--images=6") == 2
+        assert words in capsys.readouterr().err
+
+
 def test_another_kind_of_net_is_refused(tmp_path, monkeypatch, capsys):
     ffrecur.save(ffrecur.BackpropNet(30, (4,), 3), tmp_path / "net")
     assert typed(monkeypatch, str(tmp_path / "net")) == 2

@@ -63,6 +63,24 @@ def test_mistakes_are_told_before_the_first_training(options, sentence, workplac
     assert list(Path("t").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--data.frames=10", "--data.frames cannot be given after --: all nets look at 8 frames"),
+        ("--model.update_scheme=alternating", "--model.update_scheme cannot be given after --"),
+        ("--model.damping=0.7", "damping"),  # which a perceptron does not have
+    ],
+)
+def test_options_must_fit_all_nets_before_the_first_is_trained(option, sentence, workplace, monkeypatch, capsys):
+    command = ["looking.py", "digits", "--nets", "recurrent", "perceptron", "--root=t", "--", option]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        looking.main()
+    assert end.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert list(Path("t").iterdir()) == []
+
+
 def written():
     return {path: path.stat().st_mtime_ns for path in sorted(Path("t").rglob("last.ckpt"))}
 

@@ -2,6 +2,7 @@
 
 import doctest
 
+import numpy as np
 import predicting
 import pytest
 import torch
@@ -94,6 +95,28 @@ def test_the_top_layer_hears_the_label_alone():
 def test_scenes_that_there_are_not(text, told):
     with pytest.raises(UserError, match=told):
         predicting.scene_of(text)
+
+
+def test_labels_are_those_of_the_net(tmp_path):
+    """Its classes are a, b and c; the images are of b and c alone, or of classes that it does not know."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 5, 6), dtype=np.uint8)
+    for name, classes in (("known", "bc"), ("unknown", "bd")):
+        labels = np.array([classes[number % 2] for number in range(40)])
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
+    net = ffrecur.RecurrentNet(30, (4, 4), 3)
+    net.class_names = ("a", "b", "c")
+
+    def labels_of(name, net):
+        return predicting.videos_of(
+            str(tmp_path / f"{name}.npz"), predicting.scene_of("Aperture=3"), "validation", net=net
+        ).labels
+
+    assert set(labels_of("known", net).tolist()) == {1, 2}
+    assert set(labels_of("known", None).tolist()) == {0, 1}
+    with pytest.raises(UserError, match="d"):
+        labels_of("unknown", net)
+    with pytest.raises(UserError, match="data.source has images of 30 values, but the net reads 12"):
+        labels_of("known", ffrecur.RecurrentNet(12, (4, 4), 3))
 
 
 def test_examples():

@@ -1,5 +1,6 @@
 """scripts/study/study.py: trainings that go on and are not mixed up, results that last, and which images validated in a run."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -12,7 +13,7 @@ import seeds
 import study
 import torch
 from making import drawn, make_digits
-from running import ROOT
+from running import ROOT, run
 
 import ffrecur
 from ffrecur.data import ImageDataModule
@@ -160,6 +161,45 @@ def test_images_that_validate_are_those_of_the_runs(place):
     assert classifiers.split_in(data) == {"validation_size": 30}, "what the results are kept with"
     usual = classifiers.images_for([classifier("a", {})], Options, ["validation"])
     assert len(usual.validation_set.labels) == 500
+
+
+def from_run(name, **what):
+    return dataclasses.replace(classifier(name, None), **what)
+
+
+def test_images_are_those_of_the_runs_unless_others_are_asked_for(monkeypatch):
+    kept, other = from_run("a", source="digits"), from_run("b", source="more digits")
+    assert classifiers.source_of([from_run("c"), kept]) == "digits"
+    assert classifiers.source_of([from_run("c")]) == "bundled", "an exported net keeps none"
+    with pytest.raises(
+        UserError, match="data.source must be given, since the runs have 'digits' of 'a', 'more digits' of"
+    ):
+        classifiers.source_of([kept, other])
+    monkeypatch.setattr(Options, "source", None)
+    assert classifiers.images_for([from_run("a", source="bundled")], Options, ["test"]).source == "bundled"
+
+
+def test_images_that_are_not_those_of_a_training_are_refused():
+    videos = [from_run("still"), from_run("moving", on_videos=True)]
+    with pytest.raises(
+        UserError, match="run is 'moving', which was trained on videos, but must be one trained on still"
+    ):
+        classifiers.refuse_videos(videos)
+    classifiers.refuse_videos(videos[:1])
+    turned = from_run("turned", shape=[14, 56])  # as many values as 28x28
+    with pytest.raises(
+        UserError, match="run is 'turned', whose net reads images of 14x56, but those of data.source have 28x28"
+    ):
+        classifiers.images_for([turned], Options, ["test"])
+    classifiers.images_for([from_run("upright", shape=[28, 28])], Options, ["test"])
+
+
+def test_a_run_tells_what_it_was_trained_on(workplace):
+    tiny = ["--data.source=digits", "--model.hidden_features=[4,4]", "--trainer.max_epochs=1", "--trainer.logger=false"]
+    for name, data in (("still", []), ("moving", ["--data=DriftDataModule"])):
+        assert run("fit", "--model=RecurrentModule", *data, *tiny, f"--trainer.default_root_dir={name}").code == 0
+        found = classifiers.read(str(next((workplace / name).rglob("*.ckpt"))))
+        assert (found.source, list(found.shape), found.on_videos) == ("digits", [6, 5], name == "moving")
 
 
 def test_nets_of_other_validation_images_are_refused_unless_one_says_which(place, monkeypatch):
