@@ -157,12 +157,26 @@ def with_options(task: dict[str, Any], options: Sequence[str]) -> dict[str, Any]
         name, given, value = option.removeprefix("--").partition("=")
         value = value if given else next(iter(options[place + 1 :]), "")
         *groups, last = name.split(".")
-        found = task
+        settings: Any = task
         for group in groups:
-            found = inner(found).setdefault(group, {})
-        if isinstance(inner(found), dict):
-            inner(found)[last] = yaml.safe_load(value)
+            settings = inner(settings.setdefault(group, {})) if isinstance(settings, dict) else None
+        if isinstance(settings, dict):
+            known = settings.get(last)
+            if (
+                isinstance(known, dict) and "class_path" in known
+            ):  # another class keeps its settings, as in `ffrecur fit`
+                known["class_path"] = value
+            else:
+                settings[last] = as_yaml(value)
     return task
+
+
+def as_yaml(text: str) -> Any:
+    """Return a value as typed; what is no YAML is text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def inner(found: Any) -> Any:

@@ -143,9 +143,9 @@ def read(run: str) -> Classifier:
     if not name:
         place = Path(with_home(path))
         name = path if place_of(path) != Path(path) else (place.parent if place.suffix else place).resolve().name
-    place = Path(with_home(path))
-    seen = settings_of_run(place, "data")
-    shape = shape_read(net) or settings_of_run(place).get("image_shape")
+    folder = Path(with_home(path))
+    seen = settings_of_run(folder, "data")
+    shape = shape_read(net) or settings_of_run(folder).get("image_shape")
     found = classifier(name, net, settings_of(path, net), split_of(path))
     return replace(found, source=seen.get("source"), shape=shape, on_videos="frames" in seen)
 
