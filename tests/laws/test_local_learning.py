@@ -25,13 +25,13 @@ SEVERAL = nets_that(lambda family: family.several)
 NOT_MASKED = nets_that(lambda family: family.dropout is None)
 
 
-def same(problem, one, two, scale=1.0):
+def assert_same(problem, one, two, scale=1.0):
     """Loss and gradients of `two` are those of `one` times the scale, but for rounding."""
     torch.testing.assert_close(two.result.loss, one.result.loss, **problem.exact)
-    same_gradients(problem, one.gradients, two.gradients, scale)
+    assert_same_gradients(problem, one.gradients, two.gradients, scale)
 
 
-def same_gradients(problem, one, two, scale=1.0):
+def assert_same_gradients(problem, one, two, scale=1.0):
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], scale * gradient, **problem.exact, msg=lambda m, n=name: f"{n}: {m}")
@@ -43,7 +43,7 @@ def test_the_sweep_is_the_reference(problem):
     for count in (1, 2) if problem.family.several else (1,):
         fast, plain = (problem.learn(problem.batch(count), module, scale=0.7) for module in (engine, reference))
         assert fast.gradients.keys() == dict(fast.net.named_parameters()).keys()
-        same(problem, plain, fast)
+        assert_same(problem, plain, fast)
         for field in ("head_loss", "logits_BC", "goodness_positive_TLB", "goodness_negative_TLB"):
             torch.testing.assert_close(
                 getattr(fast.result, field), getattr(plain.result, field).detach(), **problem.exact
@@ -99,13 +99,13 @@ def test_a_batch_is_the_mean_of_its_cases(problem):
     loss = torch.stack([part.result.loss for part in parts]).mean()
     torch.testing.assert_close(loss, whole.result.loss, **problem.exact)
     means = {name: torch.stack([part.gradients[name] for part in parts]).mean(dim=0) for name in whole.gradients}
-    same_gradients(problem, whole.gradients, means)
+    assert_same_gradients(problem, whole.gradients, means)
 
 
 @problems(**SOME)
 def test_scaling_the_loss_scales_the_gradients(problem):
     batch = problem.batch()
-    same(problem, problem.learn(batch), problem.learn(batch, scale=-3.0), scale=-3.0)
+    assert_same(problem, problem.learn(batch), problem.learn(batch, scale=-3.0), scale=-3.0)
 
 
 @problems(nets=NOT_MASKED, **SOME)
@@ -173,9 +173,9 @@ def test_each_of_several_negatives_weighs_its_share(problem):
     loss = (alone[0].result.loss + alone[1].result.loss) / 2
     torch.testing.assert_close(both.result.loss, loss, **problem.exact)
     means = {name: (gradient + alone[1].gradients[name]) / 2 for name, gradient in alone[0].gradients.items()}
-    same_gradients(problem, means, both.gradients)
+    assert_same_gradients(problem, means, both.gradients)
     equal = two._replace(negatives=of_answers(two.negatives, [0, 0]))
-    same(problem, alone[0], problem.learn(equal))
+    assert_same(problem, alone[0], problem.learn(equal))
 
 
 def of_answers(negatives, places):
@@ -196,7 +196,7 @@ def test_softmax_is_the_cross_entropy_of_all_candidates(problem):
 @problems(nets=ITERATED, **SOME)
 def test_constant_memory_gives_the_same(problem):
     batch = problem.batch(2)
-    same(problem, problem.learn(batch), problem.learn(batch, memory="constant"))
+    assert_same(problem, problem.learn(batch), problem.learn(batch, memory="constant"))
 
 
 @problems(nets=[name for name in PEERS if "damping" not in NETS[name].settings], **SOME)
@@ -219,7 +219,7 @@ def test_peer_normalisation_is_the_references(problem):
     for memory in ("full", "constant"):
         fast = problem.learn(batch, memory=memory, **strength)
         plain = problem.learn(batch, reference, **strength)
-        same(problem, plain, fast)
+        assert_same(problem, plain, fast)
         for one, two in zip(fast.net.peer_means(), plain.net.peer_means(), strict=True):
             torch.testing.assert_close(one, two, **problem.exact)
             assert not torch.equal(one, torch.full_like(one, 0.5))
