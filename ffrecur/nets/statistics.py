@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffrecur.errors import UserError, check_setting
-from ffrecur.nets.arguments import BRIGHTEST, as_tensor
+from ffrecur.errors import check_setting
+from ffrecur.nets.arguments import as_images
 
 CHUNK = 2**22  # values that are looked at together
 
@@ -48,11 +48,11 @@ class ChannelStatistics(nn.Module):
 
     @torch.no_grad()
     def learn(self, images: Images | np.ndarray, channels: int = 1) -> None:
-        """Find means and deviations of the channels in images `(N, ..., D)`, of uint8 or in [0, 1], row, column, channel.
+        """Find means and deviations of the channels in images `(N, D)`, of uint8 or in [0, 1], row, column, channel; or in clips.
 
-        Images that lie on the disk, and videos, are read part by part. A channel that is the same everywhere keeps the
-        deviation 1. Raises `UserError` for a number of channels that does not divide D, for no images, for images of another
-        size, and for numbers that reach far above 1.
+        Clips are `(N, T, D)`. What lies on the disk is read part by part. A channel that is the same everywhere keeps the
+        deviation 1. Raises `UserError` for a number of channels that does not divide D, for no images, and as
+        `arguments.as_images` for those that are not of the net or not in [0, 1].
         """
         features = len(self.mean)
         check_setting(
@@ -62,9 +62,8 @@ class ChannelStatistics(nn.Module):
         sums, squares, count = torch.zeros(channels).double(), torch.zeros(channels).double(), 0
         size = max(1, CHUNK // math.prod(images[:1].shape))
         for start in range(0, len(images), size):
-            chunk: Any = images[start : start + size]
-            chunk = chunk if isinstance(chunk, Tensor) else as_tensor("images", chunk, torch.device("cpu"))
-            check_image_size(chunk, features)
+            part: Any = images[start : start + size]
+            chunk = as_images(part, part if isinstance(part, Tensor) else sums, features, scaled=True)
             values = chunk.reshape(-1, channels).double() / scale_of(chunk)
             sums, squares, count = (
                 sums + values.sum(0).cpu(),
@@ -76,16 +75,6 @@ class ChannelStatistics(nn.Module):
         deviation[deviation < 1e-6] = 1.0
         self.mean.copy_(mean.repeat(features // channels))
         self.deviation.copy_(deviation.repeat(features // channels))
-
-
-def check_image_size(images: Tensor, features: int) -> None:
-    """Raise `UserError` for images of another number of features, and for numbers in which white is not 1."""
-    if images.shape[-1] != features:
-        raise UserError(
-            f"images have the shape {tuple(images.shape)}, but must end with the {features} features of the net"
-        )
-    if images.dtype != torch.uint8 and (highest := float(images.max())) > BRIGHTEST:
-        raise UserError(f"images reach {highest:g}, but must be uint8, or numbers from 0 to 1")
 
 
 def scale_of(images: Tensor) -> int:

@@ -125,9 +125,22 @@ def test_images_may_lie_on_the_disk_or_be_videos_and_are_read_in_parts(shape, mo
         (torch.rand(2, 6), 4, "channels is 4, but must be a divisor of the 6 features"),
         (torch.rand(2, 6), 0, "channels is 0, but must be a divisor of the 6 features"),
         (torch.rand(0, 6), 3, "images is (0, 6), but must be at least one"),
-        (torch.rand(2, 3), 3, "images have the shape (2, 3), but must end with the 6 features of the net"),
-        (torch.full((2, 6), 255.0), 3, "images reach 255, but must be uint8, or numbers from 0 to 1"),
-        (np.full((2, 6), 255), 3, "images reach 255, but must be uint8, or numbers from 0 to 1"),
+        (
+            torch.rand(2, 3),
+            3,
+            "images have the shape (2, 3), but the net reads (batch, 6) or, for video, (iterations, batch, 6)",
+        ),
+        (
+            torch.full((2, 6), 255.0),
+            3,
+            "images reach 255, but must be uint8, or numbers from 0 to 1: divide them by what is white in them",
+        ),
+        (
+            np.full((2, 6), 255),
+            3,
+            "images reach 255, but must be uint8, or numbers from 0 to 1: divide them by what is white in them",
+        ),
+        (torch.full((2, 6), math.nan), 3, "images have values that are NaN or infinite"),
         (np.array([["a"] * 6]), 3, "images are an array of text, not of numbers"),
     ],
 )
