@@ -9,22 +9,18 @@ table has means over the seeds, and the difference of the error from that of the
 from __future__ import annotations
 
 import argparse
-import copy
-import inspect
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from study import Found, answer, parse, settings_in, study
+from study import Found, answer, parse, resolved, study
 
-import ffrecur.lit
 from ffrecur.errors import UserError
 
 ERRORS = ("error", "goodness_error", "one_pass_error")
 Changes = dict[str, list[str]]
-MISSING: Any = object()
 COMMON: Changes = {
     "as it is": [],
     "paired objective": ["--model.objective=paired"],
@@ -111,20 +107,20 @@ def changes_of(config: str, options: Sequence[str] = ()) -> Changes:
 
     Raises `UserError` for a task of another module than `FeedForwardModule` and `RecurrentModule`.
     """
-    task = with_options(settings_in(config), options)
-    module, settings = (task.get("model", {}).get(part, {}) for part in ("class_path", "init_args"))
-    if module == "RecurrentModule":
-        changes = RECURRENT if "units_per_place" not in settings else MAPS
-    elif module == "FeedForwardModule":
-        changes = UNSUPERVISED if settings.get("label", "pixels") is None else SUPERVISED
+    task = resolved(config, options)
+    module = task["model"]["class_path"]
+    if module == "ffrecur.lit.RecurrentModule":
+        changes = RECURRENT if setting(task, "--model.units_per_place") is None else MAPS
+    elif module == "ffrecur.lit.FeedForwardModule":
+        changes = UNSUPERVISED if setting(task, "--model.label") is None else SUPERVISED
     else:
         raise UserError(f"config is {config!r}, of a {module}, but must be of a RecurrentModule or FeedForwardModule")
     rate = setting(task, "--model.optimizer.lr")
     rates = {name: [f"--model.optimizer.lr={rate * times:g}"] for name, times in RATES.items()} if rate else {}
     numbers = {**rates, **by_widths(task, changes)}
-    unfit = {"harder images"} if task.get("data", {}).get("class_path") in OF_VIDEOS else set[str]()
+    unfit = {"harder images"} if name_of(task["data"]["class_path"]) in OF_VIDEOS else set[str]()
     unfit |= set() if setting(task, "--model.lr_scheduler") else {"a rate that falls from the start"}
-    objective = str(setting(task, "--model.objective")).rpartition(".")[2]
+    objective = name_of(setting(task, "--model.objective"))
     unfit |= {name for name in changes if name.startswith("threshold") and objective in WITHOUT_THRESHOLD}
     return {
         name: changed
@@ -144,44 +140,15 @@ def by_widths(task: dict[str, Any], changes: Changes) -> Changes:
     return {}
 
 
-def with_options(task: dict[str, Any], options: Sequence[str]) -> dict[str, Any]:
-    """Return a configuration with options of `ffrecur fit`, `--name=value` or `--name value`, put into it.
-
-    >>> with_options({"model": {"class_path": "A", "init_args": {"rate": 1}}}, ["--model.rate=2", "--model.sign", "-1"])
-    {'model': {'class_path': 'A', 'init_args': {'rate': 2, 'sign': -1}}}
-    """
-    task = copy.deepcopy(task)
-    for place, option in enumerate(options):
-        if not option.startswith("--"):
-            continue
-        name, given, value = option.removeprefix("--").partition("=")
-        value = value if given else next(iter(options[place + 1 :]), "")
-        *groups, last = name.split(".")
-        settings: Any = task
-        for group in groups:
-            settings = inner(settings.setdefault(group, {})) if isinstance(settings, dict) else None
-        if isinstance(settings, dict):
-            known = settings.get(last)
-            if (
-                isinstance(known, dict) and "class_path" in known
-            ):  # another class keeps its settings, as in `ffrecur fit`
-                known["class_path"] = value
-            else:
-                settings[last] = as_yaml(value)
-    return task
+def name_of(class_path: str) -> str:
+    """Return the name of a class without that of its module."""
+    return class_path.rpartition(".")[2]
 
 
-def as_yaml(text: str) -> Any:
-    """Return a value as typed; what is no YAML is text."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def inner(found: Any) -> Any:
+def inner(found: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a group: those of its class, where it has one."""
-    return found.get("init_args", found) if isinstance(found, dict) else found
+    settings: dict[str, Any] = found.get("init_args", found)
+    return settings
 
 
 def is_new(task: dict[str, Any], option: str) -> bool:
@@ -191,22 +158,17 @@ def is_new(task: dict[str, Any], option: str) -> bool:
 
 
 def setting(task: dict[str, Any], option: str) -> Any:
-    """Return what a configuration has for an option: of a class with settings its name, of what it leaves out the default.
+    """Return what a configuration has for an option, of a class with settings its name; None where there is no such setting.
 
-    >>> rate = {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.1}}}
+    >>> rate = {"optimizer": {"class_path": "Adam", "init_args": {"lr": 0.1}}, "sign": 1}
     >>> task = {"model": {"class_path": "RecurrentModule", "init_args": rate}}
     >>> [setting(task, option) for option in ("--model.optimizer.lr=1", "--model.optimizer=SGD", "--model.sign=-1")]
     [0.1, 'Adam', 1]
     """
-    names, found = option.removeprefix("--").partition("=")[0].split("."), task
-    for name in names:
-        found = inner(found)
-        found = found.get(name, MISSING) if isinstance(found, dict) else MISSING
-    if found is MISSING and names[0] == "model" and len(names) == 2:
-        classes = getattr(ffrecur.lit, task["model"]["class_path"]).__mro__  # of the module, then of what it inherits
-        parameters = [inspect.signature(each.__init__).parameters for each in classes]
-        return next(each[names[1]].default for each in parameters if names[1] in each)
-    return found.get("class_path") if isinstance(found, dict) else None if found is MISSING else found
+    found: Any = task
+    for name in option.removeprefix("--").partition("=")[0].split("."):
+        found = inner(found).get(name) if isinstance(found, dict) else None
+    return found.get("class_path") if isinstance(found, dict) else found
 
 
 def run() -> None:

@@ -10,7 +10,7 @@ Shapes: B images, D values of one, T frames, C labels.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from attacks import head_of, scores_of
 from drift import without_hidden_top_down
-from study import OF_THE_SPLIT, split_of
+from study import OF_THE_SPLIT, split_in_settings
 from torch import Tensor
 
 import ffrecur
@@ -143,18 +143,16 @@ def read(run: str) -> Classifier:
     if not name:
         place = Path(with_home(path))
         name = path if place_of(path) != Path(path) else (place.parent if place.suffix else place).resolve().name
-    folder = Path(with_home(path))
-    seen = settings_of_run(folder, "data")
-    shape = shape_read(net) or settings_of_run(folder).get("image_shape")
-    found = classifier(name, net, settings_of(path, net), split_of(path))
+    kept, seen = (settings_of_run(Path(with_home(path)), of) for of in ("model", "data"))
+    found = classifier(name, net, settings_of(kept, net), split_in_settings(seen))
+    shape = shape_read(net) or kept.get("image_shape")
     return replace(found, source=seen.get("source"), shape=shape, on_videos="frames" in seen)
 
 
-def settings_of(path: str, net: Net) -> dict[str, Any]:
-    """Return window, head_weight and temperature of a net's run; the usual ones for an exported net, which keeps none."""
+def settings_of(kept: Mapping[str, Any], net: Net) -> dict[str, Any]:
+    """Return window, head_weight and temperature of what a run keeps; the usual ones for an exported net, which keeps none."""
     if isinstance(net, ffrecur.BackpropNet):
         return dict(USUAL)
-    kept = settings_of_run(Path(with_home(path)))
     settings = {key: kept.get(key, usual) for key, usual in USUAL.items()}
     settings["temperature"] = temperature_of(kept, USUAL["temperature"])
     if isinstance(net, ffrecur.FeedForwardNet) and net.label is None:

@@ -21,8 +21,6 @@ the root as it goes; a training that was stopped goes on where it was, and what 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import itertools
 import statistics
 import sys
@@ -38,12 +36,11 @@ import yaml
 from looking_nets import unrolled_logits
 from matplotlib.figure import Figure
 from predicting import Scene, explained_by_layer, scene_of, table, videos_of
-from study import answer, make_folder, parse, read_results, split_of, trained, write_results
+from study import answer, make_folder, parse, read_results, resolved, split_of, trained, write_results
 from torch import Tensor
 
 import ffrecur
 from ffrecur.commands.export import settings_of_run
-from ffrecur.commands.train import main as fit
 from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.lit.images import prepare
 from ffrecur.storage.classes import temperature_of
@@ -93,19 +90,14 @@ def configuration(net: str, scene: Scene, own: argparse.Namespace) -> dict[str, 
 
 def check_options(config: dict[str, Any], options: list[str]) -> None:
     """End with exit code 2 where a net cannot have these options; raises `UserError` for what all nets must have alike."""
-    for fixed, why in FIXED.items():
-        if any(option.partition("=")[0] == fixed for option in options):
-            raise UserError(f"{fixed} cannot be given after --: {why}")
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    for option in (each.partition("=")[0] for each in options):
+        for fixed, why in FIXED.items():
+            if f"{option}.".startswith(f"{fixed}."):
+                raise UserError(f"{option} cannot be given after --: {why}")
+    with tempfile.TemporaryDirectory() as folder:
         task = Path(folder) / "task.yaml"
         task.write_text(yaml.safe_dump(config))
-        code: Any = 0
-        try:
-            code = fit(["fit", "--config", str(task), *options, "--print_config"])
-        except SystemExit as end:
-            code = end.code
-    if code:
-        sys.exit(code)
+        resolved(str(task), options)
 
 
 def run_of(config: dict[str, Any], folder: Path, seed: int, options: list[str]) -> Path:

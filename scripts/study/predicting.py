@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +26,14 @@ from torch import Tensor
 
 import ffrecur
 import ffrecur.data
+from ffrecur.commands.export import settings_of_run
 from ffrecur.data import Scene, SceneDataModule
 from ffrecur.data.imageset import ImageSet
 from ffrecur.errors import UserError, check_whole
 from ffrecur.lit.images import prepare
+from ffrecur.lit.shapes import matched_shape
 from ffrecur.nets.recurrent import RecurrentNet
+from ffrecur.storage.files import with_home
 
 Drives = tuple[list[Tensor], list[Tensor]]  # from below and from above, (B, H) of each layer
 
@@ -57,13 +61,23 @@ def scene_of(text: str) -> Scene:
     return scene(**settings)
 
 
-def videos_of(source: str, scene: Scene, split: str, frames: int = 8, net: Any = None, **settings: Any) -> ImageSet:
+def videos_of(
+    source: str,
+    scene: Scene,
+    split: str,
+    frames: int = 8,
+    net: Any = None,
+    image_shape: list[int] | None = None,
+    **settings: Any,
+) -> ImageSet:
     """Return the videos and labels of a split, "validation" or "test": the same for whoever asks; settings as of `split_of`.
 
-    Labels are those of the net, if one is given. Raises `UserError` for images or classes that are not the net's.
+    Labels are those of the net, if one is given. Raises `UserError` for images or classes that are not the net's, and for
+    images of another shape than `image_shape`, if that is known.
     """
     data = SceneDataModule(source, scene, frames, **settings)
     data.setup("test")
+    matched_shape(image_shape, data.image_shape)
     if net is not None:
         if net.in_features != data.in_features:
             raise UserError(f"data.source has images of {data.in_features} values, but the net reads {net.in_features}")
@@ -167,8 +181,9 @@ def run() -> None:
     net = ffrecur.load(options.run)
     if not isinstance(net, RecurrentNet) or net.update_scheme != "synchronous":
         raise UserError("run holds another net than a RecurrentNet of the synchronous scheme")
-    split = split_of(options.run) or {}
-    videos, labels_N = videos_of(options.source, scene_of(options.scene), options.split, net=net, **split)
+    split, shape = split_of(options.run) or {}, settings_of_run(Path(with_home(options.run))).get("image_shape")
+    scene = scene_of(options.scene)
+    videos, labels_N = videos_of(options.source, scene, options.split, net=net, image_shape=shape, **split)
     assert labels_N is not None
     videos_TBD, labels_B = prepare(videos[: options.limit]), labels_N[: options.limit]
     print(f"{len(labels_B)} clips, sign {net.sign}")

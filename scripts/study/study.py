@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,18 @@ def settings_in(config: str) -> dict[str, Any]:
     return found
 
 
+def resolved(config: str, options: Sequence[str]) -> Any:
+    """Return all settings of a training, defaults too; ends with the exit code of `ffrecur fit` where that refuses them."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            run("fit", "--config", config, *options, "--print_config")
+        except SystemExit as end:
+            if end.code:
+                raise
+    return yaml.safe_load(out.getvalue())
+
+
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
@@ -81,7 +95,11 @@ def write_results(file: Path, found: Any) -> None:
 
 def split_of(run: str | Path) -> dict[str, Any] | None:
     """Return which images validate where a run trained: the settings of the data module; None for a net that keeps none."""
-    kept = settings_of_run(Path(with_home(str(run))), "data")
+    return split_in_settings(settings_of_run(Path(with_home(str(run))), "data"))
+
+
+def split_in_settings(kept: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return which images validate by settings of a data module; None where there are none."""
     return {name: kept[name] for name in OF_THE_SPLIT if kept.get(name) is not None} if kept else None
 
 

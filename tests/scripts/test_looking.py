@@ -67,6 +67,7 @@ def test_mistakes_are_told_before_the_first_training(options, sentence, workplac
     ("option", "sentence"),
     [
         ("--data.frames=10", "--data.frames cannot be given after --: all nets look at 8 frames"),
+        ("--data.scene.pixels=5", "--data.scene.pixels cannot be given after --: --scenes has the scenes"),
         ("--model.update_scheme=alternating", "--model.update_scheme cannot be given after --"),
         ("--model.damping=0.7", "damping"),  # which a perceptron does not have
     ],

@@ -117,6 +117,10 @@ def test_labels_are_those_of_the_net(tmp_path):
         labels_of("unknown", net)
     with pytest.raises(UserError, match="data.source has images of 30 values, but the net reads 12"):
         labels_of("known", ffrecur.RecurrentNet(12, (4, 4), 3))
+    with pytest.raises(UserError, match=r"image_shape of the net is \[6, 5\], but the data has \[5, 6\]"):
+        predicting.videos_of(
+            str(tmp_path / "known.npz"), predicting.scene_of("Aperture=3"), "test", net=net, image_shape=[6, 5]
+        )
 
 
 def test_examples():
