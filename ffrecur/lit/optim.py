@@ -45,7 +45,7 @@ def grouped_optimizer(
     try:
         optimizer = make(groups)
     except (TypeError, ValueError) as error:
-        raise UserError(f"model.optimizer: {error}") from error
+        raise error if isinstance(error, UserError) else UserError(f"model.optimizer: {error}") from error
     for group in optimizer.param_groups[2:]:
         group["lr"] = group["lr"] * head_learning_rate_scale
     return optimizer

@@ -209,6 +209,12 @@ def test_what_cannot_be_changed_in_a_run_that_is_continued(trained):
     ("options", "pieces"),
     [
         (["--model.optimizer.lr=-1"], ["model.optimizer", "Invalid learning rate: -1"]),
+        (["--model.optimizer.lr=null"], ["model.optimizer.lr is null, but must have a value"]),
+        (["--model.optimizer.eps", "null"], ["model.optimizer.eps is null, but must have a value"]),
+        (
+            ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=null"],
+            ["model.lr_scheduler.flat is null, but must have a value"],
+        ),
         (["--model.optimizer=torch.optim.LBFGS"], ["model.optimizer", "LBFGS"]),
         (["--model.lr_scheduler=StepLR"], ["model.lr_scheduler", "step_size"]),
         (

@@ -225,7 +225,8 @@ def rates_of(run_folder):
 
 
 def test_a_schedule_without_a_length_is_as_long_as_the_training(workplace):
-    assert run("fit", *TINY, "--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=0").code == 0
+    schedule = ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.flat=0"]
+    assert run("fit", *TINY, *schedule, "--model.lr_scheduler.epochs=null").code == 0
     assert rates_of(only_run()) == pytest.approx([0.01, 0.005])
     assert run("fit", "--ckpt_path", "last", "--trainer.max_epochs=4").code == 0
     assert rates_of(only_run()) == pytest.approx([0.01, 0.005, 0.005, 0.0025])

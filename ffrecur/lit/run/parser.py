@@ -37,6 +37,12 @@ class Parser(LightningArgumentParser):
         """Raise the mistake."""
         raise UserError(message) from ex
 
+    def parse_args(self, args: Any = None, *rest: Any, **kwargs: Any) -> Any:
+        """Parse; null for a setting of a class, which jsonargparse hands on as the text None, is null again."""
+        if args is not None and len(args) == 1 and args[0].endswith("=None"):
+            args = [args[0].removesuffix("None") + "null"]
+        return super().parse_args(args, *rest, **kwargs)
+
     def add_class_arguments(self, *args: Any, **kwargs: Any) -> Any:
         """Add the settings of a class; one that may be a whole number or a fraction takes 1 as 1 and 1.0 as 1.0."""
         added = super().add_class_arguments(*args, **kwargs)
@@ -65,6 +71,8 @@ class Parser(LightningArgumentParser):
 
         def telling(made: type, *args: Any, **kwargs: Any) -> Any:
             try:
+                if issubclass(made, MADE_LATER):
+                    check_given(made, kwargs)
                 check_finite(made, kwargs)
                 return made(*args, **kwargs)
             except Exception as error:
@@ -150,18 +158,24 @@ def _is_mark(value: Any) -> bool:
 
 
 def check_given(made: type, settings: dict[str, Any]) -> None:
-    """Raise `UserError` for what the parser lets pass of one of our classes: null where there must be a value, `dict_kwargs`."""
-    if made.__module__.startswith("ffrecur."):
-        hints: dict[str, Any] = {}
-        for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
-            if kind.__module__.startswith("ffrecur."):
-                hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
-        for name, value in settings.items():
-            if name not in hints:
-                raise UserError(f"dict_kwargs.{name} is {value!r}, but {made.__name__} has no setting of that name")
-            if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
-                group = "data" if issubclass(made, LightningDataModule) else "model"
-                raise UserError(f"{group}.{name} is null, but must have a value")
+    """Raise `UserError` for what the parser lets pass of our classes, `dict_kwargs`, and of PyTorch's too: null for a value."""
+    ours = made.__module__.startswith("ffrecur.")
+    if not ours and not made.__module__.startswith("torch."):
+        return
+    hints: dict[str, Any] = {}
+    for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
+        if kind.__module__.startswith("ffrecur.") or kind is made:
+            hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
+    for name, value in settings.items():
+        if ours and name not in hints:
+            raise UserError(f"dict_kwargs.{name} is {value!r}, but {made.__name__} has no setting of that name")
+        if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
+            raise UserError(f"{_group(made)}.{name} is null, but must have a value")
+
+
+def _group(made: type) -> str:
+    kinds: dict[Any, str] = {LightningDataModule: "data", Optimizer: "model.optimizer", MADE_LATER: "model.lr_scheduler"}
+    return next((group for kind, group in kinds.items() if issubclass(made, kind)), "model")
 
 
 def check_finite(made: type, settings: dict[str, Any]) -> None:
