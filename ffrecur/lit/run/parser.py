@@ -174,7 +174,11 @@ def check_given(made: type, settings: dict[str, Any]) -> None:
 
 
 def _group(made: type) -> str:
-    kinds: dict[Any, str] = {LightningDataModule: "data", Optimizer: "model.optimizer", MADE_LATER: "model.lr_scheduler"}
+    kinds: dict[Any, str] = {
+        LightningDataModule: "data",
+        Optimizer: "model.optimizer",
+        MADE_LATER: "model.lr_scheduler",
+    }
     return next((group for kind, group in kinds.items() if issubclass(made, kind)), "model")
 
 
