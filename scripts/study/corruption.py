@@ -2,7 +2,8 @@
 
 python scripts/study/corruption.py RUN [name=RUN ...] --data.source FOLDER [--baseline RUN] [--split test] [--limit 2000]
 
-A run is a run's folder, a checkpoint, an exported net or one of the museum; a name is what tables and pictures call it. Ten
+A run is a run's folder, a checkpoint, an exported net or one of the museum; a name is what tables and pictures call it. Names
+that differ behind a # are seeds of one net, which has one column, their mean with its standard deviation, and one line. Ten
 corruptions of five strengths each (corruptions.py) and two attacks of five budgets (attacks.py). All nets see the very same
 images, whichever nets there are. A recurrent net sees a drifting image as a video, frame t at iteration t; the others average
 their log-probabilities over frames 1 to 5. One more row has what recurrent nets do when they read the frames so too.
@@ -26,7 +27,7 @@ from typing import Any
 import torch
 from attacks import ATTACKS, BUDGETS
 from classifiers import BATCH, SPLITS, Classifier, add_images, images_for, parts, read, shown_of, split_in
-from corruption_tables import draw, printed, summary
+from corruption_tables import deviations, draw, groups_of, over_seeds, printed, summary
 from corruptions import APART, CORRUPTIONS, FRAMES, Shape, corrupted
 from study import answer, make_folder
 from torch import Tensor
@@ -126,10 +127,11 @@ def chosen(runs: Sequence[str], baseline: str | None, with_parts: bool) -> tuple
     name = None
     if baseline is not None:
         known = {**{net.name: net for net in nets}, **dict(zip(runs, nets, strict=True))}
-        if baseline not in known:
+        groups = groups_of([net.name for net in nets])
+        if baseline not in known and baseline not in groups:
             known[baseline] = read(baseline)
             nets.append(known[baseline])
-        name = known[baseline].name
+        name = baseline if baseline in groups else known[baseline].name.partition("#")[0]
     return [each for net in nets for each in (net, *(parts(net) if with_parts else []))], name
 
 
@@ -148,10 +150,11 @@ def run(options: argparse.Namespace) -> None:
     if few:
         attack(nets, images[:few], labels[:few], figures)
     names = [net.name for net in nets]
-    means = summary(figures.errors, names, baseline)
-    figures.write({"baseline": baseline, "means": means})
-    print(printed(means, baseline))
-    draw(figures.errors, names).savefig(options.output / "corruption.png", dpi=100)
+    errors, spread = over_seeds(figures.errors, names), deviations(figures.errors, names)
+    means = summary(errors, list(groups_of(names)), baseline)
+    figures.write({"baseline": baseline, "means": means, "standard_deviations": spread})
+    print(printed(means, baseline, spread))
+    draw(errors, list(means)).savefig(options.output / "corruption.png", dpi=100)
 
 
 def main() -> None:

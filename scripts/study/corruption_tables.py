@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from attacks import ATTACKS, BUDGETS
@@ -15,6 +16,44 @@ Errors = Mapping[str, Mapping[str, Sequence[float]]]  # by corruption and net, o
 Means = dict[str, dict[str, Any]]  # by net
 APART_MEAN = "mean, frame by frame"
 STYLES = ("o-", "s--", "^:", "v-.", "D-", "P--", "X:")
+
+
+def groups_of(nets: Sequence[str]) -> dict[str, list[str]]:
+    """Return the nets by what their names have before a `#`: name#0 and name#1 are one net, trained with two seeds.
+
+    >>> groups_of(["deep#0", "wide", "deep#1"])
+    {'deep': ['deep#0', 'deep#1'], 'wide': ['wide']}
+    """
+    groups: dict[str, list[str]] = {}
+    for net in nets:
+        groups.setdefault(net.partition("#")[0], []).append(net)
+    return groups
+
+
+def over_seeds(errors: Errors, nets: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Return the errors of each group: at each strength their mean over its nets, where all of them have been measured."""
+    return {
+        row: {
+            group: [statistics.fmean(at_strength) for at_strength in zip(*(of[net] for net in members), strict=True)]
+            for group, members in groups_of(nets).items()
+            if all(net in of for net in members)
+        }
+        for row, of in errors.items()
+    }
+
+
+def deviations(errors: Errors, nets: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the standard deviation of each mean of `summary` over the nets of a group, for groups of several nets."""
+    each = summary(errors, nets, None)
+    return {
+        group: {
+            row: statistics.stdev(each[net][row] for net in members)
+            for row, value in each[members[0]].items()
+            if value is not None
+        }
+        for group, members in groups_of(nets).items()
+        if len(members) > 1
+    }
 
 
 def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
@@ -39,8 +78,13 @@ def summary(errors: Errors, nets: Sequence[str], baseline: str | None) -> Means:
     return means
 
 
-def printed(means: Means, baseline: str | None) -> str:
-    """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net."""
+def printed(
+    means: Means, baseline: str | None, spread: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+) -> str:
+    """Return the means as a Markdown table, in percent to three digits: a row a corruption or attack, a column a net.
+
+    `spread` has standard deviations over seeds, which stand behind the means.
+    """
     rows = [
         row
         for row in ("clean", *CORRUPTIONS, "mean", "relative", APART, APART_MEAN, *ATTACKS)
@@ -51,8 +95,12 @@ def printed(means: Means, baseline: str | None) -> str:
     for row in rows:
         if row == "relative" and baseline is None:
             continue
-        values = [of.get(row) for of in means.values()]
-        shown = [f"{100 * value:.3g}" if value is not None else "" for value in values]
+        shown = [
+            f"{100 * of[row]:.3g}" + (f" ± {100 * spread[net][row]:.2g}" if row in spread.get(net, {}) else "")
+            if of.get(row) is not None
+            else ""
+            for net, of in means.items()
+        ]
         lines.append(f"| {named.get(row, row)} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

@@ -179,6 +179,24 @@ def test_means_by_hand():
     assert corruption_tables.summary(errors, ["a"], "b")["a"]["relative"] is None
 
 
+def test_seeds_of_one_net_by_hand():
+    """A group's error is the mean over its seeds, strength by strength; the deviation is that of their means."""
+    errors = {name: {"a#0": [0.2, 0.4], "b": [0.1, 0.3], "a#1": [0.4, 0.4]} for name in CORRUPTIONS}
+    errors["clean"] = {"a#0": [0.05], "b": [0.01], "a#1": [0.07]}
+    names = ["a#0", "b", "a#1"]
+    together = corruption_tables.over_seeds(errors, names)
+    assert together["blur"]["a"] == pytest.approx([0.3, 0.4])
+    assert together["clean"] == {"a": [pytest.approx(0.06)], "b": [0.01]}
+    spread = corruption_tables.deviations(errors, names)
+    assert set(spread) == {"a"}
+    assert spread["a"]["mean"] == pytest.approx(0.1 / 2**0.5)
+    means = corruption_tables.summary(together, ["a", "b"], "b")
+    assert means["a"]["relative"] == pytest.approx(0.35 / 0.2)
+    table = corruption_tables.printed(means, "b", spread)
+    assert "| clean | 6 ± 1.4 | 1 |" in table
+    assert "| mean over corruptions | 35 ± 7.1 | 20 |" in table
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +212,17 @@ def test_every_kind_of_net_in_one_command(place, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "| error, % | " + " | ".join(names) + " |" in out
     assert Path("made/corruption.png").stat().st_size > 10_000
+
+
+def test_seeds_share_a_column(place, monkeypatch, capsys):
+    monkeypatch.setattr(corruption, "draw", lambda errors, nets: Figure())
+    runs = ["none", "two#0=backprop", "two#1=labels"]
+    assert typed(monkeypatch, *runs, *FEW, "--attacked=0", "--baseline=two") == 0
+    report = json.loads(Path("corruption.json").read_text())
+    assert list(report["means"]) == ["none", "two"]
+    assert list(report["nets"]) == ["none", "two#0", "two#1"]
+    assert set(report["standard_deviations"]) == {"two"}
+    assert "| error, % | none | two |" in capsys.readouterr().out
 
 
 def test_what_is_there_is_not_measured_again(place, monkeypatch, capsys):
@@ -232,6 +261,8 @@ def test_a_baseline_may_be_one_of_the_runs_or_another(place):
         (["none", "mine=backprop"], "mine=backprop", ["none", "mine"], "mine"),
         (["none"], "backprop", ["none", "backprop"], "backprop"),
         (["none"], None, ["none"], None),
+        (["none", "two#0=backprop", "two#1=labels"], "two", ["none", "two#0", "two#1"], "two"),
+        (["none", "two#0=backprop"], "two#0", ["none", "two#0"], "two"),
     ):
         nets, found = corruption.chosen(runs, baseline, False)
         assert ([net.name for net in nets], found) == (names, name)
