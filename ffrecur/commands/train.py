@@ -31,9 +31,10 @@ from ffrecur.lit.run.folders import (
     SameCheckpoint,
     checkpoint_to_use,
     new_run_folder,
+    of_same_source,
     reserved_run_folder,
     run_of,
-    same_source,
+    warn_of_another_split,
 )
 from ffrecur.lit.run.help import arrange
 from ffrecur.lit.run.messages import tell
@@ -236,15 +237,15 @@ class CommandLine(LightningCLI):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             rule = f"at least the number of processes, {processes}"
             check_setting(size is None or size >= processes, f"data.{name}", size, rule)
-        if stage in ("validate", "test") and self.training_settings is not None:
-            source = getattr(self.datamodule, "source", None)  # a data module of the user's own may have none
-            self.datamodule.other_source = not same_source(self.training_settings.get("source"), source)
-            self.datamodule.training_settings = self.training_settings
+        before = None if stage == "predict" else self.training_settings
+        same = before is not None and of_same_source(stage, before, self.datamodule)
         if type(self.datamodule).prepare_data is not LightningDataModule.prepare_data:  # of the user's own: a download
             if self.trainer.local_rank > 0:
                 return  # the first process checks; Lightning lets the others wait for what it makes
             self.datamodule.prepare_data()
         self.datamodule.setup(stage)
+        if same:
+            warn_of_another_split(stage, before or {}, self.datamodule)
         if isinstance(self.model, NetModule):
             if self.stored_net is not None and self.checkpoint is not None:
                 self.model.check_stored(self.stored_net, self.checkpoint)

@@ -176,10 +176,12 @@ def objective_of(objective: str | Objective, threshold: float = 1.0, temperature
                 unread = f"{name} is {value}, but has no effect with a {type(objective).__name__}, which has settings of its own"
                 warnings.warn(unread, SettingWarning, stacklevel=3)
         return objective
-    if objective == "paired":
-        return Paired(temperature)
-    if objective == "softmax":
-        return Softmax(temperature)
+    compared: dict[object, type[Paired | Softmax]] = {"paired": Paired, "softmax": Softmax}
+    if objective in compared:
+        if threshold != 1.0:
+            unread = f"threshold is {threshold}, but has no effect with the objective {objective}, which has none"
+            warnings.warn(unread, SettingWarning, stacklevel=3)
+        return compared[objective](temperature)
     allowed = f"{', '.join(NAMES)} or an ffrecur.Objective"
     raise UserError(f"objective is {objective!r}, but must be {allowed}")
 

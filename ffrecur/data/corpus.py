@@ -202,9 +202,9 @@ class CorpusDataModule(BatchedDataModule):
         if symbols == LEARNED and stored:
             symbols = stored
         elif symbols == LEARNED:
-            seen = (document[: self.hparams["document_length"]] for document in documents)
-            lowered = (text.lower() if fold_case else text for text in seen)
-            symbols = learned_symbols(lowered, self.hparams["minimum_count"], self.hparams["keep_white_space"])
+            lowered = (document.lower() if fold_case else document for document in documents)
+            seen = (document[: self.hparams["document_length"]] for document in lowered)
+            symbols = learned_symbols(seen, self.hparams["minimum_count"], self.hparams["keep_white_space"])
         return Alphabet(symbols, fold_case, self.hparams["unknown"])
 
     def usable(self, name: str, documents: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ffrecur.bars import bar
-from ffrecur.data.textfiles import with_line_feeds
 from ffrecur.errors import UserError, check_setting
+from ffrecur.text.alphabet import with_line_feeds
 
 PIECE = 1 << 20  # characters of a document whose words are separate strings at a time
 WHITE_SPACE = re.compile(r"\s")
@@ -23,7 +23,7 @@ class Cutting(NamedTuple):
 
 
 def compile_separator(separator: str | None) -> re.Pattern[str] | None:
-    """Return the compiled expression; raises `UserError` for an invalid one, or one that matches nothing at all."""
+    """Return the compiled expression; raises `UserError` for an invalid one, or one that matches an empty text."""
     if separator is None:
         return None
     try:
@@ -34,7 +34,7 @@ def compile_separator(separator: str | None) -> re.Pattern[str] | None:
         pattern.match("") is None,
         "data.document_separator",
         separator,
-        "an expression that matches at least one character",
+        "an expression that does not match an empty text",
     )
     return pattern
 

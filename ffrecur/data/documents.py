@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from ffrecur.bars import bar
 from ffrecur.data.cutting import Cutting, compile_separator, cut, sees_line_ends
-from ffrecur.data.textfiles import check_encoding, read_text, with_line_feeds
+from ffrecur.data.textfiles import check_encoding, read_text
 from ffrecur.data.textfolder import Listing, is_data_set, list_folder, plural, shortened, told
 from ffrecur.data.textnames import MARKDOWN, PLAIN, TABLES, ending
 from ffrecur.errors import UserError
 from ffrecur.storage.files import existing
+from ffrecur.text.alphabet import with_line_feeds
 
 BUNDLED_TEST = 26  # of the 300 fables: the last 26 test, the 26 before them validate
 DOES = {"train": "train", "validation": "validate", "test": "test"}

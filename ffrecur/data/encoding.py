@@ -41,13 +41,8 @@ def chunks(documents: Iterable[str]) -> Iterator[Chunk]:
 
 
 def learned_symbols(documents: Iterable[str], minimum_count: int, keep_white_space: bool) -> str:
-    """Return the alphabet that documents have, see `learn_alphabet`; where white space is none of its own they are joined
-    by spaces.
-
-    Raises the same errors.
-    """
-    between = "" if keep_white_space else " "
-    parts = (text + between * len(starts) for text, starts in chunks(documents))
+    """Return the alphabet that documents have, see `learn_alphabet`, which raises the same errors."""
+    parts = (text for text, _ in chunks(documents))
     return choose_symbols(count_characters(parts, keep_white_space), minimum_count)
 
 

@@ -20,10 +20,10 @@ class StreamLoader(TensorLoader):
     """Iterates over parallel streams: a batch is the next character of each, `(symbols (B,) int64, begins (B,) bool)`.
 
     The documents are laid one after another, in an order of their own each epoch, and cut into B streams of equal length;
-    what is left over, fewer than B characters, comes in another epoch. `begins` tells where a stream's character is the
-    first of a document, or of the epoch: what was read before has nothing to do with it. A process has its part of the
-    streams. The place is that of `TensorLoader`, in samples; an epoch cannot be continued with another number of streams,
-    as each of them is amid its own part of the text.
+    what is left over, fewer than B characters, may come in another epoch, in another order of several documents. `begins`
+    tells where a stream's character is the first of a document, or of the epoch: what was read before has nothing to do
+    with it. A process has its part of the streams. The place is that of `TensorLoader`, in samples; an epoch cannot be
+    continued with another number of streams, as each of them is amid its own part of the text.
 
     Raises `UserError` for more streams than there are characters.
     """

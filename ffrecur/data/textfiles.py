@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ffrecur.bars import bar
 from ffrecur.errors import UserError, one_line
+from ffrecur.text.alphabet import with_line_feeds
 
 CHUNK = 1 << 20  # bytes that are decoded at a time
 GZIP = b"\x1f\x8b"
@@ -23,7 +24,6 @@ MARKS = (  # byte order marks; that of UTF-32 begins as that of UTF-16 does
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 NO_TEXT = ((b"PK\x03\x04", "a zip archive, as .docx and .epub are"), (b"%PDF", "a PDF"))
-LINE_ENDS = ("\r\n", "\r", "\x85", "\u2028", "\u2029")
 
 
 def check_encoding(encoding: str) -> None:
@@ -114,17 +114,6 @@ def encoding_of(head: bytes, encoding: str) -> str:
     ('utf-16', 'latin-1')
     """
     return next((marked for mark, marked in MARKS if head.startswith(mark)), encoding)
-
-
-def with_line_feeds(text: str) -> str:
-    r"""Return a text with `\n` for line ends of other kinds.
-
-    >>> with_line_feeds("a\r\nb\rc\u2028d")
-    'a\nb\nc\nd'
-    """
-    for end in LINE_ENDS:
-        text = text.replace(end, "\n")  # the same object where there is none
-    return text
 
 
 def line_after(parts: list[str], rest: str) -> int:

@@ -72,7 +72,7 @@ def refuse_unknown(
     """
     for number, document in enumerate(documents, start=1):
         try:
-            alphabet.encode(document[:longest])
+            alphabet.encode(alphabet.lower(document)[:longest])  # in this order, as a letter may depend on the next one
         except UserError as error:
             which = f"data.source is {source!r}, whose {name} document {number} ({document[:30]!r})"
             raise UserError(f"{which}: {error}") from error

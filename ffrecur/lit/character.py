@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -17,9 +17,9 @@ from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import SettingWarning, check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.dreams import Dreams
-from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
+from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
 from ffrecur.lit.run.health import repetition
-from ffrecur.lit.text import TextModule
+from ffrecur.lit.text import DREAMT, TextModule
 from ffrecur.metrics.text_probes import variety
 from ffrecur.negatives.labels import uniform_labels
 from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with, forced_symbols
@@ -37,7 +37,7 @@ LAST_CHARACTER: dict[str, Callable[..., Tensor]] = {
     "uniform": uniform_labels,
 }  # what they draw the last one by
 USUAL_DEPTH = (1, 5)  # of the characters that are dreamt
-DREAMT = ("dream", "self_generated")
+OF_DREAMS = {"dream_depth": USUAL_DEPTH, "dream_temperature": 1.0, "dream_every": 1, "dream_every_steps": 0}  # as usual
 NOISE: dict[Any, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
@@ -110,7 +110,7 @@ class CharModule(TextModule):
         self.draw_windows = drawn_by(negatives, negatives_per_case)
         self.noise = noise_of(negatives, chosen)
         check_depth((dream_depth[0], dream_depth[1]))
-        warn_of_unused(negatives, goodness_weight, sleep, self.deprivation, (dream_depth[0], dream_depth[1]))
+        warn_of_unused(self.hparams)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
         self.dreams = Dreams(negatives_per_case)
         self.check_net_settings()
@@ -125,10 +125,14 @@ class CharModule(TextModule):
         self.net.hidden.requires_grad_(self.negatives != "none")
 
     def on_train_start(self) -> None:
-        """Look at the dreams of the checkpoint that training goes on from."""
+        """Forget dreams of the checkpoint that training goes on from if they are of another text."""
+        before = self.trained_on
         super().on_train_start()
+        warn_of_late(self.deprivation, self.trainer.estimated_stepping_batches)
         if self.dreams.windows_GMW is not None:
-            self.dreams.fit(len(self.train_places()))
+            of_other_length = self.dreams.windows_GMW.shape[1] != len(self.train_places())
+            if of_other_length or before not in (None, self.trained_on):
+                self.dreams.forget()
 
     def on_train_epoch_start(self) -> None:
         """Dream anew if it is time."""
@@ -248,17 +252,18 @@ def noise_of(negatives: str | WindowNegatives, objective: Objective) -> Noise:
     return negatives.noise if isinstance(negatives, WindowNegatives) else NOISE.get(negatives, "head")
 
 
-def warn_of_unused(
-    negatives: Any, goodness_weight: float, sleep: int, deprivation: tuple[int, int], depth: tuple[int, int]
-) -> None:
+def warn_of_unused(settings: Mapping[str, Any]) -> None:
     """Warn of settings that these negatives make no use of, and of goodness that has learned nothing and has a say."""
-    unread = []
+    negatives, unread = settings["negatives"], dict(OF_DREAMS)
     if negatives == "none":
-        unread = ["sleep"] * (sleep > 0) + ["deprivation"] * (deprivation != NO_DEPRIVATION)
-        if goodness_weight > 0:
-            idle = f"goodness_weight is {goodness_weight:g}, but with negatives none no goodness is learned: give 0"
+        unread |= {"sleep": 0, "deprivation": NO_DEPRIVATION}
+        if settings["goodness_weight"] > 0:
+            idle = f"goodness_weight is {settings['goodness_weight']:g}, but with negatives none no goodness is learned: give 0"
             warnings.warn(idle, SettingWarning, stacklevel=3)
-    elif negatives == "self_generated" and depth != USUAL_DEPTH:
-        unread = ["dream_depth"]
-    for name in unread:
-        warnings.warn(f"{name} is given, but has no effect with negatives {negatives}", SettingWarning, stacklevel=3)
+    elif negatives in DREAMT:
+        unread = {"dream_depth": USUAL_DEPTH} if negatives == "self_generated" else {}
+    kind = negatives if isinstance(negatives, str) else f"a {type(negatives).__name__}"
+    for name, usual in unread.items():
+        given = settings[name]
+        if (tuple(given) if isinstance(given, list) else given) != usual:
+            warnings.warn(f"{name} is given, but has no effect with negatives {kind}", SettingWarning, stacklevel=3)

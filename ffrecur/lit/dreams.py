@@ -36,10 +36,9 @@ class Dreams:
         found_GBW = self.windows_GMW[:, places_B].long()
         return found_GBW[0] if len(found_GBW) == 1 else found_GBW.transpose(0, 1)
 
-    def fit(self, places: int) -> None:
-        """Forget dreams of another number of places: the text has changed since."""
-        if self.windows_GMW is not None and self.windows_GMW.shape[1] != places:
-            self.windows_GMW, self.due = None, True
+    def forget(self) -> None:
+        """Forget all rounds: the text has changed since."""
+        self.windows_GMW, self.due = None, True
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

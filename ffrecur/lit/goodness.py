@@ -13,7 +13,7 @@ from ffrecur.core.learning import Learning, Masks
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.lit.images import ClassifierModule
-from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at
+from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
@@ -78,6 +78,11 @@ class GoodnessModule(ClassifierModule):
         """Take what draws wrong labels; raises `UserError` for what does not."""
         check_negatives(self.objective, self.negatives_per_case)
         self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case)
+
+    def on_train_start(self) -> None:
+        """Warn of a deprivation that never comes."""
+        super().on_train_start()
+        warn_of_late(self.deprivation, self.trainer.estimated_stepping_batches)
 
     def negatives_of(self, images: Tensor, part: Part, noise_BC: Tensor, batch_index: int) -> Any:
         """Return the negatives of a batch as the net's `local_learning` takes them."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Logistic, Objective
-from ffrecur.errors import check_setting, check_whole
+from ffrecur.errors import SettingWarning, check_setting, check_whole
 
 NO_DEPRIVATION = (0, 0)
 
@@ -22,6 +23,14 @@ def check_phases(objective: Objective, sleep: int, deprivation: tuple[int, int])
     if sleep or updates:
         what = "logistic with phases apart" if sleep else "logistic with deprivation"
         check_setting(isinstance(objective, Logistic), "objective", type(objective).__name__.lower(), what)
+
+
+def warn_of_late(deprivation: tuple[int, int], updates: float) -> None:
+    """Warn where a training of so many updates ends before negative data is left out."""
+    first, length = deprivation
+    if length and first >= updates:
+        late = f"deprivation is [{first}, {length}], but training ends after {updates:.0f} updates: none is without negative data"
+        warnings.warn(late, SettingWarning, stacklevel=2)
 
 
 def weights_at(update: int, sleep: int, deprivation: tuple[int, int] = NO_DEPRIVATION) -> tuple[float, float]:

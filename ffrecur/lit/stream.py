@@ -36,8 +36,8 @@ class StreamModule(TextModule):
     states are carried on. Each document begins with an empty state. Nothing of the text before is kept but these states,
     which checkpoints hold. With `trainer.accumulate_grad_batches` so many characters share a step.
 
-    Figures are those of all characters with `data.window` or more of their document before them, as of a `CharModule` with
-    that window.
+    Figures of validation and test are those of all characters with `data.window` or more of their document before them, as
+    of a `CharModule` with that window; figures of training are those of all characters.
 
     Args:
         hidden_features: units of each hidden layer, any number of layers.

@@ -27,6 +27,8 @@ from ffrecur.text.places import fingerprint
 from ffrecur.text.sampling import stream
 
 TEXT_KEY = "ffrecur_training_text"  # entry of a checkpoint: the fingerprint of the text that the net was trained on
+OF_THE_ALPHABET = ("fold_case", "unknown")  # arguments of every net of text, which may hand them on
+DREAMT = ("dream", "self_generated")  # values of `negatives`: what the model writes on itself
 MOST, LONGEST = 256, 1000  # documents that an evaluation writes on from, and characters of each sample
 SAMPLE = 200  # characters of the sample of an epoch
 
@@ -93,13 +95,14 @@ class TextModule(NetModule):
                 raise UserError(
                     f"{name} of the net is {known!r}, but the data has {value!r}; set data.{name} to that of the net"
                 )
-        count, symbols = self.hparams.get("negatives_per_case", 1), len(alphabet)
+        dreams = self.hparams.get("negatives") in DREAMT  # of which any number of rounds may be kept
+        count, symbols = 1 if dreams else self.hparams.get("negatives_per_case", 1), len(alphabet)
         allowed = f"at most {symbols - 1}, the wrong characters of an alphabet of {symbols}"
         check_setting(count < symbols, "negatives_per_case", count, allowed)
 
     def net_settings(self) -> dict[str, Any]:
         """Return the settings of the net, those that are known."""
-        names = inspect.signature(self.net_class).parameters
+        names = [*inspect.signature(self.net_class).parameters, *OF_THE_ALPHABET]
         return {name: self.hparams[name] for name in names if self.hparams.get(name) is not None}
 
     def build(self) -> Any:

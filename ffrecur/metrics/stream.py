@@ -34,17 +34,16 @@ def follow(net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor, window: int) -
 
     Those are the places that a model with that window predicts, so that figures compare.
     """
-    prepared, order = net.prepare(), lengths_S.argsort(descending=True, stable=True)
+    order = lengths_S.argsort(descending=True, stable=True)
     symbols_ST, lengths = symbols_ST[order], lengths_S[order].tolist()
-    state, count = net.first_state(len(lengths)), len(lengths)
-    with torch.autocast(net.weight.device.type, enabled=False):
-        for place in range(max(lengths, default=0)):
-            while lengths[count - 1] <= place:
-                count -= 1
-            state, next_B = state.streams(slice(0, count)), symbols_ST[:count, place]
-            if place >= window:
-                yield Place(prepared, state, next_B)
-            state = net.prepared_step(prepared, state, next_B)
+    prepared, state, count = net.prepare(), net.first_state(len(lengths)), len(lengths)
+    for place in range(max(lengths, default=0)):
+        while lengths[count - 1] <= place:
+            count -= 1
+        state, next_B = state.streams(slice(0, count)), symbols_ST[:count, place]
+        if place >= window:
+            yield Place(prepared, state, next_B)
+        state = net.prepared_step(prepared, state, next_B)
 
 
 class StreamEvaluation(TextEvaluation):
@@ -60,12 +59,13 @@ class StreamEvaluation(TextEvaluation):
 
     @torch.no_grad()
     def update(self, net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor) -> None:  # type: ignore[override]
-        """Add documents."""
+        """Add documents, in float32 whatever the precision of the training."""
         heads, scores, truth = [], [], []
-        for prepared, state, next_B in follow(net, symbols_ST, lengths_S, self.window):
-            heads.append(net.prepared_logits(prepared, state))
-            scores.append(net.prepared_score(prepared, state) if net.goodness_weight else heads[-1])
-            truth.append(next_B)
+        with torch.autocast(net.weight.device.type, enabled=False):
+            for prepared, state, next_B in follow(net, symbols_ST, lengths_S, self.window):
+                heads.append(net.prepared_logits(prepared, state))
+                scores.append(net.prepared_score(prepared, state) if net.goodness_weight else heads[-1])
+                truth.append(next_B)
         self.by_head.update(torch.cat(heads), torch.cat(truth))
         self.by_score.update(torch.cat(scores), torch.cat(truth))
 

@@ -15,6 +15,7 @@ from ffrecur.errors import CommonError
 from ffrecur.nets.character import CharNet
 
 UNITS = 2**32
+MOST = 2**40  # nats of a batch; a model that is so wrong has diverged, and sums of what is less fit into 64 bits
 
 
 class NextCharacter(Metric):
@@ -25,22 +26,24 @@ class NextCharacter(Metric):
 
     full_state_update = False
     nats: Tensor
+    parts: Tensor
     hits: Tensor
     count: Tensor
-    infinite: Tensor  # batches with predictions that are not finite
+    infinite: Tensor  # batches with predictions that are not finite, or as wrong as that
 
     def __init__(self) -> None:
         super().__init__()
-        # Whole numbers, the nats in units of 2**-32: the sum is exact in any order, and on devices without float64 too.
-        for name in ("nats", "hits", "count", "infinite"):
+        # Whole numbers, nats and parts of a nat in units of 2**-32: exact in any order, and on devices without float64 too.
+        for name in ("nats", "parts", "hits", "count", "infinite"):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, logits_BV: Tensor, next_B: Tensor) -> None:
         """Add a batch."""
-        nats = F.cross_entropy(logits_BV.cpu().double(), next_B.cpu(), reduction="sum")
-        finite = math.isfinite(nats)
+        nats = F.cross_entropy(logits_BV.cpu().double(), next_B.cpu(), reduction="sum").item()
+        finite = math.isfinite(nats) and nats < MOST
         self.infinite += not finite
-        self.nats += round(nats.item() * UNITS) if finite else 0
+        self.nats += int(nats) if finite else 0
+        self.parts += round((nats % 1) * UNITS) if finite else 0
         self.hits += (logits_BV.argmax(dim=1) == next_B).sum()
         self.count += len(next_B)
 
@@ -52,7 +55,7 @@ class NextCharacter(Metric):
         if self.infinite:
             raise CommonError("the model's predictions are not finite: its training has diverged")
         count = int(self.count)
-        bits = int(self.nats) / UNITS / count / math.log(2)
+        bits = (int(self.nats) + int(self.parts) / UNITS) / count / math.log(2)
         return {"bits_per_character": bits, "accuracy": int(self.hits) / count, "num_characters": count}
 
 

@@ -16,6 +16,7 @@ from ffrecur.errors import UserError, check_setting, check_whole
 PAPER_ALPHABET = "abcdefghijklmnopqrstuvwxyz ;,."  # the 30 symbols of the paper's fables
 Unknown = Literal["drop", "replace", "error"]
 UNKNOWN = ("drop", "replace", "error")
+LINE_ENDS = ("\r\n", "\r", "\x85", "\u2028", "\u2029")
 WHITE_SPACE = [code for code in range(0x3001) if chr(code).isspace()]  # U+3000 is the last of Unicode
 
 
@@ -113,6 +114,17 @@ def code_points(text: str) -> np.ndarray:
 def characters(codes_N: np.ndarray) -> str:
     """Return the text of code points `(N,)` uint32, the inverse of `code_points`."""
     return codes_N.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def with_line_feeds(text: str) -> str:
+    r"""Return a text with `\n` for line ends of other kinds.
+
+    >>> with_line_feeds("a\r\nb\rc\u2028d")
+    'a\nb\nc\nd'
+    """
+    for end in LINE_ENDS:
+        text = text.replace(end, "\n")  # the same object where there is none
+    return text
 
 
 def shown(symbols: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ffrecur.bars import bar
 from ffrecur.errors import UserError, check_setting, check_whole
-from ffrecur.text.alphabet import Alphabet
+from ffrecur.text.alphabet import Alphabet, with_line_feeds
 
 By = Literal["score", "softmax", "goodness"]
 BY = get_args(By)
@@ -181,7 +181,7 @@ def as_read(prompt: str, alphabet: Alphabet) -> str:
     'a b'
     """
     if any(symbol.isspace() and symbol != " " for symbol in alphabet.symbols):
-        return prompt.replace("\r\n", "\n").replace("\r", "\n")
+        return with_line_feeds(prompt)
     return re.sub(r"\s+", " ", prompt)
 
 

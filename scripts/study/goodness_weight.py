@@ -2,23 +2,25 @@
 
 python scripts/study/goodness_weight.py RUN_FOLDER [--weights 0 0.5 1 ...] [-- OPTIONS OF data]
 
-The text is that of the run's config.yaml, with options such as --data.source FILE for other text. Every candidate's
+The text is that of the run's config.yaml, with options such as --data.source FILE for other text,
+of which all validates unless it has splits of its own. Every candidate's
 goodness is worked out once, for all weights. Weight 0 is the softmax alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from ngram import load_data
+from ngram import data_of_run
 from study import answer, parse
 from torch import Tensor
 
 import ffrecur
-from ffrecur.errors import UserError
+from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import noise_contrastive_logits
 from ffrecur.metrics.text import NextCharacter
 from ffrecur.text.places import Text, places, windows_at
@@ -50,9 +52,12 @@ def run() -> None:
     own, options = parse(parser)
     if not (own.run / "config.yaml").is_file():
         raise UserError(f"run is '{own.run}', but must be a run folder, with a config.yaml")
-    net, data = ffrecur.load(own.run), load_data(str(own.run / "config.yaml"), options)
+    for weight in own.weights:
+        check_setting(0 <= weight < math.inf, "--weights", weight, "finite and at least 0")
+    net = ffrecur.load(own.run)
     if not isinstance(net, ffrecur.CharNet):
         raise UserError(f"run is '{own.run}', which holds a {type(net).__name__}, but must hold a CharNet")
+    data = data_of_run(own.run, net, options)
     print(f"{'weight':>7}{'bits per character':>20}{'accuracy':>10}")
     for weight, figures in by_weight(net, data.validation_text, own.weights).items():
         print(f"{weight:>7}{figures['bits_per_character']:>20.3f}{figures['accuracy']:>10.1%}")

@@ -6,7 +6,7 @@ The first table has all characters of the documents, by their place: place 1 is 
 The second has the characters with `data.window` or more of their document before them, as all figures of a run do. Cut at n, a
 character is predicted from the state of a stream that began n characters before it, hidden states and fast weights alike; what
 has n or fewer characters before it loses nothing. The text is that of the run's config.yaml, with options such as
---data.source FILE for other text.
+--data.source FILE for other text, of which all is judged unless it has splits of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from ngram import load_data
+from ngram import data_of_run
 from study import make_folder, parse
 from torch import Tensor
 from torch.nn import functional as F
@@ -140,9 +140,10 @@ def main() -> None:
         check_setting(min(own.cuts) >= 1, "cuts", own.cuts, "at least 1 each")
         if not own.run.is_dir():
             raise UserError(f"run is '{own.run}', but must be a run folder")
-        net, data = ffrecur.load(own.run), load_data(str(own.run / "config.yaml"), options)
+        net = ffrecur.load(own.run)
         if not isinstance(net, ffrecur.StreamNet):
             raise UserError(f"run holds a {type(net).__name__}, but must hold a StreamNet")
+        data = data_of_run(own.run, net, options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

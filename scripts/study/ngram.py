@@ -14,12 +14,17 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from study import answer, parse, settings_in
 
+from ffrecur import CharNet, StreamNet
 from ffrecur.data import CorpusDataModule
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError, check_setting
+from ffrecur.lit.run.folders import same_source
+from ffrecur.lit.run.messages import explain
+from ffrecur.storage.checkpoint import describe
 
 Counts = dict[str, Counter[str]]  # of what comes after each context
 
@@ -77,12 +82,40 @@ def evaluate(model: KneserNey, documents: Sequence[str], window: int) -> tuple[f
 
 
 def load_data(config: str, options: Sequence[str]) -> CorpusDataModule:
-    """Return the data of a task's configuration file and of options for it, set up."""
-    parser = ArgumentParser()
-    parser.add_subclass_arguments(CorpusDataModule, "data")
-    section = json.dumps(settings_in(config).get("data", {}))
-    data: CorpusDataModule = parser.instantiate(parser.parse_args([f"--data={section}", *options])).data
+    """Return the data of a task's configuration file and of options for it, set up; raises the errors of `make_data`."""
+    data = make_data(config, options)
     data.setup("test")
+    return data
+
+
+def make_data(config: str, options: Sequence[str]) -> CorpusDataModule:
+    """Return the same before it is set up; raises `UserError` for data that is not text, and for other mistakes."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(CorpusDataModule, "data")
+    own = settings_in(config).get("data", {})
+    kind = str(own.get("class_path", "CorpusDataModule")).rpartition(".")[2]
+    check_setting(kind.startswith("Image") is False, "config", config, f"of a task with text, but its data is {kind}")
+    try:
+        data: CorpusDataModule = parser.instantiate(parser.parse_args([f"--data={json.dumps(own)}", *options])).data
+    except ArgumentError as error:
+        raise UserError(explain(str(error), options)) from error
+    return data
+
+
+def data_of_run(run: Path, net: CharNet | StreamNet, options: Sequence[str]) -> CorpusDataModule:
+    """Return what a net is judged by: the data of its run, or that of options, read by the net's alphabet.
+
+    Other text than the run's is held out as a whole, or its own splits are, as by `ffrecur validate`. Raises `UserError` for
+    another alphabet.
+    """
+    config = str(run / "config.yaml")
+    data = make_data(config, options)
+    data.know_net(describe(net))
+    data.other_source = not same_source(settings_in(config)["data"]["init_args"].get("source"), data.source)
+    for stage in ("validate", "test"):
+        data.setup(stage)
+    found, known = data.alphabet.symbols, net.alphabet.symbols
+    check_setting(found == known, "data.alphabet", found, f"that of the net, {known!r}")
     return data
 
 

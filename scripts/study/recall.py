@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from torch import Tensor
 from ffrecur.core.fast import FAST_RULES
 from ffrecur.core.learning import Learning, LocalLoss
 from ffrecur.core.objectives import Paired
+from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.negatives.labels import uniform_labels
 from ffrecur.nets.character import CharNet, LastSymbols
 from ffrecur.nets.stream import StreamNet
@@ -170,8 +172,11 @@ def row(own: argparse.Namespace, memory: str) -> dict[str, Any]:
 
 def known(output: Path | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of an earlier call with the same settings."""
-    lines = output.read_text().splitlines() if output is not None and output.is_file() else []
-    return [each for each in map(json.loads, lines) if each["settings"] == settings]
+    try:
+        lines = output.read_text().splitlines() if output is not None and output.is_file() else []
+        return [each for each in map(json.loads, lines) if each["settings"] == settings]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"--output is '{output}', which is no file of rows ({error!r}): give another") from error
 
 
 def run() -> None:
@@ -196,6 +201,9 @@ def run() -> None:
     own = parser.parse_args()
     settings = {name: value for name, value in vars(own).items() if name not in ("memories", "output")}
     torch.set_flush_denormal(True)
+    for name in ("keys", "pairs", "streams", "steps", "negatives"):
+        check_whole(f"--{name}", getattr(own, name))
+    check_setting(0 < own.temperature < math.inf, "--temperature", own.temperature, "finite and greater than 0")
     if own.output is not None:
         make_folder("the folder of --output", own.output.parent)
     rows = known(own.output, settings)

@@ -19,12 +19,14 @@ from pathlib import Path
 
 from compare_text import FIGURES, TASKS, table
 from matplotlib.figure import Figure
-from ngram import load_data
+from ngram import data_of_run
 from study import Found, Row, Trainings, answer, parse, study
 
 import ffrecur
+from ffrecur.errors import check_setting
 from ffrecur.metrics.text_probes import goodness_of_kinds
 from ffrecur.negatives.windows import PAPER_DREAM
+from ffrecur.storage.checkpoint import read_checkpoint
 
 TEXT, IMAGES = str(TASKS / "sleep.yaml"), str(TASKS.parent / "mnist" / "bundled.yaml")
 PHASES = (0, 1, 2, 4, 8, 16, 32, 64, 256)
@@ -82,11 +84,22 @@ def deprivations(lengths: list[int], first: int, recovery: int) -> Trainings:
     return trainings
 
 
+def check_lengths(trainings: Trainings, found: Found) -> None:
+    """Raise `UserError` where a training ended before its last update, as `max_epochs` may end it."""
+    for name, (_, options) in trainings.items():
+        wanted = int(options[-1].partition("=")[2])
+        for row in found[name].values():
+            reached = read_checkpoint(Path(row["run"]) / "last.ckpt")["global_step"]
+            rule = f"more than what ended '{name}' after {reached} of {wanted} updates; give another --root with it"
+            check_setting(reached >= wanted, "--trainer.max_epochs", "too small", rule)
+
+
 def mean_goodness(row: Row) -> dict[str, list[float]]:
     """Return by layer the mean goodness of validation windows: real, teacher-forced and dreamt."""
     run = Path(row["run"])
-    net, data = ffrecur.load(run / "last.ckpt"), load_data(str(run / "config.yaml"), [])
+    net = ffrecur.load(run / "last.ckpt")
     assert isinstance(net, ffrecur.CharNet)
+    data = data_of_run(run, net, [])
     found = goodness_of_kinds(net, data.validation_text, PAPER_DREAM, row["seed"])
     return {kind: goodness_LM.mean(dim=1).tolist() for kind, goodness_LM in found.items()}
 
@@ -136,6 +149,8 @@ def run() -> None:
     trainings = {name: (task, changes) for name, (_, changes) in trainings.items()}
     best = "best" if own.deprived is None else "last"
     found = study(trainings, list(trainings), own.seeds, own.root / "study.json", options, figures, best)
+    if own.deprived is not None:
+        check_lengths(trainings, found)
     if own.images:
         print(error_table(found, list(trainings)))
     elif own.deprived is None:

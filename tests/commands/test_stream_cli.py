@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import TINY_STREAM, only_run, run, slow
+from running import TINY_STREAM, TINY_TEXT, only_run, run, slow
 from torch.nn import functional as F
 
 import ffrecur
@@ -31,6 +31,19 @@ def text_of(capsys, command, *args):
     shown = capsys.readouterr()
     assert code == 0, shown.err
     return shown.out
+
+
+@pytest.mark.parametrize("kind", [TINY_STREAM, TINY_TEXT, [*TINY_TEXT, "--model=CharBackpropModule"]])
+def test_a_net_reads_text_as_its_data_does(tales, kind):
+    """Case that is kept, and what becomes of other characters, are the net's too."""
+    file = tales / "tales.txt"
+    file.write_text(file.read_text().replace("sat", "SAT"))
+    options = ["--data.alphabet=learned", "--data.fold_case=false", "--data.unknown=replace"]
+    outcome = run("fit", *kind, *options, "--trainer.max_epochs=1")
+    assert outcome.code == 0, outcome.err
+    alphabet = ffrecur.load(only_run()).alphabet
+    assert (alphabet.fold_case, alphabet.unknown) == (False, "replace")
+    assert {"S", "A", "T", "s"} <= set(alphabet.symbols)
 
 
 def test_which_characters_are_judged_may_change(tales):

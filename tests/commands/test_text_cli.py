@@ -224,8 +224,31 @@ def test_dreams_of_a_run_that_had_none_or_others(tales):
     options = ["--model.negatives=dream", "--model.dream_every=5"]
     outcome = run("fit", "--ckpt_path=last", *options, "--trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
-    outcome = run("fit", "--ckpt_path=last", "--data.document_length=20", "--trainer.max_epochs=3")
-    assert outcome.code == 0, outcome.err
+    for epochs, other in ((3, "--data.document_length=20"), (4, "--data.split_seed=1")):  # the last is as long
+        before = dreams_of_last()
+        outcome = run("fit", "--ckpt_path=last", other, f"--trainer.max_epochs={epochs}")
+        assert outcome.code == 0, outcome.err
+        assert dreams_of_last()["dreamt_at"] > before["dreamt_at"]
+    before = dreams_of_last()
+    assert run("fit", "--ckpt_path=last", "--trainer.max_epochs=5").code == 0
+    assert dreams_of_last()["dreamt_at"] == before["dreamt_at"], "the same text: none are due"
+
+
+def dreams_of_last():
+    return torch.load(only_run() / "last.ckpt", weights_only=True)["ffrecur_dreams"]
+
+
+def test_a_split_that_is_not_the_trainings_is_warned_of(tales):
+    """What validates may have been trained on then; these documents test too, as the source has no test split."""
+    assert run("fit", *TINY_TEXT).code == 0
+    warned = "data.split_seed is 3, but was null in the training: some of what is judged may have been trained on"
+    for command in (["validate"], ["test"], ["fit", "--ckpt_path=last", "--trainer.max_epochs=3"]):
+        assert warned not in run(*command).err
+        outcome = run(*command, "--data.split_seed=3")
+        assert outcome.code == 0, outcome.err
+        assert warned in outcome.err
+    (tales / "more.txt").write_text((tales / "tales.txt").read_text())
+    assert warned not in run("validate", "--data.source=more.txt", "--data.split_seed=3").err
 
 
 def test_samples_are_in_tensorboard(tales):

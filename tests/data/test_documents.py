@@ -7,7 +7,7 @@ import pytest
 
 from ffrecur import UserError
 from ffrecur.data import CorpusDataModule
-from ffrecur.data.cutting import cut
+from ffrecur.data.cutting import compile_separator, cut
 from ffrecur.data.documents import read_documents
 from ffrecur.data.textsplits import split_documents
 from ffrecur.text.places import places, windows_at
@@ -147,12 +147,40 @@ def test_names_that_no_file_can_have():
     ("separator", "message"),
     [
         ("(", r"data.document_separator is '\(', which is no regular expression"),
-        ("x*", "matches at least one character"),
+        ("x*", "does not match an empty text"),
         ("a{99999999999}", "which is no regular expression"),
     ],
 )
 def test_bad_separators(book, separator, message):
     refused(message, str(book), separator)
+
+
+def test_a_separator_may_look_ahead_and_leave_nothing_out(tmp_path):
+    (tmp_path / "book.txt").write_text("CHAPTER I\nonce\nCHAPTER II\ntwice\n")
+    pattern = compile_separator("(?=^CHAPTER)")
+    assert cut((tmp_path / "book.txt").read_text(), pattern) == ["CHAPTER I once", "CHAPTER II twice"]
+
+
+def test_a_letter_that_depends_on_the_next_one_is_read_as_in_its_document(tmp_path):
+    """A sigma is another letter at the end of a word; where a document is cut is no end of a word."""
+    words = "ABCDEFGHIJKL\N{GREEK CAPITAL LETTER SIGMA}MNOPQRST"
+    (tmp_path / "greek.txt").write_text("\n\n".join([words] * 12), encoding="utf-8")
+    settings = {"document_separator": "\n\n", "alphabet": "learned", "unknown": "error", "window": 4}
+    data = CorpusDataModule(str(tmp_path / "greek.txt"), document_length=13, **settings)
+    data.setup("fit")
+    assert data.train_documents[0] == "abcdefghijkl\N{GREEK SMALL LETTER SIGMA}"
+    assert data.alphabet.symbols == "abcdefghijkl\N{GREEK SMALL LETTER SIGMA}"
+    (tmp_path / "greek.txt").write_text("\n\n".join([*[words] * 11, "ABCDE!" + words]), encoding="utf-8")
+    data = CorpusDataModule(str(tmp_path / "greek.txt"), document_length=13, **settings)
+    with pytest.raises(UserError, match="has '!' at character 6"):
+        data.setup("fit")
+
+
+def test_documents_without_spaces_have_none_in_their_alphabet(tmp_path):
+    (tmp_path / "dna.txt").write_text("\n\n".join(["acgtacgt"] * 12))
+    data = CorpusDataModule(str(tmp_path / "dna.txt"), document_separator="\n\n", alphabet="learned", window=4)
+    data.setup("fit")
+    assert data.alphabet.symbols == "acgt"
 
 
 def test_a_source_that_is_not_there():

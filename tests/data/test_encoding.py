@@ -50,7 +50,7 @@ def test_parts_are_encoded_as_documents_are(documents, size, unknown, fold_case,
 @given(LINES, SIZES, st.booleans(), st.integers(1, 2), st.booleans())
 def test_an_alphabet_is_learned_from_parts_as_from_the_whole(documents, size, fold_case, minimum_count, keep):
     lowered = [document.lower() if fold_case else document for document in documents]
-    whole = ("" if keep else " ").join(lowered)
+    whole = "".join(lowered)
     counts = Counter(whole if keep else [" " if character.isspace() else character for character in whole])
     expected = "".join(sorted(symbol for symbol, count in counts.items() if count >= minimum_count))
     if len(expected) >= 2:

@@ -41,6 +41,13 @@ def test_a_checkpoint_has_all_of_it():
     assert torch.equal(fewer.windows_GMW, round_of(2)[None])
 
 
+def test_dreams_are_forgotten_as_a_whole():
+    dreams = Dreams(2)
+    dreams.add(round_of(1), 3)
+    dreams.forget()
+    assert (dreams.windows_GMW, dreams.due) == (None, True)
+
+
 def test_checkpoints_of_earlier_versions_have_one_round():
     dreams = Dreams(3)
     dreams.load({"windows": round_of(7), "dreamt_at": 5})
@@ -49,12 +56,3 @@ def test_checkpoints_of_earlier_versions_have_one_round():
     for stored in ({"windows": None, "dreamt_at": -1}, {}):
         dreams.load(stored)
         assert (dreams.windows_GMW, dreams.due) == (None, True)
-
-
-def test_dreams_of_another_text_are_forgotten():
-    dreams = Dreams(2)
-    dreams.add(round_of(1), 0)
-    dreams.fit(4)
-    assert not dreams.due
-    dreams.fit(5)
-    assert (dreams.windows_GMW, dreams.due) == (None, True)

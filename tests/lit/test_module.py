@@ -487,6 +487,17 @@ def test_negatives_that_an_objective_of_all_candidates_would_leave_out(make, mes
             {"negatives": "self_generated", "dream_depth": (2, 3)},
             ["dream_depth is given, but has no effect with negatives self_generated"],
         ),
+        (
+            {"negatives": "none", "dream_temperature": 0.5},
+            ["dream_temperature is given, but has no effect with negatives none"],
+        ),
+        (
+            {"negatives": "teacher_forcing", "dream_depth": [1, 9], "dream_every": 3, "dream_every_steps": 2},
+            ["dream_depth is given, but", "dream_every is given, but", "dream_every_steps is given, but"],
+        ),
+        ({"threshold": 5.0}, ["threshold is 5.0, but has no effect with the objective paired, which has none"]),
+        ({"objective": "logistic", "threshold": 5.0}, []),
+        ({"negatives": "dream", "dream_depth": [1, 9], "dream_every_steps": 2}, []),
         ({"negatives": "none"}, []),
         ({"negatives": "self_generated"}, []),
     ],

@@ -113,5 +113,16 @@ def test_mistakes(module, settings, message):
         module(**{"objective": "logistic", **settings})
 
 
+@pytest.mark.parametrize("kind", ["images", "text"])
+def test_a_deprivation_that_never_comes_is_warned_of(kind, tales, workplace):
+    tiny = TINY if kind == "images" else TINY_TEXT
+    options = ["--model.objective=logistic", "--model.deprivation=[5,2]", "--trainer.max_steps=5"]
+    outcome = run("fit", *tiny, *options)
+    assert outcome.code == 0, outcome.err
+    late = "deprivation is [5, 2], but training ends after 5 updates: none is without negative data"
+    assert late in outcome.err
+    assert late not in run("fit", *tiny, *options[:-1], "--trainer.max_steps=6").err
+
+
 def test_the_whole_training_is_in_both_kinds_of_data_by_default():
     assert {weights_at(update, 0) for update in range(20)} == {(1.0, 1.0)}

@@ -179,6 +179,19 @@ def test_predictions_that_are_not_finite_are_refused():
         metric.compute()
 
 
+def test_bits_that_do_not_fit_into_a_word_are_added_exactly():
+    """Nats go beyond 2**31, where units of 2**-32 would wrap round in 64 bits."""
+    metric = NextCharacter()
+    for _ in range(2):
+        metric.update(torch.tensor([[0.0, 1.5e6]]).expand(1000, 2), torch.zeros(1000, dtype=torch.int64))
+    metric.update(torch.tensor([[0.0, 1.25]]).double(), torch.tensor([0]))
+    nats = (2000 * 1.5e6 + math.log1p(math.exp(1.25))) / 2001
+    assert metric.compute()["bits_per_character"] == pytest.approx(nats / math.log(2), rel=1e-15)
+    metric.update(torch.tensor([[0.0, 1e30]]), torch.tensor([0]))
+    with pytest.raises(UserError, match="has diverged"):
+        metric.compute()
+
+
 def test_the_local_loss_leaves_the_head_alone():
     net = character_net()
     net.local_loss(windows_of(net, 4, seed=1), windows_of(net, 4, seed=2)).backward()

@@ -28,7 +28,7 @@ def test_every_weight_is_the_score_with_it(noise, monkeypatch):
 
 
 def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
-    outcome = run("fit", *TINY_TEXT, "--model.goodness_weight=2")
+    outcome = run("fit", *TINY_TEXT, "--model.goodness_weight=2", "--data.alphabet=learned")
     assert outcome.code == 0, outcome.err
     (folder,) = (tales / "runs").iterdir()
     monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "0", "2"])
@@ -38,6 +38,24 @@ def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
     results = json.loads((folder / "validation_results.json").read_text())
     assert zero == ["0.0", f"{results['head_bits_per_character']:.3f}", f"{results['head_accuracy']:.1%}"]
     assert two == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
+    (tales / "fewer.txt").write_text("\n\n".join(["the hen sat on the owl."] * 3))
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "2", "--", "--data.source=fewer.txt"])
+    goodness_weight.main()
+    other = capsys.readouterr().out.splitlines()[-1].split()
+    assert run("validate", "--data.source=fewer.txt").code == 0
+    results = json.loads((folder / "validation_results.json").read_text())
+    assert other == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
+    for wrong, message in (
+        (["--weights", "-1"], "--weights is -1.0, but must be finite and at least 0"),
+        (["--", "--data.sourc=x"], "data.sourc is not a setting"),
+        (["--", "--data.alphabet=abcde"], "data.alphabet is 'abcde', but must be that of the net"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["script", str(folder), *wrong])
+        with pytest.raises(SystemExit) as end:
+            goodness_weight.main()
+        assert end.value.code == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {message}")
     for path in (tales / "nowhere", folder / "best.ckpt"):
         monkeypatch.setattr(sys, "argv", ["script", str(path)])
         with pytest.raises(SystemExit) as end:

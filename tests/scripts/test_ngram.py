@@ -48,6 +48,15 @@ def test_orders_that_the_window_cannot_have_are_refused(order, monkeypatch, caps
     assert f"--orders is {order}, but must be from 1 to 11, one more than data.window" in capsys.readouterr().err
 
 
+def test_a_task_of_images_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ngram.py", str(TASKS / "mnist" / "bundled.yaml")])
+    with pytest.raises(SystemExit) as end:
+        ngram.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("but must be of a task with text, but its data is ImageDataModule")
+
+
 def test_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ngram.py", str(TASKS / "text" / "bundled.yaml"), "--orders", "1", "3"])
     out = io.StringIO()

@@ -2,6 +2,7 @@
 
 import sys
 
+import pytest
 import recall
 import torch
 
@@ -53,6 +54,24 @@ def test_a_window_learns_what_lies_in_it_and_has_nothing_of_what_is_further_back
     near, far = (float(share.rstrip("%")) for share in (row[2], row[4]))
     assert near > 10
     assert far < 8  # chance is 5 %
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pairs=0"], "--pairs is 0, but must be a whole number of at least 1"),
+        (["--temperature=0"], "--temperature is 0.0, but must be finite and greater than 0"),
+        (["--output=notes.txt"], "--output is 'notes.txt', which is no file of rows"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("milk, eggs\n")
+    monkeypatch.setattr(sys, "argv", ["recall.py", *options])
+    with pytest.raises(SystemExit) as end:
+        recall.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
 def test_a_row_that_is_there_is_not_trained_again(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ import sleep
 import torch
 
 import ffrecur
+from ffrecur.errors import UserError
 
 SMALL = ["--model.hidden_features=[6,5]", "--trainer.max_epochs=2", "--trainer.limit_train_batches=3"]
 
@@ -30,6 +31,16 @@ def test_the_trainings_of_a_deprivation():
         "deprived 16": ["--model.deprivation=[100,16]", "--trainer.max_steps=116"],
         "recovered 16": ["--model.deprivation=[100,16]", "--trainer.max_steps=166"],
     }
+
+
+def test_a_training_that_ended_too_early_is_no_row(monkeypatch):
+    trainings, found = sleep.deprivations([16], 100, 50), {}
+    monkeypatch.setattr(sleep, "read_checkpoint", lambda file: {"global_step": 120})
+    found = {name: {"0": {"run": "r"}} for name in trainings}
+    message = "max_epochs is 'too small', but must be more than what ended 'recovered 16' after 120 of 166 updates"
+    with pytest.raises(UserError, match=message):
+        sleep.check_lengths(trainings, found)
+    sleep.check_lengths({"deprived 16": trainings["deprived 16"]}, found)
 
 
 def test_the_curve_and_the_table_of_images():

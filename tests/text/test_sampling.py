@@ -7,8 +7,9 @@ from scipy.stats import chi2
 
 from ffrecur import CharNet, UserError
 from ffrecur.data.corpus import WindowLoader
+from ffrecur.text.alphabet import Alphabet
 from ffrecur.text.places import make_text, places
-from ffrecur.text.sampling import draw, padded, roll_out, stream
+from ffrecur.text.sampling import as_read, draw, padded, roll_out, stream
 
 
 def generator(seed=0):
@@ -137,6 +138,12 @@ def test_characters_come_one_by_one():
 def test_short_prompts_are_filled_up_on_the_left(alphabet, prompt, expected):
     net = character_net(alphabet)
     assert net.decode(padded(net, net.encode(prompt))[0]) == expected
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_line_ends_of_prompts_are_those_of_the_alphabet(end):
+    assert as_read(f"a{end}b", Alphabet("\n ab")) == "a\nb"
+    assert as_read(f"a{end} b", Alphabet(" ab")) == "a b"
 
 
 def test_by_goodness_the_best_candidate_has_the_best_goodness():

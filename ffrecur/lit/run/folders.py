@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 
-from ffrecur.errors import UserError
+from ffrecur.errors import SettingWarning, UserError
 from ffrecur.storage.exported import is_exported
 from ffrecur.storage.files import existing
 from ffrecur.storage.museum import has_card, place_of, said, standing_in
 
 BEST, LAST, CONFIG = "best.ckpt", "last.ckpt", "config.yaml"
+OF_THE_SPLIT = ("validation_size", "split_seed", "document_separator")  # settings of data that decide what validates
 DIGITS = "museum/digits"  # predicts where there is no run
 
 
@@ -119,6 +122,31 @@ def same_source(one: object, other: object) -> bool:
     """Whether two values of `data.source` mean the same data: the same text, or the same file or folder."""
     first, second = existing(str(one)), existing(str(other))
     return one == other or (first is not None and second is not None and first.samefile(second))
+
+
+def of_same_source(stage: str, trained_with: Mapping[str, Any], data: Any) -> bool:
+    """Return whether a net was trained on the source of the data, which is told so before it is set up to judge the net."""
+    same = same_source(trained_with.get("source"), getattr(data, "source", None))  # which the user's own data may lack
+    if stage != "fit":
+        data.other_source, data.training_settings = not same, trained_with
+    return same
+
+
+def warn_of_another_split(stage: str, trained_with: Mapping[str, Any], data: Any) -> None:
+    """Warn where what was trained on may be judged, as the same source is split in another way now; `data` has been set up."""
+    by_validation = any(
+        getattr(data, f"test_{what}", None) is getattr(data, f"validation_{what}", data) for what in ("set", "text")
+    )
+    if stage == "test" and not by_validation:
+        return
+    for name in OF_THE_SPLIT:
+        given, before = getattr(data, name, data.hparams.get(name)), trained_with.get(name)
+        if given != before:
+            now, then = ("null" if value is None else repr(value) for value in (given, before))
+            what = (
+                f"data.{name} is {now}, but was {then} in the training: some of what is judged may have been trained on"
+            )
+            warnings.warn(what, SettingWarning, stacklevel=2)
 
 
 class SameCheckpoint(Callback):
