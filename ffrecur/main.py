@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from ffrecur import __version__
 from ffrecur.commands.first_screen import asks_for_help, first_screen
@@ -51,8 +53,10 @@ def entry_point() -> None:
     """Run the command that was typed, and exit with its code."""
     wait_briefly()
     replace_unwritable()
-    # The current folder, where classes of the user's own may lie; nothing that is installed gives way to them.
-    sys.path.append("")
+    # The current folder, where classes of the user's own may lie; nothing that is installed gives way to them. By its whole
+    # name, as jsonargparse changes the folder while it reads a file.
+    with suppress(FileNotFoundError):  # of a folder that was removed
+        sys.path.append(str(Path.cwd()))
     try:
         code = run(sys.argv[1:])
     except SystemExit as ended:  # after --help

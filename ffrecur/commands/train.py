@@ -29,6 +29,7 @@ from ffrecur.lit.run.folders import (
     BEST,
     LAST,
     SameCheckpoint,
+    begins_anew,
     checkpoint_to_use,
     new_run_folder,
     of_same_source,
@@ -171,8 +172,8 @@ class CommandLine(LightningCLI):
             seconds = chosen.checkpoint_seconds
             check_setting(seconds > 0, "checkpoint_seconds", seconds, "more than 0")
         run = None if self.checkpoint is None else run_of(self.checkpoint)
-        # A run is continued in its folder from its last checkpoint; from any other, a new run starts.
-        from_another = self.subcommand == "fit" and self.checkpoint is not None and self.checkpoint.name != LAST
+        # A run is continued in its folder from its last checkpoint; from any other, and on other data, a new run starts.
+        from_another = self.subcommand == "fit" and begins_anew(self.checkpoint, self.training_settings, chosen.data)
         if run is None or from_another:
             name = Path(str(chosen.config[-1])).stem if chosen.config else str(self.subcommand)
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # of several processes
@@ -237,15 +238,14 @@ class CommandLine(LightningCLI):
             size, processes = getattr(self.datamodule, name, None), self.trainer.world_size
             rule = f"at least the number of processes, {processes}"
             check_setting(size is None or size >= processes, f"data.{name}", size, rule)
-        before = None if stage == "predict" else self.training_settings
-        same = before is not None and of_same_source(stage, before, self.datamodule)
+        same = of_same_source(stage, self.training_settings, self.datamodule)
         if type(self.datamodule).prepare_data is not LightningDataModule.prepare_data:  # of the user's own: a download
             if self.trainer.local_rank > 0:
                 return  # the first process checks; Lightning lets the others wait for what it makes
             self.datamodule.prepare_data()
         self.datamodule.setup(stage)
         if same:
-            warn_of_another_split(stage, before or {}, self.datamodule)
+            warn_of_another_split(stage, self.training_settings or {}, self.datamodule)
         if isinstance(self.model, NetModule):
             if self.stored_net is not None and self.checkpoint is not None:
                 self.model.check_stored(self.stored_net, self.checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from ffrecur.data.clips import OF_IMAGES, OF_VIDEO, clips_of
 from ffrecur.data.imageset import PLAIN, SPLIT_WORDS, ImageSource, Reading, build_source
 from ffrecur.data.mapped import CHUNK, as_images, write_array
 from ffrecur.data.splits import roles_of
-from ffrecur.errors import UserError, one_line
+from ffrecur.errors import SettingWarning, UserError, one_line
 
+DARK = 128  # half of white
 ROUNDING = 1e-6  # by which values from 0 to 1 may be outside, as after a normalisation is undone
 
 
@@ -189,7 +191,9 @@ def common_scale(source: str, arrays: list[Images]) -> int:
     Whole numbers of which none is above 1 are black and white. Raises `UserError` for values that are neither.
     """
     if all(array.dtype == np.uint8 for array in arrays):
-        return 1 if any(part.max() > 1 for array in arrays for part in array.parts()) else 255
+        highest = max(int(part.max()) for array in arrays for part in array.parts())
+        warn_of_dark(source, highest)
+        return 1 if highest > 1 else 255
     low, high, whole = np.inf, -np.inf, True
     for array in arrays:
         for part in array.parts():
@@ -204,13 +208,27 @@ def common_scale(source: str, arrays: list[Images]) -> int:
             f"values from {low:.7g} to {high:.7g}",
             "bytes, numbers from 0 to 1, or whole numbers from 0 to 255: undo a normalisation first",
         )
+    warn_of_dark(source, high)
     return 1
+
+
+def warn_of_dark(source: str, highest: float) -> None:
+    """Warn of whole numbers none of which is half as bright as white, 255: white may be another number."""
+    if 1 < highest < DARK:
+        dark = f"data.source is {source!r}, whose values reach {highest:g}, where 255 is white"
+        warnings.warn(f"{dark}: if {highest:g} is white, divide by it", SettingWarning, stacklevel=2)
 
 
 def read_labels(source: str, name: str, opened: Open, images: Images) -> np.ndarray:
     """The labels (N,) of an array (N,) or (N, 1)."""
     with told(source, name), opened() as file:
-        labels = np.lib.format.read_array(file, allow_pickle=False)
+        try:
+            labels = np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            if "Object arrays" not in str(error):  # which only pickle reads
+                raise
+            how = "save them with .astype(int) or .astype(str)"
+            raise UserError(f"data.source is {source!r}, whose {name} are Python objects: {how}") from error
         check_end(file)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ffrecur.data.classes import check_known, check_range
+from ffrecur.data.classes import check_known, check_range, listed
 from ffrecur.data.clipcolumns import decode_clips, is_clips
 from ffrecur.data.clips import OF_IMAGES, OF_VIDEO, clips_of
 from ffrecur.data.decoding import decode_images, same_sizes, with_channels
@@ -22,6 +22,7 @@ from ffrecur.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "target")  # taken without being asked for, in any letter case
 
+MANY = 50  # columns, which may then be pixels
 TEXT = ("string", "large_string")
 
 
@@ -124,7 +125,7 @@ def with_images(split: datasets.Dataset, chosen: str | None, folder: Path | None
 
 def choose_image_column(source: str, features: datasets.Features, chosen: str | None, video: bool = False) -> str:
     """The column that the setting `data.image_column` names, or the only one of images; of a `video` of lists of images."""
-    columns = ", ".join(features)
+    columns = listed(list(features))
     images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     clips = [name for name, feature in features.items() if is_clips(feature)]
     what, kind = ("lists of images", "List(Image)") if video else ("images", "Image")
@@ -145,16 +146,17 @@ def choose_image_column(source: str, features: datasets.Features, chosen: str | 
         )
     if not candidates:
         lacks = "column of lists of images" if video else "image column"
+        pixels = "; a table with a column a pixel is not read: save an .npz with images (N, H, W) and labels"
         raise UserError(
             f"data.source is {source!r}, which has no {lacks} (type {kind}); its columns are {columns}"
-            f"{other if others else ''}"
+            f"{other if others else pixels if len(features) > MANY else ''}"
         )
     return candidates[0]
 
 
 def choose_label_column(source: str, features: datasets.Features, chosen: str | None) -> str:
     """The column that the setting `data.label_column` names, or the only one of type `ClassLabel`, or one named label."""
-    columns = ", ".join(features)
+    columns = listed(list(features))
     labels = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     plain = [name for name, feature in features.items() if is_plain(feature)]
     if chosen is not None:
@@ -184,7 +186,7 @@ def check_column(source: str, features: datasets.Features, setting: str, chosen:
     """Raise `UserError` for a column that is not there."""
     if chosen not in features:
         raise UserError(
-            f"data.{setting} is {chosen!r}, but must be one of the columns of {source!r}: {', '.join(features)}"
+            f"data.{setting} is {chosen!r}, but must be one of the columns of {source!r}: {listed(list(features))}"
         )
 
 

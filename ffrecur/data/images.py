@@ -162,7 +162,9 @@ class ImageDataModule(BatchedDataModule):
             missing = missing_classes(source, images)
             if missing:
                 which = f"class {missing[0]!r}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
-                rank_zero_info(f"warning: no image of {which} {does}; data.split_seed draws which validate")
+                own = source.validation is not None and self.validation_size is None and self.split_seed is None
+                advice = "the source says itself which validate" if own else "data.split_seed draws which validate"
+                rank_zero_info(f"warning: no image of {which} {does}; {advice}")
 
     def setup_other(self, stage: str) -> None:
         """Make the images on which a net from another source is validated or tested: that split, or all without it."""

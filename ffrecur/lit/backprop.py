@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffrecur.errors import check_setting
-from ffrecur.lit.images import ClassifierModule, prepare
+from ffrecur.lit.images import ClassifierModule, images_of
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.images import LogitEvaluation
 from ffrecur.nets.backprop import BackpropNet, character_logits
@@ -90,7 +90,7 @@ class BackpropModule(ClassifierModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the mean cross-entropy of one batch."""
-        images_BD, labels_B = prepare(batch[0]), batch[1]
+        images_BD, labels_B = images_of(batch), batch[1]
         part = self.part_of_batch(len(labels_B))
         _, masks = self.noise_and_masks(part, batch_index)
         logits_BC = self.net(images_BD, masks)
@@ -101,7 +101,7 @@ class BackpropModule(ClassifierModule):
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the logits, `(B, C)`."""
-        return self.net(prepare(batch[0]))
+        return self.net(images_of(batch))
 
 
 class CharBackpropModule(TextModule):

@@ -16,7 +16,7 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.local import LocalLinear
 from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.lit.goodness import GoodnessModule
-from ffrecur.lit.images import prepare
+from ffrecur.lit.images import images_of, prepare
 from ffrecur.lit.mixing import check_batches, check_separation, mixed
 from ffrecur.lit.report.images import first_of_each_class, goodness_predictions, goodness_table
 from ffrecur.metrics import plots
@@ -165,7 +165,7 @@ class FeedForwardModule(GoodnessModule):
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`; of a net without a head the goodness of its layers, `(B, L)`."""
-        images = prepare(batch[0])
+        images = images_of(batch)
         return self.net.goodness(images).T if self.headless else self.net.score(images, self.head_weight)
 
     def predicted(self, scores_NC: Tensor, files: Sequence[str] | None) -> Table:

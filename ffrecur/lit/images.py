@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ffrecur.data.classes import listed
-from ffrecur.errors import SettingWarning, UserError, check_setting
+from ffrecur.errors import CommonError, SettingWarning, UserError, check_setting
 from ffrecur.lit.module import NetModule
 from ffrecur.lit.report.images import (
     FIGURES,
@@ -239,7 +239,7 @@ class ClassifierModule(NetModule):
 
     def inputs_and_targets(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
         """Return images as the net reads them, and their labels, if there are any."""
-        return prepare(batch[0]), batch[1] if len(batch) > 1 else None
+        return images_of(batch), batch[1] if len(batch) > 1 else None
 
     def scoring(self) -> dict[str, Any]:
         """Return the settings by which classes are scored, for the figures of an evaluation."""
@@ -277,6 +277,14 @@ class ClassifierModule(NetModule):
             return {} if shape is None else {"mistakes": plots.worst_mistakes(mistakes, shape, names)}
 
         return Evaluation(figures, text, tables, pictures=pictures)
+
+
+def images_of(batch: Any) -> Tensor:
+    """Return the images of a batch as the net reads them; raises `UserError` for a batch that is no tuple."""
+    if not isinstance(batch, tuple | list):
+        what = f"a dict with {', '.join(map(repr, batch))}" if isinstance(batch, dict) else f"a {type(batch).__name__}"
+        raise CommonError(f"a batch of the data is {what}, but must be a tuple (images, labels)")
+    return prepare(batch[0])
 
 
 def prepare(images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ffrecur.core.objectives import Objective
 from ffrecur.errors import UserError, check_setting, check_whole
 from ffrecur.functional import window_score
 from ffrecur.lit.goodness import GoodnessModule
-from ffrecur.lit.images import prepare
+from ffrecur.lit.images import images_of, prepare
 from ffrecur.lit.report.images import first_of_each_class, goodness_table
 from ffrecur.metrics import plots
 from ffrecur.metrics.evaluation import Evaluation
@@ -190,7 +190,7 @@ class RecurrentModule(GoodnessModule):
 
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`."""
-        return self.net.score(prepare(batch[0]), self.window, self.head_weight)
+        return self.net.score(images_of(batch), self.window, self.head_weight)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class FlatThenLinear(LRScheduler):
         """Take the length of the training where none was given; raises `UserError` for one without an end."""
         if self.epochs is None:
             length = trainer.max_epochs if interval == "epoch" else trainer.estimated_stepping_batches
+            rule = "at least 1, or -1 with lr_scheduler.epochs"
+            check_setting(trainer.max_epochs != 0, "trainer.max_epochs", 0, rule)
             allowed = "given where trainer.max_epochs is -1"
             check_setting(length is not None and 0 < length < math.inf, "lr_scheduler.epochs", None, allowed)
             self.epochs = int(length or 0)

@@ -53,6 +53,7 @@ def check_image_shape(images: Tensor, in_features: int, video: bool = True) -> N
     """Raise `UserError` for images of another shape than the net reads."""
     if images.ndim not in ((2, 3) if video else (2,)) or images.shape[-1] != in_features:
         also = f" or, for video, (iterations, batch, {in_features})" if video else ""
+        also += "; images.flatten(1) has it" if images.ndim > 2 and images[0].numel() == in_features else ""
         raise UserError(f"images have the shape {tuple(images.shape)}, but the net reads (batch, {in_features}){also}")
 
 

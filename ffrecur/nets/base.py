@@ -37,11 +37,20 @@ class LocalNet(nn.Module):
 
     def __init__(self, hidden_features: tuple[int, ...], sign: int, goodness: Goodness) -> None:
         super().__init__()
-        check_setting(sign in (1, -1), "sign", sign, "1 or -1")
         check_setting(isinstance(goodness, Goodness), "goodness", goodness, "an ffrecur.Goodness, such as MeanSquare()")
         self.hidden_features, self.sign, self.goodness_function = hidden_features, sign, goodness
         for width in hidden_features:
             goodness.check(width)
+
+    @property
+    def sign(self) -> int:
+        """1 if positive data shall have high goodness, -1 if low; may be set at any time."""
+        return self._sign
+
+    @sign.setter
+    def sign(self, sign: int) -> None:
+        check_setting(sign in (1, -1), "sign", sign, "1 or -1")
+        self._sign = sign
 
     @property
     def weight(self) -> Tensor:

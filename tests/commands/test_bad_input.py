@@ -10,6 +10,9 @@ from making import idx_bytes, make_digits
 from PIL import Image
 from running import TINY, only_run, run, snapshot
 
+from ffrecur import UserError
+from ffrecur.lit.images import images_of
+
 
 def check_refused(args, *pieces):
     """Run, and check the one line and that no file below `runs` has changed, come or gone."""
@@ -229,6 +232,55 @@ def test_what_cannot_be_changed_in_a_run_that_is_continued(trained):
 )
 def test_optimisers_and_schedules(workplace, options, pieces):
     check_refused(["fit", *TINY, *options], *pieces)
+
+
+@pytest.mark.parametrize(
+    ("option", "piece"),
+    [
+        ("--model.window=3,5", "model.window is 3,5, but must be a list in brackets, such as [3, 5]"),
+        ("--model.hidden_features=20", "model.hidden_features is 20, but must be a list in brackets, such as [20, 20]"),
+    ],
+)
+def test_lists_without_brackets(workplace, option, piece):
+    check_refused(["fit", *TINY, option], piece)
+
+
+def test_a_schedule_of_no_epochs(workplace):
+    options = ["--model.lr_scheduler=FlatThenLinear", "--trainer.max_epochs=0"]
+    check_refused(
+        ["fit", *TINY, *options], "trainer.max_epochs is 0, but must be at least 1, or -1 with lr_scheduler.epochs"
+    )
+
+
+def test_labels_that_are_python_objects(workplace):
+    labels = np.array([str(number % 3) for number in range(30)], dtype=object)
+    np.savez("objects.npz", images=np.zeros((30, 6, 5), np.uint8), labels=labels)
+    what = "whose labels are Python objects: save them with .astype(int) or .astype(str)"
+    check_refused(["fit", *TINY, "--data.source=objects.npz"], what)
+
+
+def test_a_table_with_a_column_a_pixel(workplace):
+    columns = ["label", *(f"pixel{number}" for number in range(60))]
+    Path("pixels.csv").write_text("\n".join([",".join(columns), *[",".join(["1"] * 61)] * 9]))
+    line = check_refused(["fit", *TINY, "--data.source=pixels.csv"], "no image column", "a column a pixel is not read")
+    assert len(line) < 500
+
+
+def test_values_that_stay_dark_are_warned_of(workplace):
+    for highest, warned in ((16, True), (200, False), (1, False)):
+        images = np.arange(30 * 30).reshape(30, 6, 5) % (highest + 1)
+        for kind in (np.uint8, np.float32):
+            np.savez("dark.npz", images=images.astype(kind), labels=np.arange(30) % 3)
+            outcome = run("fit", *TINY, "--data.source=dark.npz", "--trainer.max_epochs=1")
+            assert outcome.code == 0, outcome.err
+            assert ("values reach 16, where 255 is white: if 16 is white, divide by it" in outcome.err) == warned
+
+
+def test_batches_that_are_no_tuples():
+    with pytest.raises(UserError, match=r"is a dict with 'image', 'label', but must be a tuple \(images, labels\)"):
+        images_of({"image": 1, "label": 2})
+    with pytest.raises(UserError, match="is a Tensor, but must be a tuple"):
+        images_of(torch.zeros(2, 3))
 
 
 def test_a_root_folder_that_is_a_file(workplace):

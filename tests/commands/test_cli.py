@@ -5,6 +5,7 @@ import csv
 import inspect
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,22 @@ def test_typed_schedule_settings_win_over_the_checkpoints(workplace):
         float(row["train/learning_rate"]) for row in read_csv(only_run() / "metrics.csv") if row["train/learning_rate"]
     ]
     assert rates == pytest.approx([0.01, 0.005, 0.005, 0.0025])
+
+
+def test_other_data_begin_a_new_run(workplace):
+    """Its best checkpoint and its figures are of these data alone; the epochs are counted on."""
+    assert run("fit", *TINY).code == 0
+    first = only_run()
+    figures = (first / "metrics.csv").read_text()
+    shutil.copytree("digits", "copies")
+    outcome = run("fit", "--ckpt_path=last", "--data.source=copies", "--trainer.max_epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert "A new run: data.source is 'copies', but was 'digits' in the training so far." in outcome.out
+    (second,) = set(Path("runs").iterdir()) - {first}
+    assert (first / "metrics.csv").read_text() == figures
+    assert torch.load(second / "best.ckpt", weights_only=True)["epoch"] == 2
+    assert run("fit", f"--ckpt_path={second / 'last.ckpt'}", "--trainer.max_epochs=4").code == 0
+    assert len(list(Path("runs").iterdir())) == 2
 
 
 def rates_of(run_folder):

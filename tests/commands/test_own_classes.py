@@ -2,7 +2,11 @@
 
 import importlib
 import json
+import os
+import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +14,9 @@ from making import make_digits
 from running import TINY, only_run, run
 
 import ffrecur
+from ffrecur.errors import SettingWarning
 from ffrecur.lit.run.config import CONFIG_KEY
+from ffrecur.lit.run.health import warn_of_chance
 from ffrecur.negatives import hard_labels, uniform_labels
 
 LAB = """
@@ -227,7 +233,7 @@ def test_centred_images_do_not_know_their_background():
             "def value(self, state_BH): return state_BH.square().mean(dim=-1)",
             "goodness Wrong gives values of the shape (10,), but must give (10, 1): cases, blocks",
         ),
-        ("blocks = 1", "model.goodness is 'wrong_lab.Wrong', which is not of the kind that is needed here"),
+        ("blocks = 1", "model.goodness is 'wrong_lab.Wrong', which is not a subclass of Goodness"),
         (
             "def __init__(self, share: float = 0.5): self.kept = share\n    def value(self, state_BH): ...",
             "goodness is Wrong, whose attributes must be the arguments of its constructor, numbers or text: got an "
@@ -323,3 +329,53 @@ def test_hooks_and_optimizers_of_ones_own(modules):
     assert run("fit", *TINY, *own, "--trainer.max_epochs=1").code == 0
     outcome = run("fit", "--ckpt_path=last", *own, "--trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
+
+
+def test_a_file_in_another_folder_names_a_class_of_the_current_one(tmp_path):
+    """In a process of its own, as the script starts: reading a file changes the folder for a while."""
+    (tmp_path / "lab_of_mine.py").write_text(LAB)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "mine.yaml").write_text("model: {init_args: {goodness: {class_path: lab_of_mine.TopK}}}")
+    code = "import sys; sys.path.remove(''); from ffrecur.main import entry_point; entry_point()"
+    command = ["fit", "--config", "mnist/bundled", "--config", "conf/mine.yaml", "--print_config"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(ffrecur.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "class_path: lab_of_mine.TopK" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "--model.goodness=nowhere_at_all.TopK",
+            "model.goodness is 'nowhere_at_all.TopK', which cannot be imported: Module",
+        ),
+        ("--model.goodness=lab_of_mine.Top", "model.goodness is 'lab_of_mine.Top', but lab_of_mine has no 'Top'"),
+        ("--model.negatives=lab_of_mine.TopK", "which is not a subclass of LabelNegatives"),
+    ],
+)
+def test_why_a_class_cannot_be_used(lab, option, message):
+    outcome = run("fit", *TINY, option)
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_layers_that_answer_by_chance_are_warned_of(lab):
+    """Local gradients ask a layer twice; backpropagation does not."""
+    net = ffrecur.RecurrentNet(6, (5, 4), num_classes=3)
+    net.bottom_up[0] = torch.nn.Sequential(net.bottom_up[0], torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(5))
+    with pytest.warns(SettingWarning, match=r"bottom_up\.0\.[12] is a (Dropout|BatchNorm1d), but") as said:
+        warn_of_chance(net)
+    assert len(said) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_chance(ffrecur.RecurrentNet(6, (5, 4), num_classes=3))
+        warn_of_chance(torch.nn.Sequential(torch.nn.Dropout()))

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import ffrecur
-from ffrecur import BackpropNet, FeedForwardNet, Logistic, Objective, RecurrentNet
+from ffrecur import BackpropNet, CharNet, FeedForwardNet, Logistic, Objective, RecurrentNet, UserError
 from ffrecur.core.learning import Learning
 from ffrecur.errors import SettingWarning
 from ffrecur.metrics.images import GoodnessError
@@ -86,7 +86,7 @@ class Focal(Objective):
         (Logistic(2.0, 0.3), {"temperature": 0.4}, ["temperature"]),
         (Logistic(2.0, 0.3), {"temperature": 0.3, "threshold": 2.0}, []),
         (Focal(), {}, []),
-        ("paired", {"temperature": 0.3, "threshold": 2.0}, []),
+        ("paired", {"temperature": 0.3, "threshold": 2.0}, ["threshold"]),
     ],
 )
 def test_settings_that_an_objective_of_ones_own_does_not_read_are_warned_of(objective, given, unused):
@@ -95,7 +95,7 @@ def test_settings_that_an_objective_of_ones_own_does_not_read_are_warned_of(obje
         RecurrentNet(4, [5], 3).local_loss(IMAGES, LABELS, WRONG, objective=objective, **given)
     said = [str(each.message) for each in found if issubclass(each.category, SettingWarning)]
     assert [line.split(" is ")[0] for line in said] == unused
-    assert all("has no effect with a " in line for line in said)
+    assert all("has no effect with " in line for line in said)
 
 
 def test_numbers_of_numpy_are_plain_in_files(tmp_path):
@@ -196,3 +196,19 @@ def test_mistakes_are_told_in_a_sentence(mistake, workplace):
     call, message = MISTAKES[mistake]
     with pytest.raises(ffrecur.UserError, match=message):
         call()
+
+
+@pytest.mark.parametrize("net", [RecurrentNet(6, (5,), 3), FeedForwardNet(6, (5,), 3), CharNet("ab", 2, (5,))])
+def test_the_sign_may_be_set_and_is_checked(net):
+    net.sign = -1
+    assert net.settings()["sign"] == -1
+    with pytest.raises(UserError, match="sign is 5, but must be 1 or -1"):
+        net.sign = 5
+
+
+def test_images_as_loaders_of_other_libraries_have_them_are_told_how_to_fit():
+    net = RecurrentNet(6, (5,), 3)
+    with pytest.raises(UserError, match=r"the shape \(4, 1, 2, 3\), .*; images.flatten\(1\) has it"):
+        net.score(torch.rand(4, 1, 2, 3))
+    with pytest.raises(UserError, match=r"the shape \(4, 1, 2, 2\), [^;]*$"):
+        net.score(torch.rand(4, 1, 2, 2))

@@ -218,8 +218,8 @@ def test_a_setting_is_a_finite_number(workplace, name, value):
     ("typed", "told"),
     [
         (["--model.objective=Logistic", "--model.objective.threshold=.inf"], "threshold is inf"),
-        (["--model.optimizer.lr=.inf"], "model.optimizer: lr is inf"),
-        (["--model.optimizer=SGD", "--model.optimizer.lr=.nan"], "model.optimizer: lr is nan"),
+        (["--model.optimizer.lr=.inf"], "model.optimizer.lr is inf"),
+        (["--model.optimizer=SGD", "--model.optimizer.lr=.nan"], "model.optimizer.lr is nan"),
         (
             ["--model.lr_scheduler=FlatThenLinear", "--model.lr_scheduler.epochs=3", "--model.lr_scheduler.flat=.nan"],
             "flat is nan",

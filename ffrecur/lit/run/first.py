@@ -20,6 +20,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from ffrecur.data.loader import TensorLoader
 from ffrecur.errors import CommonError
 from ffrecur.lit.run.folders import notice
+from ffrecur.lit.run.health import warn_of_chance
 from ffrecur.lit.run.places import epoch_is_whole, progress
 
 OURS = ("on_", "validation_step", "test_step")  # hooks in which our modules do work of their own
@@ -60,7 +61,8 @@ class First(Callback):
             trainer.callbacks = kept  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let what was typed win."""
+        """Let what was typed win; warn of a net that local gradients are wrong for."""
+        warn_of_chance(pl_module.net)  # type: ignore[arg-type]  # of a module of ours
         self.begun = True
         for callback, patience in self.patience:
             callback.patience = patience

@@ -124,8 +124,24 @@ def same_source(one: object, other: object) -> bool:
     return one == other or (first is not None and second is not None and first.samefile(second))
 
 
-def of_same_source(stage: str, trained_with: Mapping[str, Any], data: Any) -> bool:
+def begins_anew(checkpoint: Path | None, trained_with: Mapping[str, Any] | None, data: Any) -> bool:
+    """Return whether a training from a checkpoint is a new run: from any but the last one, and on another source.
+
+    So its best checkpoint and its figures are of one kind of data alone.
+    """
+    if checkpoint is None or checkpoint.name != LAST:
+        return checkpoint is not None
+    before, now = (trained_with or {}).get("source"), data.get("init_args.source")
+    other = now is not None and before is not None and not same_source(before, now)
+    if other:
+        notice(f"A new run: data.source is {str(now)!r}, but was {str(before)!r} in the training so far.")
+    return other
+
+
+def of_same_source(stage: str, trained_with: Mapping[str, Any] | None, data: Any) -> bool:
     """Return whether a net was trained on the source of the data, which is told so before it is set up to judge the net."""
+    if stage == "predict" or trained_with is None:
+        return False
     same = same_source(trained_with.get("source"), getattr(data, "source", None))  # which the user's own data may lack
     if stage != "fit":
         data.other_source, data.training_settings = not same, trained_with

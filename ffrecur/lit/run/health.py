@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from ffrecur.errors import CommonError, SettingWarning, UserError, one_line
 from ffrecur.storage.output import print_warning
@@ -109,6 +111,15 @@ def repetition(variety: float) -> dict[str, str]:
 def warn(message: str) -> None:
     """Print a warning on standard error."""
     print_warning(message)
+
+
+def warn_of_chance(net: nn.Module) -> None:
+    """Warn of parts of a net, if it learns locally, that do not answer the same twice: dropout, statistics of the batch."""
+    for name, part in net.named_modules() if hasattr(net, "local_learning") else ():
+        if isinstance(part, _DropoutNd | _BatchNorm):
+            kind = type(part).__name__
+            unlike = f"{name} is a {kind}, but a layer must give each row the same answer every time it is asked"
+            warnings.warn(f"{unlike}: gradients will be wrong", SettingWarning, stacklevel=2)
 
 
 @contextmanager

@@ -35,7 +35,9 @@ from ffrecur.processes import count_processes
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "generate", "export", "runs", "report")
 
-PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
+PLAIN = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+PLAIN |= {"list": "a list in brackets, such as [20, 20]", "tuple": "a list in brackets, such as [3, 5]"}
+NOT_HERE = "which is not of the kind that is needed here"
 WORDS = {"None": "null", "True": "true", "False": "false"}  # of values, as YAML has them
 LAYERS = (
     "a list with out_channels and kernel, and stride and padding where they are not 1 and 0, as whole numbers, for each "
@@ -102,12 +104,16 @@ def explain(message: str, args: Sequence[str]) -> str:
         if names := re.search(r"Subtypes: \[typing\.Literal\[(.*?)\], <class '[\w.]*?(\w+)'>\]", report):
             return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
         if match[1] in known_classes():
-            return f"{name} is '{match[1]}', which is not of the kind that is needed here"
+            return f"{name} is '{match[1]}', {_of_kind(NOT_HERE, report)}"
         return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
     if key and (match := re.search(r"Subtypes: \[list\[(?:\w+\.)+(\w+)\], <class 'NoneType'>\]", report)):
         return _no_list(usual_name(key) or key, match[1], report)
     if key and not number and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
-        return f"{_full_name(key, args)} is '{match[1]}', {why_no_class(match[1])}"
+        return f"{_full_name(key, args)} is '{match[1]}', {_of_kind(why_no_class(match[1]), report)}"
+    if key and (match := re.search(r"Problem with given class_path '([^']+)'", report)):
+        why = why_no_class(match[1])
+        if why != NOT_HERE:
+            return f"{_full_name(key, args)} is '{match[1]}', {why}"
     if key and (match := re.search(r"arguments are required: (.+)", report)):
         return f"{_full_name(key, args)} needs its setting {match[1]}, which is not given"
     if key and (match := re.search(r"Multiple subclasses with name .*", report)):
@@ -149,7 +155,13 @@ def why_no_class(path: str) -> str:
         return f"which cannot be imported: {type(error).__name__}: {one_line(error)}"
     if found is None:
         return f"but {module} has no '{name}'"
-    return "which is not of the kind that is needed here"
+    return NOT_HERE
+
+
+def _of_kind(why: str, report: str) -> str:
+    """Return why a class cannot be used, with the kind that is needed if that is why and the report tells."""
+    kinds = [kind.__name__ for kind in _kinds(report) if kind is not type(None)]
+    return f"which is not a subclass of {_listed(kinds)}" if why == NOT_HERE and kinds else why
 
 
 def _unknown(name: str) -> str:
@@ -245,4 +257,4 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " or " + names[-1]
+    return ", ".join(names[:-1]) + " or " * (len(names) > 1) + names[-1]

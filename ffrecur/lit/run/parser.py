@@ -187,4 +187,5 @@ def check_finite(made: type, settings: dict[str, Any]) -> None:
     ours, learns = made.__module__.startswith("ffrecur."), issubclass(made, Optimizer)
     for name, value in settings.items():
         if isinstance(value, float) and (ours or (learns and name == "lr")):
-            check_setting(math.isfinite(value), name, value, "a finite number")
+            whole_name = f"{_group(made)}.{name}" if learns else name
+            check_setting(math.isfinite(value), whole_name, value, "a finite number")
