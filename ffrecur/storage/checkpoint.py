@@ -103,7 +103,8 @@ def _archived(path: Path) -> Any:
     except OSError as error:  # a name that no file can have, or a folder that may not be searched
         raise UserError(f"checkpoint is '{path}', which cannot be read: {error.strerror}") from error
     if not there:
-        raise UserError(f"checkpoint is '{path}', which is not a file; give a .ckpt file or the folder of a run")
+        rule = "give a .ckpt file, the folder of a run or of an exported net, or one that comes with ffrecur: museum/digits"
+        raise UserError(f"checkpoint is '{path}', which is not a file; {rule}")
     try:
         return read_archive(path)
     except Exception as error:  # unpickling garbage can raise anything

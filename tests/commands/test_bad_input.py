@@ -70,7 +70,7 @@ def check_refused(args, *pieces):
         ("--model.optimizer=Adamm", ["model.optimizer is 'Adamm'", "(nearest: Adam)"]),
         ("--config=nowhere.yaml", ["nowhere.yaml"]),
         ("--data.source=nowhere/at/all", ["data.source is 'nowhere/at/all'", "'bundled'"]),
-        ("--ckpt_path=nowhere.ckpt", ["nowhere.ckpt", "not a file"]),
+        ("--ckpt_path=nowhere.ckpt", ["nowhere.ckpt", "not there"]),
     ],
 )
 def test_settings(workplace, option, pieces):
@@ -172,7 +172,7 @@ def test_checkpoints_that_cannot_be_used(trained, command):
     Path("number.yaml").write_text("ckpt_path: 5")
     check_refused([command, "--config", "number.yaml"], "ckpt_path is 5")
     check_refused([command, "--ckpt_path", "text.ckpt"], "text.ckpt", "CharNet", "RecurrentNet")
-    check_refused([command, "--ckpt_path", "missing.ckpt"], "missing.ckpt", "not a file")
+    check_refused([command, "--ckpt_path", "missing.ckpt"], "missing.ckpt", "not there")
     check_refused([command, "--ckpt_path", "digits"], "digits", "neither best.ckpt nor last.ckpt")
 
 

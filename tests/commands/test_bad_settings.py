@@ -137,7 +137,7 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--config=digits"], "config is 'digits', which is a folder, but must be a file"),
     (
         [*FIT, "--ckpt_path=nowhere.ckpt"],
-        "checkpoint is 'nowhere.ckpt', which is not a file; give a .ckpt file or the folder of a run",
+        "ckpt_path is 'nowhere.ckpt', which is not there; give best, last, a .ckpt file or the folder of a run",
     ),
     ([*FIT, "--weights_only=false"], "weights_only is False, but must be true: nothing in a checkpoint runs as code"),
     (
@@ -267,7 +267,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["generate", "--checkpoint=nowhere"],
-        "checkpoint is 'nowhere', which is not a file; give a .ckpt file or the folder of a run",
+        "checkpoint is 'nowhere', which is not a file; give a .ckpt file, the folder of a run or of an exported net, or one that comes with ffrecur: museum/digits",
     ),
     (["export"], "output is not given, but must be"),
     (

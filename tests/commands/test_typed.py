@@ -178,12 +178,13 @@ def test_a_checkpoint_that_is_named(subcommand, capsys):
         "runs/complete/last.ckpt": complete / "last.ckpt",
         "runs/complete": complete / "best.ckpt",
         "runs/young": young / "last.ckpt",
-        "nowhere.ckpt": Path("nowhere.ckpt"),  # whoever reads it will complain
     }
     for given, expected in named.items():
         assert runs.checkpoint_to_use(subcommand, given, "runs") == expected
         assert runs.checkpoint_to_use(subcommand, given, "other root") == expected
     assert capsys.readouterr().out == ""  # nothing to tell: that is what was typed
+    with pytest.raises(UserError, match="ckpt_path is 'nowhere.ckpt', which is not there; give best, last, a .ckpt file"):
+        runs.checkpoint_to_use(subcommand, "nowhere.ckpt", "runs")
 
 
 @pytest.mark.parametrize("subcommand", ["fit", *EVALUATIONS])

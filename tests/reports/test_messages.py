@@ -153,6 +153,14 @@ def test_settings_in_a_file_without_their_class(workplace, settings, told):
         (["--model.head_weight.x=4"], "model.head_weight.x is not a setting (nearest: model.head_weight)"),
         (["--model.goodness=[3]"], "model.goodness is [3], but must be a class of the kind Goodness or null"),
         (["--model.optimizer.lr=fast"], "model.optimizer.lr is fast, but must be a number"),
+        (
+            ["--model.optimizer=SGD", "--model.optimizer.momentun=0.9"],
+            "model.optimizer.momentun is not a setting of SGD (nearest: model.optimizer.momentum)",
+        ),
+        (
+            ["--model.goodness=TopK"],
+            "model.goodness is 'TopK', which is not the name of a class; one of your own is named with its module, as my_lab.",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

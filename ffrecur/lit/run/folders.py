@@ -100,6 +100,9 @@ def checkpoint_to_use(subcommand: str, given: str | None, root: str | Path) -> P
                 )
             return Path(given)
         there = existing(given)
+        if there is None:
+            others = "a .ckpt file or the folder of a run" + f", or a net such as {DIGITS}" * (subcommand != "fit")
+            raise UserError(f"ckpt_path is '{given}', which is not there; give best, last, {others}")
         return _best_or_last(there) if there is not None and there.is_dir() else Path(given)
     run = newest_run(root)
     if run is None and subcommand == "fit":

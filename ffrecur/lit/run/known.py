@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import itertools
+import pydoc
 from collections.abc import Iterable
 
+import lightning
 import torch
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, Trainer
 
+import ffrecur
 import ffrecur.data
 import ffrecur.lit
 
@@ -100,6 +104,18 @@ def classes_with(setting: str, kinds: Iterable[type], like: str = "") -> list[st
             found.add(kind)
     first = [(kind.__name__.lower() != like, "ffrecur" not in kind.__module__, kind.__name__) for kind in found]
     return [name for *_, name in sorted(first)]
+
+
+def nearest_argument(chosen: str, name: str) -> str | None:
+    """Return the argument of a class, by its name or its path, that is nearest to a name; None where none is near.
+
+    >>> nearest_argument("SGD", "momentun"), nearest_argument("torch.optim.Adam", "ams_grad"), nearest_argument("Nope", "lr")
+    ('momentum', 'amsgrad', None)
+    """
+    places = (torch.optim, torch.optim.lr_scheduler, lightning.pytorch.callbacks, ffrecur.lit, ffrecur.data, ffrecur)
+    made = next((getattr(place, chosen) for place in places if hasattr(place, chosen)), None) or pydoc.locate(chosen)
+    known = [] if made is None else list(_parameters(made))  # type: ignore[arg-type]  # what was chosen is a class
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def _parameters(kind: type) -> Iterable[str]:

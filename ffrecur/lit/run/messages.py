@@ -26,6 +26,7 @@ from ffrecur.lit.run.known import (
     classes_with,
     known_classes,
     known_settings,
+    nearest_argument,
     settings_by_class,
     usual_name,
 )
@@ -89,6 +90,8 @@ def explain(message: str, args: Sequence[str]) -> str:
     if (match := re.search(r"Option '([^']+)' is not accepted", message)) and match[1] != key:
         name = _full_name(match[1], args)
         chosen = _chosen(name, args)
+        if chosen and (meant := nearest_argument(chosen[-1], match[1])):
+            return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]} (nearest: {name.removesuffix(match[1])}{meant})"
         if chosen and name.startswith("trainer."):  # of our own classes the nearest name is known
             return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}"
         return _unknown(name)
@@ -105,7 +108,8 @@ def explain(message: str, args: Sequence[str]) -> str:
             return f"{name} is {match[1]}, but must be one of {names[1]}, or the class path of a subclass of {names[2]}"
         if match[1] in known_classes():
             return f"{name} is '{match[1]}', {_of_kind(NOT_HERE, report)}"
-        return f"{name} is '{match[1]}', which is not the name of a class{_nearest(match[1], known_classes())}"
+        meant = _nearest(match[1], known_classes()) or "; one of your own is named with its module, as my_lab.MyClass"
+        return f"{name} is '{match[1]}', which is not the name of a class{meant}"
     if key and (match := re.search(r"Subtypes: \[list\[(?:\w+\.)+(\w+)\], <class 'NoneType'>\]", report)):
         return _no_list(usual_name(key) or key, match[1], report)
     if key and not number and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
