@@ -183,7 +183,9 @@ def test_a_checkpoint_that_is_named(subcommand, capsys):
         assert runs.checkpoint_to_use(subcommand, given, "runs") == expected
         assert runs.checkpoint_to_use(subcommand, given, "other root") == expected
     assert capsys.readouterr().out == ""  # nothing to tell: that is what was typed
-    with pytest.raises(UserError, match="ckpt_path is 'nowhere.ckpt', which is not there; give best, last, a .ckpt file"):
+    with pytest.raises(
+        UserError, match="ckpt_path is 'nowhere.ckpt', which is not there; give best, last, a .ckpt file"
+    ):
         runs.checkpoint_to_use(subcommand, "nowhere.ckpt", "runs")
 
 
