@@ -1,6 +1,7 @@
 """Parameter groups, decoupled weight decay, schedules, and whose settings win when a run is continued."""
 
 import copy
+import inspect
 import math
 
 import pytest
@@ -18,6 +19,7 @@ from ffrecur.lit.optim import (
     decay_weights,
     grouped_optimizer,
 )
+from ffrecur.lit.run.parser import MADE_LATER, check_given
 
 RATE, SCALE, DECAY, HEAD_DECAY = 0.1, 0.5, 0.2, 0.4
 
@@ -405,3 +407,19 @@ def test_without_the_schedule_the_configured_rate_comes_back():
     assert rates(new) == [0.1, 0.1, 0.1 * SCALE, 0.1 * SCALE]
     train(new, None, epochs=2)
     assert rates(new) == [0.1, 0.1, 0.1 * SCALE, 0.1 * SCALE]
+
+
+def test_null_is_told_from_what_every_optimiser_and_schedule_takes_by_default():
+    """Their hints are text, some of names that are not there."""
+    kinds = [kind for place in (torch.optim, torch.optim.lr_scheduler) for kind in vars(place).values()]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, MADE_LATER)]
+    assert len(kinds) > 25
+    for kind in kinds:
+        parameters = inspect.signature(kind).parameters.values()
+        check_given(kind, {each.name: each.default for each in parameters if each.default is not each.empty})
+    for name in ("lr", "eps"):
+        with pytest.raises(UserError, match=f"model.optimizer.{name} is null, but must have a value"):
+            check_given(torch.optim.Adam, {name: None})
+    check_given(torch.optim.Adam, {"foreach": None})
+    with pytest.raises(UserError, match="model.lr_scheduler.milestones is null, but must have a value"):
+        check_given(torch.optim.lr_scheduler.MultiStepLR, {"milestones": None})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
+import re
 import typing
 import warnings
 from collections.abc import Callable, Container
@@ -159,17 +161,23 @@ def _is_mark(value: Any) -> bool:
 
 def check_given(made: type, settings: dict[str, Any]) -> None:
     """Raise `UserError` for what the parser lets pass of our classes, `dict_kwargs`, and of PyTorch's too: null for a value."""
-    ours = made.__module__.startswith("ffrecur.")
-    if not ours and not made.__module__.startswith("torch."):
+    if made.__module__.startswith("ffrecur."):
+        hints: dict[str, Any] = {}
+        for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
+            if kind.__module__.startswith("ffrecur."):
+                hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
+        unknown = next((name for name in settings if name not in hints), None)
+        if unknown is not None:
+            value = settings[unknown]
+            raise UserError(f"dict_kwargs.{unknown} is {value!r}, but {made.__name__} has no setting of that name")
+        filled = {name for name, hint in hints.items() if type(None) not in typing.get_args(hint)}
+    elif made.__module__.startswith("torch."):  # whose hints are text, of names that are not always there
+        parameters = inspect.signature(made).parameters.values()
+        filled = {each.name for each in parameters if not re.search(r"None|Optional|Any|_empty", str(each.annotation))}
+    else:
         return
-    hints: dict[str, Any] = {}
-    for kind in reversed(made.__mro__):  # a class hands shared settings on to its bases
-        if kind.__module__.startswith("ffrecur.") or kind is made:
-            hints |= typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of the class itself
     for name, value in settings.items():
-        if ours and name not in hints:
-            raise UserError(f"dict_kwargs.{name} is {value!r}, but {made.__name__} has no setting of that name")
-        if value is None and name in hints and type(None) not in typing.get_args(hints[name]):
+        if value is None and name in filled:
             raise UserError(f"{_group(made)}.{name} is null, but must have a value")
 
 
