@@ -42,7 +42,7 @@ def test_the_last_three_frames_are_scored_and_every_frame_is_measured(workplace)
     ("options", "message"),
     [
         (["--data.scene=Apperture"], "data.scene is 'Apperture', which is not the name of a class (nearest: Aperture)"),
-        (["--data.scene=Shift"], "data.scene is 'Shift', which is not of the kind that is needed here"),
+        (["--data.scene=Shift"], "data.scene is 'Shift', which is not a subclass of Scene"),
         (
             ["--data.scene=Aperture", "--data.scene.strokes=3"],
             "data.scene.strokes is a setting of MovingClutter only; choose the class first: --data.scene=MovingClutter",

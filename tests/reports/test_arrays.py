@@ -86,7 +86,7 @@ REFUSED_ARRAYS: dict[str, tuple[Arrays, str]] = {
     "16 bits": ({"images": GREY.astype(np.uint16) * 99, "labels": FOUR}, "has values from 0 to 2277"),
     "text": ({"images": GREY.astype(str), "labels": FOUR}, "has values of the type <U3, but must have numbers"),
     "objects": ({"images": GREY.astype(object), "labels": FOUR}, "holds Python objects, which could run code"),
-    "objects as labels": ({"images": GREY, "labels": FOUR.astype(object)}, "whose labels cannot be read ("),
+    "objects as labels": ({"images": GREY, "labels": FOUR.astype(object)}, "whose labels are Python objects"),
     "too few labels": ({"images": GREY, "labels": FOUR[:3]}, "labels has the shape (3,), but must have one label for each"),
     "one-hot": ({"images": GREY, "labels": np.eye(4)}, "labels has the shape (4, 4), but must have one label for each"),
     "infinite labels": ({"images": GREY, "labels": np.where(FOUR, np.inf, 0)}, "train labels are float64, but must be whole"),

@@ -158,8 +158,8 @@ def test_settings_in_a_file_without_their_class(workplace, settings, told):
             "model.optimizer.momentun is not a setting of SGD (nearest: model.optimizer.momentum)",
         ),
         (
-            ["--model.goodness=TopK"],
-            "model.goodness is 'TopK', which is not the name of a class; one of your own is named with its module, as my_lab.",
+            ["--model.goodness=Nowhere"],
+            "model.goodness is 'Nowhere', which is not the name of a class; one of your own is named with its module, as my_lab.",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -14,7 +14,6 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning import LightningDataModule, Trainer
 
-import ffrecur
 import ffrecur.data
 import ffrecur.lit
 
@@ -112,8 +111,9 @@ def nearest_argument(chosen: str, name: str) -> str | None:
     >>> nearest_argument("SGD", "momentun"), nearest_argument("torch.optim.Adam", "ams_grad"), nearest_argument("Nope", "lr")
     ('momentum', 'amsgrad', None)
     """
-    places = (torch.optim, torch.optim.lr_scheduler, lightning.pytorch.callbacks, ffrecur.lit, ffrecur.data, ffrecur)
-    made = next((getattr(place, chosen) for place in places if hasattr(place, chosen)), None) or pydoc.locate(chosen)
+    places = (torch.optim, torch.optim.lr_scheduler, lightning.pytorch.callbacks, ffrecur.lit, ffrecur.data)
+    short = (vars(place)[chosen] for place in places if chosen in vars(place))
+    made = pydoc.locate(chosen) if "." in chosen else next(short, None)
     known = [] if made is None else list(_parameters(made))  # type: ignore[arg-type]  # what was chosen is a class
     return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 

@@ -89,12 +89,7 @@ def explain(message: str, args: Sequence[str]) -> str:
         return told
     if (match := re.search(r"Option '([^']+)' is not accepted", message)) and match[1] != key:
         name = _full_name(match[1], args)
-        chosen = _chosen(name, args)
-        if chosen and (meant := nearest_argument(chosen[-1], match[1])):
-            return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]} (nearest: {name.removesuffix(match[1])}{meant})"
-        if chosen and name.startswith("trainer."):  # of our own classes the nearest name is known
-            return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}"
-        return _unknown(name)
+        return _not_of_chosen(name, match[1], _chosen(name, args)) or _unknown(name)
     if key == "config" and (match := re.search(r"(File does not exist|Path is not a file): '(.*)'", report)):
         typed = (arg.removeprefix("--config=") for arg in args)
         name = next((arg for arg in typed if str(Path(arg).absolute()) == match[2]), match[2])
@@ -114,10 +109,9 @@ def explain(message: str, args: Sequence[str]) -> str:
         return _no_list(usual_name(key) or key, match[1], report)
     if key and not number and (match := re.search(r"but (\S+) either not accessible or invalid", report)):
         return f"{_full_name(key, args)} is '{match[1]}', {_of_kind(why_no_class(match[1]), report)}"
-    if key and (match := re.search(r"Problem with given class_path '([^']+)'", report)):
-        why = why_no_class(match[1])
-        if why != NOT_HERE:
-            return f"{_full_name(key, args)} is '{match[1]}', {why}"
+    given = re.search(r"Problem with given class_path '([^']+)'", report)
+    if key and given and (why := why_no_class(given[1])) != NOT_HERE:
+        return f"{_full_name(key, args)} is '{given[1]}', {why}"
     if key and (match := re.search(r"arguments are required: (.+)", report)):
         return f"{_full_name(key, args)} needs its setting {match[1]}, which is not given"
     if key and (match := re.search(r"Multiple subclasses with name .*", report)):
@@ -180,6 +174,17 @@ def _unknown(name: str) -> str:
     meant = usual_name(name)
     known = known_settings() if "." in name else [setting.split(".")[-1] for setting in known_settings()]
     return f"{name} is not a setting{f' (nearest: {meant})' if meant else _nearest(name, known)}"
+
+
+def _not_of_chosen(name: str, last: str, chosen: Sequence[str]) -> str | None:
+    """Return that a setting is none of the class that was chosen for it; None where `_unknown` says more."""
+    if not chosen:
+        return None
+    meant = nearest_argument(chosen[-1], last)
+    if meant == last or (meant is None and not name.startswith("trainer.")):  # of ours the nearest name is known
+        return None
+    nearest = f" (nearest: {name.removesuffix(last)}{meant})" if meant else ""
+    return f"{name} is not a setting of {chosen[-1].rpartition('.')[2]}{nearest}"
 
 
 def _chosen(name: str, args: Sequence[str]) -> list[str]:
