@@ -23,7 +23,7 @@ from ngram import data_of_run
 from study import Found, Row, Trainings, answer, parse, study
 
 import ffrecur
-from ffrecur.errors import check_setting
+from ffrecur.errors import UserError
 from ffrecur.metrics.text_probes import goodness_of_kinds
 from ffrecur.negatives.windows import PAPER_DREAM
 from ffrecur.storage.checkpoint import read_checkpoint
@@ -90,8 +90,10 @@ def check_lengths(trainings: Trainings, found: Found) -> None:
         wanted = int(options[-1].partition("=")[2])
         for row in found[name].values():
             reached = read_checkpoint(Path(row["run"]) / "last.ckpt")["global_step"]
-            rule = f"more than what ended '{name}' after {reached} of {wanted} updates; give another --root with it"
-            check_setting(reached >= wanted, "--trainer.max_epochs", "too small", rule)
+            if reached < wanted:
+                raise UserError(
+                    f"'{name}' ended after {reached} of {wanted} updates: give a larger --trainer.max_epochs, and another --root"
+                )
 
 
 def mean_goodness(row: Row) -> dict[str, list[float]]:

@@ -34,10 +34,10 @@ def test_the_trainings_of_a_deprivation():
 
 
 def test_a_training_that_ended_too_early_is_no_row(monkeypatch):
-    trainings, found = sleep.deprivations([16], 100, 50), {}
+    trainings = sleep.deprivations([16], 100, 50)
     monkeypatch.setattr(sleep, "read_checkpoint", lambda file: {"global_step": 120})
     found = {name: {"0": {"run": "r"}} for name in trainings}
-    message = "max_epochs is 'too small', but must be more than what ended 'recovered 16' after 120 of 166 updates"
+    message = "'recovered 16' ended after 120 of 166 updates: give a larger --trainer.max_epochs, and another --root"
     with pytest.raises(UserError, match=message):
         sleep.check_lengths(trainings, found)
     sleep.check_lengths({"deprived 16": trainings["deprived 16"]}, found)
