@@ -29,7 +29,7 @@ TRAININGS = {
     "dreams": (DREAMS, []),
     "strings of 90": (DREAMS, ["--model.negatives=self_generated"]),
     "3 negatives": (FORCED, ["--model.negatives_per_case=3"]),
-    "softmax": (FORCED, ["--model.objective=softmax"]),
+    "softmax": (FORCED, ["--model.objective=softmax", "--model.goodness_weight=3"]),
     "random hidden": (str(TASKS / "random_hidden.yaml"), []),
     "backpropagation": (str(TASKS / "backprop.yaml"), []),
 }
