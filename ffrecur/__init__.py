@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ffrecur import functional, negatives
     from ffrecur.core.goodness import Goodness, MeanSquare
     from ffrecur.core.local import LocalLinear
-    from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
+    from ffrecur.core.objectives import Logistic, Objective, Paired, SampledSoftmax, Softmax
     from ffrecur.core.regions import RegionMeanSquare
     from ffrecur.errors import UserError
     from ffrecur.nets.backprop import BackpropNet
@@ -35,6 +35,7 @@ __all__ = [
     "Paired",
     "RecurrentNet",
     "RegionMeanSquare",
+    "SampledSoftmax",
     "Softmax",
     "StreamNet",
     "UserError",
@@ -46,7 +47,7 @@ __all__ = [
 PLACES = {  # of the names that are no modules
     "core.goodness": ("Goodness", "MeanSquare"),
     "core.local": ("LocalLinear",),
-    "core.objectives": ("Logistic", "Objective", "Paired", "Softmax"),
+    "core.objectives": ("Logistic", "Objective", "Paired", "SampledSoftmax", "Softmax"),
     "core.regions": ("RegionMeanSquare",),
     "errors": ("UserError",),
     "nets.backprop": ("BackpropNet",),

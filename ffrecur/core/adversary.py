@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ffrecur.core.gradients import Gradients
-from ffrecur.core.learning import Learning, LocalNet, Masks, draw
-from ffrecur.core.objectives import slopes_of
+from ffrecur.core.learning import Learning, LocalNet, Masks, draw, objective_for
+from ffrecur.core.losses import slopes_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sweep import Sweep, Wiring, damping_of
 
@@ -37,11 +37,12 @@ def first_layer_slopes(
         sweep = Sweep(wiring, net.goodness_function, dtype, tape=1)
         local = Gradients(sweep)
         shape = (len(wiring.layers), wiring.kinds, wiring.cases, net.goodness_function.blocks)
+        objective = objective_for(net, learning)
         total_BH: Tensor | None = None
         for iteration, only in enumerate(visits_behind(wiring, 0)):
             goodness_LNBK = net.weight.new_zeros(shape)
             sweep.iterate(iteration, 0, goodness_LNBK, only)
-            slopes_TLNBK = slopes_of(learning.objective, goodness_LNBK[None], net.sign)
+            slopes_TLNBK = slopes_of(objective, goodness_LNBK[None], net.sign)
             slopes_TLNBK *= 1 - damping_of(wiring.damping, iteration, 0)
             part_BH = local.by_drive(0, slopes_TLNBK[:, 0]).sum((0, 1), dtype=net.weight.dtype)
             total_BH = part_BH if total_BH is None else total_BH.add_(part_BH)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import Goodness
 from ffrecur.core.gradients import Gradients
-from ffrecur.core.objectives import Logistic, Objective, loss_of, slopes_of
+from ffrecur.core.losses import loss_of, slopes_of
+from ffrecur.core.objectives import Logistic, Objective
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Layers, parameters_of
 from ffrecur.core.sweep import Sweep, Wiring
@@ -168,6 +169,11 @@ def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor, 
     return F.cross_entropy(logits_BC, true_B, label_smoothing=learning.label_smoothing)
 
 
+def objective_for(net: LocalNet, learning: Learning) -> Objective:
+    """Return the objective, for as many answers as the net tells apart."""
+    return learning.objective if net.head is None else learning.objective.among(net.head.out_features)
+
+
 def draw(net: LocalNet, negatives: Any, logits_BC: Tensor | None, true_B: Tensor | None, learning: Learning) -> Any:
     """Return the negatives of a batch: all wrong answers where the objective compares them all."""
     if learning.objective.all_candidates:
@@ -211,16 +217,16 @@ def sweep_batch(
     sweep = Sweep(wiring, net.goodness_function, dtype, length if gradients else 0, peers)
     layers, blocks = len(wiring.layers), net.goodness_function.blocks
     goodness_TLNBK = net.weight.new_empty(total, layers, wiring.kinds, wiring.cases, blocks)
-    sums = Gradients(sweep) if gradients else None
+    sums, objective = Gradients(sweep) if gradients else None, objective_for(net, learning)
     for start in range(0, total, length):
         for step in range(length):
             sweep.iterate(start + step, step, goodness_TLNBK[start + step])
         if sums is not None:
             ascents = find_ascents(sweep.positive_means, wiring.peer_means, learning, average)
-            sums.add(slopes_of(learning.objective, goodness_TLNBK[start : start + length], net.sign), start, ascents)
+            sums.add(slopes_of(objective, goodness_TLNBK[start : start + length], net.sign), start, ascents)
         if start + length < total:
             sweep.wind_back()
-    loss = loss_of(learning.objective, goodness_TLNBK, net.sign)
+    loss = loss_of(objective, goodness_TLNBK, net.sign)
     found = [] if sums is None else sums.finish()
     return Swept(loss, goodness_TLNBK, found, sweep.shown(), carried_on(sweep))
 

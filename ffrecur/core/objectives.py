@@ -7,9 +7,10 @@ case, first.
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -39,6 +40,10 @@ class Objective(ABC):
             pair = positive.detach().requires_grad_(), negatives.detach().requires_grad_()
             by_positive, by_negatives = torch.autograd.grad(self.loss(*pair).sum(), pair, materialize_grads=True)
         return by_positive, by_negatives
+
+    def among(self, answers: int) -> Objective:
+        """Return this objective for so many answers to choose from, the true one included; few depend on their number."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,80 @@ class Softmax(Objective):
         return (probabilities[0] - 1) / self.temperature, probabilities[1:] / self.temperature
 
 
+@dataclass(frozen=True)
+class SampledSoftmax(Objective):
+    """As `Softmax`, with a few of the wrong candidates, which stand for all: the likeliest ones, and some of the others.
+
+    `-log(exp(p) / (exp(p) + sum over negatives of weight * exp(n)))` of signed goodness over temperature. The last quarter of
+    the negatives, at least one, are drawn from all wrong candidates that are not among the first three quarters, and have the
+    weight of those they stand for, so that the sum has the right mean; see `negatives.likely_labels`. Not in the paper.
+
+    Args:
+        temperature: goodness scale, greater than 0.
+        answers: number of all candidates, the true one included; nets fill it in.
+
+    Raises:
+        UserError: a setting outside its range.
+
+    >>> SampledSoftmax(temperature=1.0, answers=3).loss(torch.tensor(1.0), torch.tensor([1.0, 1.0]))
+    tensor(1.0986)
+    """
+
+    temperature: float = 0.1
+    answers: int | None = None
+
+    def __post_init__(self) -> None:
+        check_setting(self.temperature > 0, "temperature", self.temperature, "greater than 0")
+
+    def among(self, answers: int) -> SampledSoftmax:
+        """See `Objective.among`."""
+        return replace(self, answers=answers)
+
+    def candidates(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """Return what the softmax is taken of, `(1 + M, ...)`, the positive first."""
+        if self.answers is None:
+            raise UserError("answers of SampledSoftmax is None, but must be the number of all candidates")
+        drawn = drawn_others(len(negatives))
+        left = self.answers - 1 - (len(negatives) - drawn)
+        rule = f"from {drawn + 1} to {self.answers - 1}, the number of wrong candidates"
+        check_setting(left >= drawn > 0, "negatives_per_case", len(negatives), rule)
+        of_all = torch.cat([positive[None], negatives]) / self.temperature
+        of_all[-drawn:] += math.log(left / drawn)
+        return of_all
+
+    def loss(self, positive: Tensor, negatives: Tensor) -> Tensor:
+        """See `Objective.loss`."""
+        of_all = self.candidates(positive, negatives)
+        return torch.logsumexp(of_all, dim=0) - of_all[0]
+
+    def slopes(self, positive: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective.slopes`; in closed form."""
+        probabilities = torch.softmax(self.candidates(positive, negatives), dim=0)
+        return (probabilities[0] - 1) / self.temperature, probabilities[1:] / self.temperature
+
+
+def drawn_others(count: int) -> int:
+    """Return how many of so many negatives are drawn from the less likely candidates, by `SampledSoftmax`: a quarter.
+
+    >>> [drawn_others(count) for count in (1, 3, 8)]
+    [1, 1, 2]
+    """
+    return max(1, count // 4)
+
+
+def predicts_alone(objective: Objective) -> bool:
+    """Whether goodness becomes the logarithm of a probability, whatever the negatives are drawn from."""
+    return objective.all_candidates or isinstance(objective, SampledSoftmax)
+
+
 def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> None:
     """Raise `UserError` for settings of negatives that an objective of all candidates would leave out of account."""
+    if isinstance(objective, SampledSoftmax):
+        check_setting(count > 1, "negatives_per_case", count, "at least 2 with sampled_softmax; 12 do well")
+        if dreamt:
+            raise UserError(
+                "negatives are dreamt, but sampled_softmax takes no dreams: it chooses wrong candidates itself"
+            )
     if objective.all_candidates:
         check_setting(
             count == 1, "negatives_per_case", count, "1 with an objective of all candidates, which draws none"
@@ -157,7 +234,21 @@ def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> N
             )
 
 
-NAMES = ("logistic", "paired", "softmax")
+COMPARED: dict[object, type[Paired | Softmax | SampledSoftmax]] = {
+    "paired": Paired,
+    "softmax": Softmax,
+    "sampled_softmax": SampledSoftmax,
+}  # candidates, without a threshold
+
+
+def name_of(objective: Objective) -> str:
+    """Return the name of one of our objectives, and of others that of their class.
+
+    >>> name_of(SampledSoftmax())
+    'sampled_softmax'
+    """
+    names = [str(name) for name, kind in COMPARED.items() if type(objective) is kind]
+    return names[0] if names else type(objective).__name__
 
 
 def objective_of(objective: str | Objective, threshold: float = 1.0, temperature: float = 0.1) -> Objective:
@@ -176,37 +267,10 @@ def objective_of(objective: str | Objective, threshold: float = 1.0, temperature
                 unread = f"{name} is {value}, but has no effect with a {type(objective).__name__}, which has settings of its own"
                 warnings.warn(unread, SettingWarning, stacklevel=3)
         return objective
-    compared: dict[object, type[Paired | Softmax]] = {"paired": Paired, "softmax": Softmax}
-    if objective in compared:
+    if objective in COMPARED:
         if threshold != 1.0:
             unread = f"threshold is {threshold}, but has no effect with the objective {objective}, which has none"
             warnings.warn(unread, SettingWarning, stacklevel=3)
-        return compared[objective](temperature)
-    allowed = f"{', '.join(NAMES)} or an ffrecur.Objective"
+        return COMPARED[objective](temperature)
+    allowed = f"logistic, {', '.join(map(str, COMPARED))} or an ffrecur.Objective"
     raise UserError(f"objective is {objective!r}, but must be {allowed}")
-
-
-def loss_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
-    """Return the loss `1/B * sum over iterations, layers and cases of the mean over blocks`, of N kinds, the positive first."""
-    cases, blocks = goodness_TLNBK.shape[3:]
-    positive, negatives = kinds_of(objective, goodness_TLNBK, sign)
-    loss = objective.loss(positive, negatives)
-    if loss.shape != positive.shape:
-        shapes = f"{tuple(loss.shape)} of goodness {tuple(positive.shape)}"
-        raise UserError(
-            f"{type(objective).__name__}.loss makes values of the shape {shapes}, but must make one for each"
-        )
-    return (loss if blocks == 1 else loss.mean(dim=-1)).sum() / cases
-
-
-def slopes_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> Tensor:
-    """Return the derivatives of `B * loss` by goodness, of the same shape."""
-    by_positive, by_negatives = objective.slopes(*kinds_of(objective, goodness_TLNBK, sign))
-    return torch.cat([by_positive[None], by_negatives]).movedim(0, 2) * (sign / goodness_TLNBK.shape[-1])
-
-
-def kinds_of(objective: Objective, goodness_TLNBK: Tensor, sign: int) -> tuple[Tensor, Tensor]:
-    """Return the signed goodness of positive data `(T, L, B, K)` and of negative data `(M, T, L, B, K)`."""
-    shifted = goodness_TLNBK - objective.threshold if objective.threshold else goodness_TLNBK
-    of_kinds = (shifted if sign > 0 else -shifted).movedim(2, 0)
-    return of_kinds[0], of_kinds[1:]

@@ -20,8 +20,9 @@ from ffrecur.core.learning import (
     draw,
     goodness_of_both,
     head_loss_of,
+    objective_for,
 )
-from ffrecur.core.objectives import loss_of
+from ffrecur.core.losses import loss_of
 from ffrecur.core.sources import Stream
 from ffrecur.core.sweep import Wiring, damping_of
 from ffrecur.functional import damped_update, masked, peer_ascent, peer_mean, rms_normalize
@@ -76,7 +77,7 @@ def visit_all(
     if wiring.first is not None and wiring.first.carried:
         kept = {layer: drives[layer] for layer in wiring.kept}
         carried = Carried([state[0].detach() for state in states], kept, wiring.layers)  # type: ignore[index]
-    return loss_of(learning.objective, goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms, carried
+    return loss_of(objective_for(net, learning), goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms, carried
 
 
 def first_states(wiring: Wiring) -> list[Tensor | None]:

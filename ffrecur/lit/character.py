@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Objective, check_negatives, objective_of
+from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, objective_of, predicts_alone
 from ffrecur.errors import SettingWarning, check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.dreams import Dreams
@@ -21,7 +21,7 @@ from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_o
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import DREAMT, TextModule
 from ffrecur.metrics.text_probes import variety
-from ffrecur.negatives.labels import uniform_labels
+from ffrecur.negatives.labels import likely_labels, uniform_labels
 from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with, forced_symbols
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
@@ -62,7 +62,9 @@ class CharModule(TextModule):
         sleep: updates on positive data alone, followed by as many on negative data alone; 0 has both in each update.
         deprivation: the first of the updates, counted from 0, that have positive data alone, and how many they are.
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
-            true next character against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+            true next character against all others, of which none is drawn), "sampled_softmax" (the same with
+            `negatives_per_case` wrong ones, most of them the likeliest, which stand for all), or the class path of an
+            `ffrecur.Objective`.
         threshold: goodness at which a window is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         negatives_per_case: wrong characters for each window, each of which weighs as much: "uniform" draws different ones,
@@ -88,7 +90,7 @@ class CharModule(TextModule):
         dream_every_steps: int = 0,
         sleep: int = 0,
         deprivation: tuple[int, int] = NO_DEPRIVATION,
-        objective: Literal["logistic", "paired", "softmax"] | Objective = "paired",
+        objective: Literal["logistic", "paired", "softmax", "sampled_softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
         negatives_per_case: int = 1,
@@ -107,8 +109,9 @@ class CharModule(TextModule):
         check_phases(chosen, sleep, self.deprivation)
         self.learning = Learning(objective=chosen, iterations=1)
         self.negatives, self.goodness = negatives, goodness or MEAN_SQUARE
-        self.draw_windows = drawn_by(negatives, negatives_per_case)
+        self.draw_windows = drawn_by(negatives, negatives_per_case, chosen)
         self.noise = noise_of(negatives, chosen)
+        self.draws = draws_of(negatives, negatives_per_case, chosen)
         check_depth((dream_depth[0], dream_depth[1]))
         warn_of_unused(self.hparams)
         self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
@@ -181,8 +184,7 @@ class CharModule(TextModule):
             return self.finish_text_step(loss, loss, logits_BV, next_B, part, batch_index)
         negatives: Any
         if self.draw_windows is not None:
-            draws = self.hparams["negatives_per_case"] if self.negatives == "teacher_forcing" else 1
-            noise_BN = self.batch_noise(part, draws * len(self.net.alphabet), source)
+            noise_BN = self.batch_noise(part, self.draws * len(self.net.alphabet), source)
             negatives = partial(drawn, self.draw_windows, contexts_BW, noise_BN)
         else:
             steps = self.hparams["dream_every_steps"]
@@ -220,14 +222,14 @@ class CharModule(TextModule):
         self.dreams.load(checkpoint.get(DREAMS_KEY) or {})
 
 
-def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any] | None:
+def drawn_by(negatives: str | WindowNegatives, count: int, objective: Objective) -> Callable[..., Any] | None:
     """Return what draws negatives from contexts, next characters, logits and noise; None for dreams, and without negatives.
 
     Raises `UserError` where several cannot be had.
     """
     if isinstance(negatives, str) and negatives in LAST_CHARACTER:
         check_whole("negatives_per_case", count)
-        draw = LAST_CHARACTER[negatives]
+        draw = likely_labels if isinstance(objective, SampledSoftmax) else LAST_CHARACTER[negatives]
 
         def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BN: Tensor) -> Any:
             symbols = draw(logits_BV, next_B, noise_BN, count)
@@ -240,6 +242,11 @@ def drawn_by(negatives: str | WindowNegatives, count: int) -> Callable[..., Any]
     return negatives if isinstance(negatives, WindowNegatives) else None
 
 
+def draws_of(negatives: object, count: int, objective: Objective) -> int:
+    """Return how often each symbol needs noise of its own for so many wrong ones."""
+    return count if negatives == "teacher_forcing" and not isinstance(objective, SampledSoftmax) else 1
+
+
 def drawn(draw: Callable[..., Any], contexts_BW: Tensor, noise_BN: Tensor, logits_BV: Tensor, next_B: Tensor) -> Any:
     """Draw negatives, once logits and next characters are known."""
     return draw(contexts_BW, next_B, logits_BV, noise_BN)
@@ -247,7 +254,7 @@ def drawn(draw: Callable[..., Any], contexts_BW: Tensor, noise_BN: Tensor, logit
 
 def noise_of(negatives: str | WindowNegatives, objective: Objective) -> Noise:
     """Return what negative symbols are drawn from, see `CharNet.score`; where all are compared, each counts alike."""
-    if objective.all_candidates:
+    if predicts_alone(objective):
         return "uniform"
     return negatives.noise if isinstance(negatives, WindowNegatives) else NOISE.get(negatives, "head")
 

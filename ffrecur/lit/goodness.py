@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Masks
-from ffrecur.core.objectives import Objective, check_negatives, objective_of
+from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, objective_of
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.lit.images import ClassifierModule
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
-from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives, hard_labels, likely_labels, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
@@ -26,7 +26,8 @@ class GoodnessModule(ClassifierModule):
     Args:
         sign: 1 if positive data shall have high goodness, -1 if low.
         objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
-            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+            (the true label against all others, of which none is drawn), "sampled_softmax" (the same with `negatives_per_case`
+            wrong ones, most of them the likeliest, which stand for all), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which an image is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         head_weight: weight in a label's score of the log-probability that the head gives it before it sees a label; 0 leaves
@@ -47,7 +48,7 @@ class GoodnessModule(ClassifierModule):
     def __init__(
         self,
         sign: int = 1,
-        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
+        objective: Literal["logistic", "paired", "softmax", "sampled_softmax"] | Objective = "logistic",
         threshold: float = 1.0,
         temperature: float = 0.1,
         head_weight: float = 0.0,
@@ -78,6 +79,8 @@ class GoodnessModule(ClassifierModule):
         """Take what draws wrong labels; raises `UserError` for what does not."""
         check_negatives(self.objective, self.negatives_per_case)
         self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case)
+        if isinstance(self.objective, SampledSoftmax):
+            self.draw_labels = partial(likely_labels, count=self.negatives_per_case)
 
     def on_train_start(self) -> None:
         """Warn of a deprivation that never comes."""

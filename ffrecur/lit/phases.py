@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Logistic, Objective
+from ffrecur.core.objectives import Logistic, Objective, name_of
 from ffrecur.errors import SettingWarning, check_setting, check_whole
 
 NO_DEPRIVATION = (0, 0)
@@ -22,7 +22,7 @@ def check_phases(objective: Objective, sleep: int, deprivation: tuple[int, int])
     )
     if sleep or updates:
         what = "logistic with phases apart" if sleep else "logistic with deprivation"
-        check_setting(isinstance(objective, Logistic), "objective", type(objective).__name__.lower(), what)
+        check_setting(isinstance(objective, Logistic), "objective", name_of(objective), what)
 
 
 def warn_of_late(deprivation: tuple[int, int], updates: float) -> None:

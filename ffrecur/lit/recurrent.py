@@ -45,7 +45,8 @@ class RecurrentModule(GoodnessModule):
         sign: 1 if positive data shall have high goodness, -1 if low.
         update_scheme: "synchronous" or "alternating" (even hidden layers first, then odd).
         objective: "logistic", "paired" (each negative against the positive of the same image; no threshold), "softmax"
-            (the true label against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+            (the true label against all others, of which none is drawn), "sampled_softmax" (the same with `negatives_per_case`
+            wrong ones, most of them the likeliest, which stand for all), or the class path of an `ffrecur.Objective`.
         threshold: goodness at which an image is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         iterations: iterations in training; all carry loss.
@@ -81,7 +82,7 @@ class RecurrentModule(GoodnessModule):
         damping: float | list[float] = 0.3,
         sign: int = 1,
         update_scheme: Literal["synchronous", "alternating"] = "synchronous",
-        objective: Literal["logistic", "paired", "softmax"] | Objective = "logistic",
+        objective: Literal["logistic", "paired", "softmax", "sampled_softmax"] | Objective = "logistic",
         threshold: float = 1.0,
         temperature: float = 0.1,
         iterations: int = 8,

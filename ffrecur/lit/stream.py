@@ -11,12 +11,13 @@ from torch import Tensor
 from ffrecur.core.fast import FastRule, described
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Objective, check_negatives, objective_of
+from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, objective_of, predicts_alone
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
+from ffrecur.lit.character import draws_of
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, write_on
-from ffrecur.negatives.labels import uniform_labels
+from ffrecur.negatives.labels import likely_labels, uniform_labels
 from ffrecur.negatives.windows import forced_symbols
 from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import StreamState
@@ -53,7 +54,9 @@ class StreamModule(TextModule):
         goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `StreamNet.score`.
         negatives: "teacher_forcing" (a wrong character, as the head predicts it) or "uniform" (any wrong one).
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
-            true next character against all others, of which none is drawn), or the class path of an `ffrecur.Objective`.
+            true next character against all others, of which none is drawn), "sampled_softmax" (the same with
+            `negatives_per_case` wrong ones, most of them the likeliest, which stand for all), or the class path of an
+            `ffrecur.Objective`.
         threshold: goodness at which a character is as likely positive as negative.
         temperature: goodness scale of the objective, greater than 0.
         negatives_per_case: wrong characters for each place, each of which weighs as much: "uniform" draws different ones,
@@ -83,7 +86,7 @@ class StreamModule(TextModule):
         sign: int = 1,
         goodness_weight: float = 0.0,
         negatives: Literal["teacher_forcing", "uniform"] = "teacher_forcing",
-        objective: Literal["logistic", "paired", "softmax"] | Objective = "paired",
+        objective: Literal["logistic", "paired", "softmax", "sampled_softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
         negatives_per_case: int = 1,
@@ -98,8 +101,10 @@ class StreamModule(TextModule):
         chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case)
         self.learning = Learning(objective=chosen, iterations=iterations)
-        self.noise: Noise = "uniform" if chosen.all_candidates else NOISE[negatives]
-        self.draw, self.goodness = partial(NEGATIVES[negatives], count=negatives_per_case), goodness or MEAN_SQUARE
+        self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE[negatives]
+        draw = likely_labels if isinstance(chosen, SampledSoftmax) else NEGATIVES[negatives]
+        self.draw, self.goodness = partial(draw, count=negatives_per_case), goodness or MEAN_SQUARE
+        self.draws = draws_of(negatives, negatives_per_case, chosen)
         self.state: StreamState | None = None  # of this process' streams
         self.part: Part | None = None  # which of all streams these are
         self.stored_state: StreamState | None = None  # of all streams, from a checkpoint
@@ -141,8 +146,7 @@ class StreamModule(TextModule):
         self.part = part = self.part_of_batch(len(symbols_B))
         source = self.batch_source(batch_index)
         masks = self.batch_masks(part, (self.state_dropout,), source)
-        draws = self.hparams["negatives_per_case"] if self.hparams["negatives"] == "teacher_forcing" else 1
-        noise_BN = self.batch_noise(part, draws * len(self.net.alphabet), source)
+        noise_BN = self.batch_noise(part, self.draws * len(self.net.alphabet), source)
         state = self.net.fresh_where(self.carried_state(part, batch_index), begins_B)
         negatives = partial(drawn, self.draw, noise_BN)
         learned, self.state = self.net.local_learning(state, symbols_B, negatives, self.learning, masks)

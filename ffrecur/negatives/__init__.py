@@ -1,7 +1,7 @@
 """Negative data: wrong labels, hybrids of two images, and windows of text that are wrong or dreamt."""
 
 from ffrecur.negatives.images import Hybrids, ImageNegatives, hybrid_images
-from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives, hard_labels, likely_labels, uniform_labels
 from ffrecur.negatives.windows import WindowNegatives
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "WindowNegatives",
     "hard_labels",
     "hybrid_images",
+    "likely_labels",
     "uniform_labels",
 ]

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ffrecur.core.objectives import drawn_others
 from ffrecur.errors import check_setting
 
 
@@ -48,6 +49,26 @@ def hard_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = N
     finite_BC = torch.nan_to_num(logits_BC.detach().to(noise_BC.dtype)).clamp(-1e30, 1e30)
     scores_BC = (finite_BC + gumbel_BC).scatter(1, labels_B[:, None], -torch.inf)
     return scores_BC.argmax(dim=1) if count == 1 else scores_BC.topk(count, dim=1).indices
+
+
+def likely_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 8) -> Tensor:
+    """Wrong labels for `SampledSoftmax`, `(B, count)`: the likeliest ones by the head, then some drawn from all the others.
+
+    The last quarter, at least one, are drawn: each of the other wrong labels with the same probability, without putting any
+    back. All are different. Raises `UserError` for fewer than two, and for more than there are wrong classes.
+
+    >>> likely_labels(torch.tensor([[0.0, 3.0, 2.0, 1.0]]), torch.tensor([1]), count=3)
+    tensor([[2, 3, 0]])
+    """
+    wrong = logits_BC.shape[-1] - 1
+    check_setting(2 <= count <= wrong, "negatives_per_case", count, f"from 2 to {wrong}, the number of wrong classes")
+    if noise_BC is None:
+        noise_BC = torch.rand(logits_BC.shape, device=logits_BC.device)
+    drawn = drawn_others(count)
+    finite_BC = torch.nan_to_num(logits_BC.detach().to(noise_BC.dtype)).clamp(-1e30, 1e30)
+    likeliest = finite_BC.scatter(1, labels_B[:, None], -torch.inf).topk(count - drawn, dim=1).indices
+    others_BC = noise_BC.scatter(1, labels_B[:, None], -1.0).scatter(1, likeliest, -1.0)
+    return torch.cat([likeliest, others_BC.topk(drawn, dim=1).indices], dim=1)
 
 
 def uniform_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 1) -> Tensor:

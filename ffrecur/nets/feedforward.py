@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Average, Begun, Learning, LocalLoss, Masks, Negatives, local_learning
 from ffrecur.core.local import LocalLinear
-from ffrecur.core.objectives import Objective, objective_of
+from ffrecur.core.objectives import Objective, objective_of, predicts_alone
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import Stream, source_of
 from ffrecur.core.sweep import Wiring, rise
@@ -249,7 +249,7 @@ class FeedForwardNet(FeedForwardStates):
             labels_B = self.check_labels(labels_B, len(images), values=False)
         if self.label is None:
             check_setting(
-                not learning.objective.all_candidates,
+                not predicts_alone(learning.objective),
                 "objective",
                 type(learning.objective).__name__,
                 "one without candidates where label is None: its negatives are images",

@@ -27,7 +27,7 @@ from torch import multiprocessing as processes
 
 from ffrecur import RecurrentNet
 from ffrecur.core.learning import Learning, local_learning
-from ffrecur.core.objectives import slopes_of
+from ffrecur.core.losses import slopes_of
 from ffrecur.functional import damped_update, goodness, rms_normalize
 from ffrecur.lit.run.process_state import prepare_process
 from ffrecur.negatives.labels import uniform_labels

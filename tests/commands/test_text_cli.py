@@ -137,6 +137,7 @@ def test_a_checkpoint_from_amid_an_epoch_continues_to_the_same_weights(tales, ne
         (["--model.negatives_per_case=3"], 4, "masked_head"),
         slow(["--model.negatives=uniform", "--model.negatives_per_case=29"], 30, "uniform"),
         (["--model.objective=softmax"], 30, "uniform"),
+        (["--model.objective=sampled_softmax", "--model.negatives_per_case=8"], 9, "uniform"),
     ],
     ids=str,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ffrecur.core import learning as engine
 from ffrecur.core.goodness import Goodness, MeanSquare
 from ffrecur.core.learning import Learning, LocalLoss
-from ffrecur.core.objectives import Logistic, Objective, Paired, Softmax
+from ffrecur.core.objectives import Logistic, Objective, Paired, SampledSoftmax, Softmax
 from ffrecur.functional import rms_normalize
 from ffrecur.nets.character import LastSymbols
 
@@ -52,6 +52,9 @@ class Some(Objective):
     @property
     def all_candidates(self):
         return self.whole.all_candidates
+
+    def among(self, answers):
+        return replace(self, whole=self.whole.among(answers))
 
     def mask(self, positive_TLBK):
         mask_TLBK = torch.zeros_like(positive_TLBK)
@@ -88,6 +91,7 @@ OBJECTIVES: dict[str, Objective] = {
     "awake": Logistic(0.9, 0.3, 1.0, 0.0),
     "paired": Paired(0.3),
     "softmax": Softmax(0.4),
+    "sampled softmax": SampledSoftmax(0.4),
     "own objective": Exponential(),
 }
 GOODNESS: dict[str, Goodness] = {

@@ -14,7 +14,7 @@ from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
 from ffrecur.errors import SettingWarning, UserError
-from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule
+from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule, StreamModule
 from ffrecur.lit import goodness as lit_goodness
 from ffrecur.lit.images import prepare
 from ffrecur.negatives.labels import hard_labels, uniform_labels
@@ -467,6 +467,27 @@ def test_negatives_that_an_objective_of_all_candidates_would_leave_out(make, mes
     make = partial(make, objective="softmax")
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (RecurrentModule, "negatives_per_case is 1, but must be at least 2 with sampled_softmax"),
+        (CharModule, "negatives_per_case is 1, but must be at least 2 with sampled_softmax"),
+        (StreamModule, "negatives_per_case is 1, but must be at least 2 with sampled_softmax"),
+        (
+            partial(CharModule, negatives_per_case=4, negatives="dream"),
+            "negatives are dreamt, but sampled_softmax takes no dreams",
+        ),
+        (
+            partial(RecurrentModule, negatives_per_case=4, sleep=1),
+            "objective is 'sampled_softmax', but must be logistic with phases apart",
+        ),
+    ],
+)
+def test_what_a_sampled_softmax_cannot_have(make, message):
+    with pytest.raises(UserError, match=message):
+        make(objective="sampled_softmax")
 
 
 @pytest.mark.parametrize(
