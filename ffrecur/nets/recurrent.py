@@ -179,9 +179,9 @@ class RecurrentNet(TopDownDynamics):
         Every layer's gradient comes from its own goodness at each iteration, through its computed state only:
         neighbours, earlier iterations and the damped part are constants. The head gets the gradient of its mean
         cross-entropy (the delta rule), which is not part of the value. The objective is "logistic", "paired", "softmax" or
-        "sampled_softmax" with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all candidates,
-        takes all wrong labels for negatives, whichever are given, or None. See `Learning` for the other settings and
-        `local_learning` for the other arguments and for what else can be had.
+        "sampled_softmax" with this threshold and temperature, or an `Objective` of your own; "softmax", and any other of all
+        candidates, takes all wrong labels for negatives, whichever are given, or None. See `Learning` for the other settings
+        and `local_learning` for the other arguments and for what else can be had.
         """
         learning = Learning(
             objective=objective_of(objective, threshold, temperature),
