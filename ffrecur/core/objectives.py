@@ -156,7 +156,8 @@ class SampledSoftmax(Objective):
 
     `-log(exp(p) / (exp(p) + sum over negatives of weight * exp(n)))` of signed goodness over temperature. The last quarter of
     the negatives, at least one, are drawn from all wrong candidates that are not among the first three quarters, and have the
-    weight of those they stand for, so that the sum has the right mean; see `negatives.likely_labels`. Not in the paper.
+    weight of those they stand for, so that the sum has the right mean, though not its logarithm: the probabilities are a
+    little off. See `negatives.likely_labels`. Not in the paper.
 
     Args:
         temperature: goodness scale, greater than 0.

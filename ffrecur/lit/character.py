@@ -222,7 +222,9 @@ class CharModule(TextModule):
         self.dreams.load(checkpoint.get(DREAMS_KEY) or {})
 
 
-def drawn_by(negatives: str | WindowNegatives, count: int, objective: Objective) -> Callable[..., Any] | None:
+def drawn_by(
+    negatives: str | WindowNegatives, count: int, objective: Objective | None = None
+) -> Callable[..., Any] | None:
     """Return what draws negatives from contexts, next characters, logits and noise; None for dreams, and without negatives.
 
     Raises `UserError` where several cannot be had.

@@ -51,8 +51,8 @@ TABLE: list[tuple[list[str], str]] = [
     ([*FIT, "--model.head_learning_rate_scale=0"], "head_learning_rate_scale is 0.0, but must be greater than 0"),
     (
         [*FIT, "--model.objective=hinge"],
-        "model.objective is hinge, but must be one of 'logistic', 'paired', 'softmax', or the class path of a subclass of "
-        "Objective",
+        "model.objective is hinge, but must be one of 'logistic', 'paired', 'softmax', 'sampled_softmax', or the class path "
+        "of a subclass of Objective",
     ),
     (
         [*FIT, "--model.negatives=easy"],

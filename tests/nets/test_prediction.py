@@ -10,7 +10,7 @@ from ffrecur import CharNet, StreamNet
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
 from ffrecur.lit import stream
-from ffrecur.lit.character import drawn, drawn_by, noise_of
+from ffrecur.lit.character import drawn, drawn_by, draws_of, noise_of
 
 COUNTS = torch.tensor([[8, 4, 3, 1], [1, 9, 2, 4], [5, 5, 1, 5], [2, 1, 12, 1]])  # of what follows each symbol, of 16
 TRUE = COUNTS.double() / 16
@@ -25,19 +25,22 @@ def bits_lost(logits):
 
 
 @pytest.mark.parametrize(
-    ("negatives", "count", "objective"),
+    ("negatives", "count", "objective", "most"),
     [
-        ("teacher_forcing", 1, "paired"),
-        ("teacher_forcing", 3, "paired"),
-        ("uniform", 1, "paired"),
-        ("uniform", 2, "paired"),
-        ("teacher_forcing", 1, "softmax"),
+        ("teacher_forcing", 1, "paired", 0.01),
+        ("teacher_forcing", 3, "paired", 0.01),
+        ("uniform", 1, "paired", 0.01),
+        ("uniform", 2, "paired", 0.01),
+        ("teacher_forcing", 1, "softmax", 0.01),
+        ("teacher_forcing", 3, "sampled_softmax", 0.01),
+        ("teacher_forcing", 2, "sampled_softmax", 0.02),  # one of two stands for both: the logarithm of a sum is biased
     ],
 )
-def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, objective):
+def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, objective, most):
     """A wide layer is shown what follows what in exactly these proportions; noise is left in the negatives alone."""
     torch.manual_seed(0)
-    chosen, draw = objective_of(objective, temperature=TEMPERATURE), drawn_by(negatives, count)
+    chosen = objective_of(objective, temperature=TEMPERATURE)
+    draw, draws = drawn_by(negatives, count, chosen), draws_of(negatives, count, chosen)
     net = CharNet("abcd", 2, (24,), goodness_weight=1 / TEMPERATURE, noise=noise_of(negatives, chosen)).double()
     net.head.bias.data.copy_(HEAD)
     optimizer = torch.optim.Adam(net.hidden.parameters(), lr=0.1)
@@ -47,14 +50,14 @@ def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, 
     learning, source = Learning(objective=chosen, iterations=1), torch.Generator().manual_seed(0)
     for _ in range(UPDATES):
         contexts = torch.stack([torch.randint(4, last.shape, generator=source), last], dim=1)
-        noise = torch.rand(len(last), 4 * (count if negatives == "teacher_forcing" else 1), generator=source)
+        noise = torch.rand(len(last), 4 * draws, generator=source)
         optimizer.zero_grad()
         net.local_learning(contexts, following, partial(drawn, draw, contexts, noise), learning).loss.backward()
         optimizer.step()
         schedule.step()
     windows = torch.stack([torch.zeros(4, dtype=torch.long), torch.arange(4)], dim=1)
     assert bits_lost(net.logits(windows)) > 0.5
-    assert bits_lost(net.score(windows)) < 0.01
+    assert bits_lost(net.score(windows)) < most
 
 
 @pytest.mark.parametrize("count", [1, 3])
