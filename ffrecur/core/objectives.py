@@ -245,10 +245,11 @@ COMPARED: dict[object, type[Paired | Softmax | SampledSoftmax]] = {
 def name_of(objective: Objective) -> str:
     """Return the name of one of our objectives, and of others that of their class.
 
-    >>> name_of(SampledSoftmax())
-    'sampled_softmax'
+    >>> name_of(SampledSoftmax()), name_of(Logistic())
+    ('sampled_softmax', 'logistic')
     """
-    names = [str(name) for name, kind in COMPARED.items() if type(objective) is kind]
+    ours = {**COMPARED, "logistic": Logistic}
+    names = [str(name) for name, kind in ours.items() if type(objective) is kind]
     return names[0] if names else type(objective).__name__
 
 
