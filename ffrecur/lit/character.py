@@ -21,7 +21,7 @@ from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_o
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import DREAMT, TextModule
 from ffrecur.metrics.text_probes import variety
-from ffrecur.negatives.labels import likely_labels, uniform_labels
+from ffrecur.negatives.labels import labels_for, uniform_labels
 from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windows, ended_with, forced_symbols
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
@@ -231,7 +231,7 @@ def drawn_by(
     """
     if isinstance(negatives, str) and negatives in LAST_CHARACTER:
         check_whole("negatives_per_case", count)
-        draw = likely_labels if isinstance(objective, SampledSoftmax) else LAST_CHARACTER[negatives]
+        draw = labels_for(objective, LAST_CHARACTER[negatives])
 
         def last_characters(contexts_BW: Tensor, next_B: Tensor, logits_BV: Tensor, noise_BN: Tensor) -> Any:
             symbols = draw(logits_BV, next_B, noise_BN, count)

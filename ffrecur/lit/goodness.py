@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning, Masks
-from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, objective_of
+from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.lit.images import ClassifierModule
 from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
-from ffrecur.negatives.labels import LabelNegatives, hard_labels, likely_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives, hard_labels, labels_for, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
 NEGATIVES = {"hard": hard_labels, "uniform": uniform_labels}
@@ -78,9 +78,7 @@ class GoodnessModule(ClassifierModule):
     def learn_from(self, negatives: str | LabelNegatives) -> None:
         """Take what draws wrong labels; raises `UserError` for what does not."""
         check_negatives(self.objective, self.negatives_per_case)
-        self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case)
-        if isinstance(self.objective, SampledSoftmax):
-            self.draw_labels = partial(likely_labels, count=self.negatives_per_case)
+        self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case, self.objective)
 
     def on_train_start(self) -> None:
         """Warn of a deprivation that never comes."""
@@ -118,7 +116,7 @@ class GoodnessModule(ClassifierModule):
         return self.finish_step(learned.loss, figures, part, batch_index, goodness)
 
 
-def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tensor]:
+def drawn_by(negatives: str | LabelNegatives, count: int, objective: Objective) -> Callable[..., Tensor]:
     """Return what draws negative labels from logits, true labels and noise; raises `UserError` for an unknown name."""
     if isinstance(negatives, LabelNegatives):
         check_setting(count == 1, "negatives_per_case", count, "1 where negatives is a class, which decides it itself")
@@ -126,4 +124,5 @@ def drawn_by(negatives: str | LabelNegatives, count: int) -> Callable[..., Tenso
     allowed = f"{', '.join(NEGATIVES)} or an ffrecur.negatives.LabelNegatives"
     check_setting(isinstance(negatives, str) and negatives in NEGATIVES, "negatives", negatives, allowed)
     check_whole("negatives_per_case", count)
-    return NEGATIVES[negatives] if count == 1 else partial(NEGATIVES[negatives], count=count)
+    draw = labels_for(objective, NEGATIVES[negatives])
+    return draw if count == 1 else partial(draw, count=count)

@@ -11,13 +11,13 @@ from torch import Tensor
 from ffrecur.core.fast import FastRule, described
 from ffrecur.core.goodness import MEAN_SQUARE, Goodness
 from ffrecur.core.learning import Learning
-from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, objective_of, predicts_alone
+from ffrecur.core.objectives import Objective, check_negatives, objective_of, predicts_alone
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.character import draws_of
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, write_on
-from ffrecur.negatives.labels import likely_labels, uniform_labels
+from ffrecur.negatives.labels import labels_for, uniform_labels
 from ffrecur.negatives.windows import forced_symbols
 from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import StreamState
@@ -102,8 +102,8 @@ class StreamModule(TextModule):
         check_negatives(chosen, negatives_per_case)
         self.learning = Learning(objective=chosen, iterations=iterations)
         self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE[negatives]
-        draw = likely_labels if isinstance(chosen, SampledSoftmax) else NEGATIVES[negatives]
-        self.draw, self.goodness = partial(draw, count=negatives_per_case), goodness or MEAN_SQUARE
+        self.draw = partial(labels_for(chosen, NEGATIVES[negatives]), count=negatives_per_case)
+        self.goodness = goodness or MEAN_SQUARE
         self.draws = draws_of(negatives, negatives_per_case, chosen)
         self.state: StreamState | None = None  # of this process' streams
         self.part: Part | None = None  # which of all streams these are

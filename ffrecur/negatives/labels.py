@@ -8,11 +8,12 @@ used.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ffrecur.core.objectives import drawn_others
+from ffrecur.core.objectives import Objective, SampledSoftmax, drawn_others
 from ffrecur.errors import check_setting
 
 
@@ -69,6 +70,11 @@ def likely_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None =
     likeliest = finite_BC.scatter(1, labels_B[:, None], -torch.inf).topk(count - drawn, dim=1).indices
     others_BC = noise_BC.scatter(1, labels_B[:, None], -1.0).scatter(1, likeliest, -1.0)
     return torch.cat([likeliest, others_BC.topk(drawn, dim=1).indices], dim=1)
+
+
+def labels_for(objective: Objective | None, otherwise: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return what draws wrong labels for an objective: `likely_labels` for a `SampledSoftmax`, which counts on them."""
+    return likely_labels if isinstance(objective, SampledSoftmax) else otherwise
 
 
 def uniform_labels(logits_BC: Tensor, labels_B: Tensor, noise_BC: Tensor | None = None, count: int = 1) -> Tensor:
