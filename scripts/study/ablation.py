@@ -24,7 +24,8 @@ Changes = dict[str, list[str]]
 COMMON: Changes = {
     "as it is": [],
     "paired objective": ["--model.objective=paired"],
-    "softmax objective": ["--model.objective=softmax"],
+    "softmax objective": ["--model.objective=softmax", "--model.negatives_per_case=1"],
+    "3 negatives that stand for all": ["--model.objective=sampled_softmax", "--model.negatives_per_case=3"],
     "uniform negatives": ["--model.negatives=uniform"],
     "3 negatives an image": ["--model.negatives_per_case=3"],
     "temperature 0.1": ["--model.temperature=0.1"],
@@ -83,7 +84,11 @@ SUPERVISED: Changes = {
     "no weight decay": ["--model.weight_decay=0"],
     "batch 50": ["--data.batch_size=50"],
 }
-OF_LABELS = ("softmax objective", "uniform negatives")  # which a net without labels cannot have
+OF_LABELS = (
+    "softmax objective",
+    "3 negatives that stand for all",
+    "uniform negatives",
+)  # which a net without labels cannot have
 UNSUPERVISED: Changes = {
     **{name: options for name, options in COMMON.items() if name not in OF_LABELS},
     "logistic objective, temperature 0.1": ["--model.objective=logistic", "--model.temperature=0.1"],
@@ -97,7 +102,14 @@ UNSUPERVISED: Changes = {
 }
 
 
-WITHOUT_THRESHOLD = ("paired", "softmax", "Paired", "Softmax")  # objectives that have none
+CHOOSING = (
+    "softmax",
+    "sampled_softmax",
+    "Softmax",
+    "SampledSoftmax",
+)  # objectives that choose their wrong labels themselves
+WITHOUT_THRESHOLD = ("paired", "Paired", *CHOOSING)  # objectives that have none
+OF_NEGATIVES = ("3 negatives an image", "uniform negatives")  # which leave them as they are, or are refused
 
 
 def changes_of(config: str, options: Sequence[str] = ()) -> Changes:
@@ -122,6 +134,7 @@ def changes_of(config: str, options: Sequence[str] = ()) -> Changes:
     unfit |= set() if setting(task, "--model.lr_scheduler") else {"a rate that falls from the start"}
     objective = name_of(setting(task, "--model.objective"))
     unfit |= {name for name in changes if name.startswith("threshold") and objective in WITHOUT_THRESHOLD}
+    unfit |= set(OF_NEGATIVES) if objective in CHOOSING else set()
     return {
         name: changed
         for name, changed in {**changes, **numbers}.items()

@@ -96,6 +96,25 @@ def test_a_row_changes_one_setting_and_does_something():
         assert not {name for name in paired if name.startswith("threshold")}, "the paired objective has none"
 
 
+@pytest.mark.parametrize(
+    ("options", "has", "has_not"),
+    [
+        (["--model.objective=softmax"], "3 negatives that stand for all", "softmax objective"),
+        (
+            ["--model.objective=sampled_softmax", "--model.negatives_per_case=3"],
+            "softmax objective",
+            "3 negatives that stand for all",
+        ),
+    ],
+)
+def test_objectives_that_choose_their_wrong_labels_have_no_rows_of_other_negatives(options, has, has_not):
+    found = ablation.changes_of(of_task("small"), options)
+    assert has in found
+    assert not {has_not, "threshold 0.5", "uniform negatives", "3 negatives an image"} & set(found)
+    settings = [option.partition("=")[0] for option in found[has]]
+    assert settings == ["--model.objective", "--model.negatives_per_case"], "one refuses the number of the other"
+
+
 def test_tasks_of_other_modules_are_refused():
     for task in ("mnist/backprop", "text/bundled"):
         with pytest.raises(UserError, match="but must be of a RecurrentModule or FeedForwardModule"):
