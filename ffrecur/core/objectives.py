@@ -217,8 +217,11 @@ def predicts_alone(objective: Objective) -> bool:
     return objective.all_candidates or isinstance(objective, SampledSoftmax)
 
 
-def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> None:
-    """Raise `UserError` for settings of negatives that an objective of all candidates would leave out of account."""
+def check_negatives(objective: Objective, count: int, negatives: object, usual: str, dreamt: bool = False) -> None:
+    """Raise `UserError` for numbers and dreams that an objective which chooses its negatives would leave out of account.
+
+    Other `negatives` than the usual ones are warned of; "none" has an effect with all objectives.
+    """
     if isinstance(objective, SampledSoftmax):
         check_setting(count > 1, "negatives_per_case", count, "at least 2 with sampled_softmax; 12 do well")
         if dreamt:
@@ -233,6 +236,12 @@ def check_negatives(objective: Objective, count: int, dreamt: bool = False) -> N
             raise UserError(
                 "negatives are dreamt, but an objective of all candidates, such as softmax, takes no dreams"
             )
+    if predicts_alone(objective) and negatives not in (usual, "none"):
+        given = negatives if isinstance(negatives, str) else f"a {type(negatives).__name__}"
+        unread = (
+            f"negatives is {given}, but has no effect with {name_of(objective)}, which chooses wrong answers itself"
+        )
+        warnings.warn(unread, SettingWarning, stacklevel=4)
 
 
 COMPARED: dict[object, type[Paired | Softmax | SampledSoftmax]] = {

@@ -104,7 +104,7 @@ class CharModule(TextModule):
         check_whole("dream_every", dream_every)
         check_whole("dream_every_steps", dream_every_steps, 0)
         chosen = objective_of(objective, threshold, temperature)
-        check_negatives(chosen, negatives_per_case, negatives in DREAMT)
+        check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing", negatives in DREAMT)
         self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
         check_phases(chosen, sleep, self.deprivation)
         self.learning = Learning(objective=chosen, iterations=1)

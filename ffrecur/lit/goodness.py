@@ -77,7 +77,7 @@ class GoodnessModule(ClassifierModule):
 
     def learn_from(self, negatives: str | LabelNegatives) -> None:
         """Take what draws wrong labels; raises `UserError` for what does not."""
-        check_negatives(self.objective, self.negatives_per_case)
+        check_negatives(self.objective, self.negatives_per_case, negatives, "hard")
         self.negatives, self.draw_labels = negatives, drawn_by(negatives, self.negatives_per_case, self.objective)
 
     def on_train_start(self) -> None:

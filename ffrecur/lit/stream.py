@@ -99,7 +99,7 @@ class StreamModule(TextModule):
         check_whole("negatives_per_case", negatives_per_case)
         check_whole("iterations", iterations)
         chosen = objective_of(objective, threshold, temperature)
-        check_negatives(chosen, negatives_per_case)
+        check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing")
         self.learning = Learning(objective=chosen, iterations=iterations)
         self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE[negatives]
         self.draw = partial(labels_for(chosen, NEGATIVES[negatives]), count=negatives_per_case)

@@ -14,7 +14,14 @@ from ffrecur.core.objectives import objective_of
 from ffrecur.data import ImageDataModule
 from ffrecur.data.loader import epoch_order
 from ffrecur.errors import SettingWarning, UserError
-from ffrecur.lit import CharBackpropModule, CharModule, FlatThenLinear, RecurrentModule, StreamModule
+from ffrecur.lit import (
+    CharBackpropModule,
+    CharModule,
+    FeedForwardModule,
+    FlatThenLinear,
+    RecurrentModule,
+    StreamModule,
+)
 from ffrecur.lit import goodness as lit_goodness
 from ffrecur.lit.images import prepare
 from ffrecur.negatives.labels import hard_labels, uniform_labels
@@ -467,6 +474,20 @@ def test_negatives_that_an_objective_of_all_candidates_would_leave_out(make, mes
     make = partial(make, objective="softmax")
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [RecurrentModule, FeedForwardModule, CharModule, StreamModule])
+@pytest.mark.parametrize(
+    "chosen", [{"objective": "softmax"}, {"objective": "sampled_softmax", "negatives_per_case": 4}]
+)
+def test_negatives_that_an_objective_does_not_look_at_are_warned_of(make, chosen):
+    told = f"negatives is uniform, but has no effect with {chosen['objective']}, which chooses wrong answers itself"
+    with pytest.warns(SettingWarning, match=told):
+        make(negatives="uniform", **chosen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SettingWarning)
+        make(**chosen)
+        make(negatives="uniform", objective="paired")
 
 
 @pytest.mark.parametrize(
