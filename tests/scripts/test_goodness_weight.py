@@ -7,7 +7,7 @@ import goodness_weight
 import pytest
 import torch
 from making import character_net
-from running import TINY_TEXT, run
+from running import TINY_STREAM, TINY_TEXT, run
 from torch.nn import functional as F
 
 from ffrecur.text.places import make_text, places, windows_at
@@ -20,11 +20,25 @@ def test_every_weight_is_the_score_with_it(noise, monkeypatch):
     text = make_text([torch.randint(4, (9,)), torch.randint(4, (7,))], symbols=4)
     here = places(text, net.window)
     contexts, following = windows_at(text, here - 1, net.window), text.symbols_N[here].long()
-    for weight, figures in goodness_weight.by_weight(net, text, (0.0, 2.0)).items():
+    parts = goodness_weight.of_windows(net, text)
+    for weight, figures in goodness_weight.by_weight(parts, (0.0, 2.0), noise).items():
         net.goodness_weight = weight
         bits = F.cross_entropy(net.score(contexts), following) / torch.log(torch.tensor(2.0))
         assert figures["bits_per_character"] == pytest.approx(bits.item(), rel=1e-8)
         assert figures["num_characters"] == len(here) == 6 + 4
+
+
+@pytest.mark.slow
+def test_a_stream_has_a_table_too(tales, monkeypatch, capsys):
+    assert run("fit", *TINY_STREAM, "--model.goodness_weight=2").code == 0
+    (folder,) = (tales / "runs").iterdir()
+    monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "0", "2"])
+    goodness_weight.main()
+    zero, two = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    "))
+    assert run("validate").code == 0
+    results = json.loads((folder / "validation_results.json").read_text())
+    assert zero == ["0.0", f"{results['head_bits_per_character']:.3f}", f"{results['head_accuracy']:.1%}"]
+    assert two == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
 
 
 def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
