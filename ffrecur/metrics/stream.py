@@ -5,7 +5,7 @@ Shapes: S documents, T characters of the longest, B those that go on at a place,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,9 +19,11 @@ from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import Prepared, StreamState
 from ffrecur.text.sampling import draw
 
+ROWS = 128  # that are judged at once, at least, so that few documents are as fast as many
+
 
 class Place(NamedTuple):
-    """Some documents, all at the same distance from their beginning."""
+    """Some documents, all at the same distance from their beginning; or several such places, one after another."""
 
     prepared: Prepared
     state: StreamState  # after the characters before
@@ -46,6 +48,25 @@ def follow(net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor, window: int) -
         state = net.prepared_step(prepared, state, next_B)
 
 
+def together(places: Iterable[Place], rows: int = ROWS) -> Iterator[Place]:
+    """Yield the same in the same order, with so many rows or more at once: a place alone has as many as documents."""
+    found: list[Place] = []
+    for place in places:
+        found.append(place)
+        if sum(len(each.next_B) for each in found) >= rows:
+            yield joined(found)
+            found = []
+    if found:
+        yield joined(found)
+
+
+def joined(places: Sequence[Place]) -> Place:
+    """Return several places as one."""
+    hidden, memory = zip(*(each.state for each in places), strict=True)
+    state = StreamState(*(tuple(map(torch.cat, zip(*parts, strict=True))) for parts in (hidden, memory)))
+    return Place(places[0].prepared, state, torch.cat([each.next_B for each in places]))
+
+
 class StreamEvaluation(TextEvaluation):
     """The figures of `TextEvaluation` by the score and by the head alone, at the places that `follow` yields.
 
@@ -62,7 +83,7 @@ class StreamEvaluation(TextEvaluation):
         """Add documents, in float32 whatever the precision of the training."""
         heads, scores, truth = [], [], []
         with torch.autocast(net.weight.device.type, enabled=False):
-            for prepared, state, next_B in follow(net, symbols_ST, lengths_S, self.window):
+            for prepared, state, next_B in together(follow(net, symbols_ST, lengths_S, self.window)):
                 heads.append(net.prepared_logits(prepared, state))
                 scores.append(net.prepared_score(prepared, state) if net.goodness_weight else heads[-1])
                 truth.append(next_B)
@@ -77,7 +98,7 @@ def goodness_of_kinds(net: StreamNet, documents: Sequence[str], window: int, gen
     A dream is what the model writes itself, at temperature 1, after the first window of a document.
     """
     kinds: dict[str, list[Tensor]] = {"real": [], "teacher-forced": [], "dreamt": []}
-    for prepared, state, next_B in follow(net, *side_by_side(net, documents), window):
+    for prepared, state, next_B in together(follow(net, *side_by_side(net, documents), window)):
         noise_BV = torch.rand(len(next_B), len(net.alphabet), generator=generator).to(next_B.device)
         wrong_B = hard_labels(net.prepared_logits(prepared, state), next_B, noise_BV)
         goodness_LNB = last_goodness(net, prepared, state, torch.stack([next_B, wrong_B]))
@@ -85,7 +106,7 @@ def goodness_of_kinds(net: StreamNet, documents: Sequence[str], window: int, gen
         kinds["teacher-forced"].append(goodness_LNB[:, 1])
     dreams = write_on(net, documents, window, 1.0, generator)
     whole = [document[:window] + dream for document, dream in zip(documents, dreams, strict=True)]
-    for prepared, state, next_B in follow(net, *side_by_side(net, whole), window):
+    for prepared, state, next_B in together(follow(net, *side_by_side(net, whole), window)):
         kinds["dreamt"].append(last_goodness(net, prepared, state, next_B[None])[:, 0])
     return {name: torch.cat(parts, dim=1).cpu() for name, parts in kinds.items()}
 

@@ -22,7 +22,7 @@ from torch import Tensor
 import ffrecur
 from ffrecur.errors import UserError, check_setting
 from ffrecur.functional import Noise, noise_contrastive_logits
-from ffrecur.metrics.stream import follow, side_by_side
+from ffrecur.metrics.stream import follow, side_by_side, together
 from ffrecur.metrics.text import NextCharacter
 from ffrecur.text.places import Text, places, windows_at
 
@@ -43,7 +43,7 @@ def of_windows(net: ffrecur.CharNet, text: Text) -> Iterator[Parts]:
 
 def of_stream(net: ffrecur.StreamNet, documents: Sequence[str], window: int) -> Iterator[Parts]:
     """Yield the parts of a stream's score, at the places of documents that have `window` characters or more before them."""
-    for prepared, state, next_B in follow(net, *side_by_side(net, documents), window):
+    for prepared, state, next_B in together(follow(net, *side_by_side(net, documents), window)):
         goodness_BV = net.sign * net.candidate_goodness(prepared, state).sum(dim=0)
         yield net.prepared_logits(prepared, state), goodness_BV, next_B
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from making import stream_net
 
-from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, side_by_side, write_on
+from ffrecur.metrics.stream import StreamEvaluation, follow, goodness_of_kinds, side_by_side, together, write_on
 from ffrecur.negatives.labels import hard_labels
 
 DOCUMENTS = ("abca bcab", "cab abca", "bbca ab")
@@ -44,6 +44,23 @@ def test_goodness_of_real_and_of_wrong_characters_is_that_of_a_loop(options):
     torch.testing.assert_close(found["real"], torch.stack(real, dim=1))
     torch.testing.assert_close(found["teacher-forced"], torch.stack(wrong, dim=1))
     assert found["dreamt"].shape == found["real"].shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("keys", [0, 2])
+@pytest.mark.parametrize(("rows", "sizes"), [(1, [3, 3, 3, 3, 2, 1]), (4, [6, 6, 3]), (100, [15])])
+def test_places_that_are_judged_together_are_the_same_places(keys, rows, sizes):
+    net = stream_net(goodness_weight=0.5, keys=keys)
+    documents = side_by_side(net, DOCUMENTS)
+    alone = [(*state.hidden, *state.memory, next_B) for _, state, next_B in follow(net, *documents, WINDOW)]
+    found = list(together(follow(net, *documents, WINDOW), rows))
+    assert [len(each.next_B) for each in found] == sizes
+    for _, state, next_B in found:
+        assert len(state.memory) == (len(net.hidden_features) if keys else 0)
+        assert all(len(each) == len(next_B) for each in (*state.hidden, *state.memory))
+    whole = [torch.cat(parts) for parts in zip(*((*s.hidden, *s.memory, n) for _, s, n in found), strict=True)]
+    expected = [torch.cat(parts) for parts in zip(*alone, strict=True)]
+    assert all(torch.equal(*pair) for pair in zip(whole, expected, strict=True))
 
 
 @torch.no_grad()
