@@ -19,7 +19,7 @@ from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import Prepared, StreamState
 from ffrecur.text.sampling import draw
 
-ROWS = 128  # that are judged at once, at least, so that few documents are as fast as many
+ROWS = 128  # that are judged at once, at least: one document has one row a place
 
 
 class Place(NamedTuple):
