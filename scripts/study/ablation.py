@@ -84,11 +84,8 @@ SUPERVISED: Changes = {
     "no weight decay": ["--model.weight_decay=0"],
     "batch 50": ["--data.batch_size=50"],
 }
-OF_LABELS = (
-    "softmax objective",
-    "3 negatives that stand for all",
-    "uniform negatives",
-)  # which a net without labels cannot have
+# Rows that a net without labels cannot have.
+OF_LABELS = ("softmax objective", "3 negatives that stand for all", "uniform negatives")
 UNSUPERVISED: Changes = {
     **{name: options for name, options in COMMON.items() if name not in OF_LABELS},
     "logistic objective, temperature 0.1": ["--model.objective=logistic", "--model.temperature=0.1"],
@@ -102,12 +99,8 @@ UNSUPERVISED: Changes = {
 }
 
 
-CHOOSING = (
-    "softmax",
-    "sampled_softmax",
-    "Softmax",
-    "SampledSoftmax",
-)  # objectives that choose their wrong labels themselves
+# Objectives that choose their wrong labels themselves.
+CHOOSING = ("softmax", "sampled_softmax", "Softmax", "SampledSoftmax")
 WITHOUT_THRESHOLD = ("paired", "Paired", *CHOOSING)  # objectives that have none
 OF_NEGATIVES = ("3 negatives an image", "uniform negatives")  # which leave them as they are, or are refused
 

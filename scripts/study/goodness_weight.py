@@ -28,9 +28,8 @@ from ffrecur.text.places import Text, places, windows_at
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
 BATCH = 1000  # windows
-Parts = tuple[
-    Tensor, Tensor, Tensor
-]  # of places: the head's logits (B, V), goodness with its sign, next characters (B,)
+# Of places: the head's logits (B, V), goodness with its sign (B, V), next characters (B,).
+Parts = tuple[Tensor, Tensor, Tensor]
 
 
 def of_windows(net: ffrecur.CharNet, text: Text) -> Iterator[Parts]:

@@ -28,10 +28,8 @@ def test_every_weight_is_the_score_with_it(noise, monkeypatch):
         assert figures["num_characters"] == len(here) == 6 + 4
 
 
-@pytest.mark.slow
-def test_a_stream_has_a_table_too(tales, monkeypatch, capsys):
-    assert run("fit", *TINY_STREAM, "--model.goodness_weight=2").code == 0
-    (folder,) = (tales / "runs").iterdir()
+def check_table(folder, monkeypatch, capsys):
+    """The weights 0 and 2 have the figures of `validate`, of a run that was trained with a weight of 2."""
     monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "0", "2"])
     goodness_weight.main()
     zero, two = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    "))
@@ -39,19 +37,20 @@ def test_a_stream_has_a_table_too(tales, monkeypatch, capsys):
     results = json.loads((folder / "validation_results.json").read_text())
     assert zero == ["0.0", f"{results['head_bits_per_character']:.3f}", f"{results['head_accuracy']:.1%}"]
     assert two == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
+
+
+@pytest.mark.slow
+def test_a_stream_has_a_table_too(tales, monkeypatch, capsys):
+    assert run("fit", *TINY_STREAM, "--model.goodness_weight=2").code == 0
+    (folder,) = (tales / "runs").iterdir()
+    check_table(folder, monkeypatch, capsys)
 
 
 def test_the_table_is_of_the_runs_own_text(tales, monkeypatch, capsys):
     outcome = run("fit", *TINY_TEXT, "--model.goodness_weight=2", "--data.alphabet=learned")
     assert outcome.code == 0, outcome.err
     (folder,) = (tales / "runs").iterdir()
-    monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "0", "2"])
-    goodness_weight.main()
-    zero, two = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    "))
-    assert run("validate").code == 0
-    results = json.loads((folder / "validation_results.json").read_text())
-    assert zero == ["0.0", f"{results['head_bits_per_character']:.3f}", f"{results['head_accuracy']:.1%}"]
-    assert two == ["2.0", f"{results['bits_per_character']:.3f}", f"{results['accuracy']:.1%}"]
+    check_table(folder, monkeypatch, capsys)
     (tales / "fewer.txt").write_text("\n\n".join(["the hen sat on the owl."] * 3))
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["script", str(folder), "--weights", "2", "--", "--data.source=fewer.txt"])
