@@ -42,6 +42,7 @@ class TensorLoader:
     """
 
     batch_sampler = None  # Lightning looks at it together with `sampler`
+    may_be_empty = False  # whether a process may have no sample of a batch
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class TensorLoader:
                 f"data.batch_size or data.evaluation_batch_size is {batch_size}, but must be at least the number of "
                 f"processes, {num_replicas}"
             )
-        if self.count < num_replicas:
+        if self.count < num_replicas and not self.may_be_empty:
             raise CommonError(
                 f"data.source has a split of {self.count} examples, which is too few for {num_replicas} processes"
             )
@@ -87,7 +88,7 @@ class TensorLoader:
 
     def __len__(self) -> int:
         whole, rest = divmod(self.count, self.batch_size)
-        return max(1, whole + (rest >= self.num_replicas))
+        return max(1, whole + (rest >= (1 if self.may_be_empty else self.num_replicas)))
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # Nothing runs before the first batch is asked for: Lightning creates the iterator before it sets the epoch.

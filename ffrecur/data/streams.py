@@ -89,8 +89,11 @@ class StreamLoader(TensorLoader):
 class DocumentLoader(TensorLoader):
     """Iterates over whole documents, the longest first: batches `(symbols (S, T) int64, lengths (S,) int64)`.
 
-    Documents that are shorter than the longest of a batch are filled up with symbol 0.
+    Documents that are shorter than the longest of a batch are filled up with symbol 0. A process may have no document of a
+    batch, as where a text is one document.
     """
+
+    may_be_empty = True
 
     def __init__(self, text: Text, *arguments: Any) -> None:
         super().__init__([text.begins.diff().argsort(descending=True, stable=True)], *arguments)
@@ -108,6 +111,8 @@ def documents_at(text: Text, numbers_S: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([[5, 6],
             [7, 0]]), tensor([2, 1]))
     """
+    if not len(numbers_S):
+        return torch.zeros(0, 0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
     ends = [text.begins[number : number + 2].tolist() for number in numbers_S.tolist()]
     documents = [text.symbols_N[begin:end].long() for begin, end in ends]
     return pad_sequence(documents, batch_first=True), torch.tensor([len(document) for document in documents])

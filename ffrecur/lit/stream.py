@@ -140,6 +140,13 @@ class StreamModule(TextModule):
 
     # --- training -----------------------------------------------------------------------------------------------------
 
+    def on_train_start(self) -> None:
+        """Forget what the streams of the checkpoint that training goes on from know, if it is of another text."""
+        before = self.trained_on
+        super().on_train_start()
+        if before not in (None, self.trained_on):
+            self.stored_state = None
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the local loss of one character of each stream; carry their states on."""
         symbols_B, begins_B = batch

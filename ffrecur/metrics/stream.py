@@ -80,8 +80,9 @@ class StreamEvaluation(TextEvaluation):
 
     @torch.no_grad()
     def update(self, net: StreamNet, symbols_ST: Tensor, lengths_S: Tensor) -> None:  # type: ignore[override]
-        """Add documents, in float32 whatever the precision of the training."""
-        heads, scores, truth = [], [], []
+        """Add documents, any number and none too, in float32 whatever the precision of the training."""
+        heads, truth = [net.weight.new_empty(0, len(net.alphabet))], [lengths_S.new_empty(0)]
+        scores = list(heads)
         with torch.autocast(net.weight.device.type, enabled=False):
             for prepared, state, next_B in together(follow(net, symbols_ST, lengths_S, self.window)):
                 heads.append(net.prepared_logits(prepared, state))

@@ -102,6 +102,11 @@ def test_a_run_from_training_to_text(tales, options, capsys):
     assert "a page is made of a RecurrentNet or a CharNet" in capsys.readouterr().err
 
 
+# What saves a checkpoint after each five steps, amid the documents.
+SAVED = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=5"]
+SAVED += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.save_top_k=-1", "--trainer.callbacks.filename={step}"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -112,10 +117,7 @@ def test_a_run_from_training_to_text(tales, options, capsys):
 )
 def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, options):
     """And the streams know again what they had read: nothing else tells it."""
-    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.every_n_train_steps=5"]
-    own += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.filename=five", "--trainer.callbacks.save_top_k=-1"]
-    own += ["--trainer.callbacks.filename={step}"]
-    assert run("fit", *TINY_STREAM, *options, *own).code == 0
+    assert run("fit", *TINY_STREAM, *options, *SAVED).code == 0
     outcome = run("fit", "--ckpt_path=mid/step=5.ckpt", "--trainer.default_root_dir=rest", "--trainer.callbacks=null")
     assert outcome.code == 0, outcome.err
     (rest,) = Path("rest").iterdir()
@@ -133,6 +135,35 @@ def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, 
         ["fit", "--ckpt_path=mid/step=5.ckpt", "--data.batch_size=4", "--trainer.callbacks=null"],
         "data.batch_size is 4, but must be 5 until the epoch that is continued is over",
     )
+
+
+def test_on_another_text_streams_begin_anew(tales, monkeypatch):
+    """What they knew when the checkpoint was written is of the text that it was trained on."""
+    assert run("fit", *TINY_STREAM, *SAVED, "--trainer.max_epochs=1").code == 0
+    carried_state, begun = StreamModule.carried_state, []
+
+    def noted(module, *args):
+        begun.append(carried_state(module, *args))
+        return begun[-1]
+
+    monkeypatch.setattr(StreamModule, "carried_state", noted)
+    more = ["fit", "--ckpt_path=mid/step=5.ckpt", "--trainer.callbacks=null"]
+    for text, fresh in ((None, False), ("other.txt", True)):
+        if text is not None:
+            Path(text).write_text(Path("tales.txt").read_text().replace("slept", "leapt"))
+        assert run(*more, *([] if text is None else [f"--data.source={text}"])).code == 0
+        assert all(bool((hidden == 0).all()) == fresh for hidden in begun[0].hidden)
+        begun.clear()
+
+
+def test_documents_that_are_too_short_to_be_judged_are_left_out(tales):
+    """Those with no more characters than `data.window`, in training too."""
+    file = tales / "tales.txt"
+    file.write_text(f"a hen\n\n{file.read_text()}")
+    outcome = run("fit", *TINY_STREAM, "--data.window=5", "--trainer.max_epochs=1")
+    assert outcome.code == 0, outcome.err
+    assert "left out: 1 of 7 documents, which have no more characters than the window's 5" in outcome.out
+    assert torch.load(only_run() / "last.ckpt", weights_only=True)["global_step"] == LENGTH
 
 
 @pytest.mark.slow
