@@ -80,6 +80,8 @@ def moved_uphill(images_BD: Tensor, drive: Callable[[Tensor], Tensor], slopes_BH
     >>> images, slopes = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0]])
     >>> moved_uphill(images, lambda images_BD: images_BD[:, :1], slopes, length=0.1)
     tensor([[3.5000, 4.0000]])
+    >>> moved_uphill(images * 100, lambda images_BD: images_BD[:, :1], slopes * 0, length=0.1)
+    tensor([[300., 400.]])
     """
     with torch.enable_grad(), torch.autocast(images_BD.device.type, enabled=False):
         images_BD = images_BD.detach().requires_grad_()
@@ -87,4 +89,4 @@ def moved_uphill(images_BD: Tensor, drive: Callable[[Tensor], Tensor], slopes_BH
     images_BD = images_BD.detach()
     far = torch.linalg.vector_norm(images_BD, dim=1, keepdim=True) * length
     steep = torch.linalg.vector_norm(ascent_BD, dim=1, keepdim=True)
-    return images_BD + ascent_BD * (far / steep.clamp(min=torch.finfo(steep.dtype).tiny))
+    return images_BD + torch.where(steep > 0, ascent_BD / steep * far, 0)

@@ -47,7 +47,8 @@ class Gradients:
         if factor is not None:
             return kept_TNBH.mul_(factor.to(kept_TNBH.dtype))
         by_state = sweep.goodness.gradient(kept_TNBH.flatten(0, 2), slopes_TNBK.flatten(0, 2))
-        return by_state.view_as(kept_TNBH).mul_(sweep.gates[layer])
+        inactive_TNBH = sweep.gates[layer].logical_not_()
+        return by_state.view_as(kept_TNBH).masked_fill_(inactive_TNBH, 0)  # the derivative at 0 may be infinite
 
     def _add_layer(self, layer: int, delta_TNBH: Tensor, start: int) -> None:
         streams, state = self.sweep.layers[layer], self.sweep.states[layer]

@@ -192,7 +192,7 @@ class Sweep:
                     self.gates[layer] = state[None] > 0
         elif self.tape:
             state = previous.lerp_(computed, 1 - damping)
-            if self.gates:
+            if layer in self.gates:
                 self.kept[layer][step] = state
                 torch.gt(computed, 0, out=self.gates[layer][step])
             else:  # the state where the unit is active, else 0

@@ -166,7 +166,9 @@ class FeedForwardModule(GoodnessModule):
     def predict_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
         """Return the scores of every label, `(B, C)`; of a net without a head the goodness of its layers, `(B, L)`."""
         images = images_of(batch)
-        return self.net.goodness(images).T if self.headless else self.net.score(images, self.head_weight)
+        if self.headless:
+            return self.net.judged(images, head=False).goodness_LBC[..., 0].T
+        return self.net.score(images, self.head_weight)
 
     def predicted(self, scores_NC: Tensor, files: Sequence[str] | None) -> Table:
         """Return the table of a prediction: classes and scores, or goodness by layer of a net without a head."""

@@ -193,13 +193,10 @@ class RecurrentEvaluation(ScoreEvaluation):
 
     def update(self, net: RecurrentNet, images: Tensor, labels_B: Tensor) -> None:
         """Run the net on a batch under every label, `images` of shape `(B, D)` or `(T, B, D)`, and add it."""
-        goodness_TLBC = net.label_goodness(images, self.iterations)
+        logits_BC, goodness_TLBC = net.judged(images, self.iterations)
         self.goodness_errors.update(goodness_TLBC, labels_B)
-        scores_BC = window_score(goodness_TLBC, self.window, self.sign)
-        if self.head_weight > 0:
-            scores_BC += net.head_scores(images, self.head_weight)
-        self.add_scores(scores_BC, labels_B, images)
-        self.one_pass_errors.update(net.one_pass_logits(images), labels_B)
+        self.add_scores(net.scores_of(logits_BC, goodness_TLBC, self.window, self.head_weight), labels_B, images)
+        self.one_pass_errors.update(logits_BC, labels_B)
         positive_TLB, negative_TLB = split_by_truth(goodness_TLBC, labels_B)
         self.goodness_positive.update(positive_TLB)
         self.goodness_negative.update(negative_TLB)

@@ -58,7 +58,7 @@ class SeparationEvaluation(nn.Module):
 
     def update(self, net: FeedForwardNet, images_BD: Tensor, labels_B: Tensor | None = None) -> None:
         """Run the net on a batch and on its negative images, and add it."""
-        self.add(net, images_BD, net.goodness(images_BD))
+        self.add(net, images_BD, net.judged(images_BD, head=False).goodness_LBC[..., 0])
 
     def add(self, net: FeedForwardNet, images_BD: Tensor, positive_LB: Tensor) -> None:
         """Add a batch whose goodness is known; run the net on its negative images."""
@@ -70,7 +70,7 @@ class SeparationEvaluation(nn.Module):
         if part.total < 2:  # nothing to mix it with
             return
         (negatives_BD,) = self.make_images(images_BD, everyone, part, count=1, source=source)
-        negative_LB = net.goodness(negatives_BD)
+        negative_LB = net.judged(negatives_BD, head=False).goodness_LBC[..., 0]
         self.goodness_negative.update(negative_LB[None])
         real_B = torch.ones(len(images_BD), dtype=torch.long, device=images_BD.device)
         real = torch.cat([real_B, torch.zeros_like(real_B)])

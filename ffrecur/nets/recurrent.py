@@ -122,18 +122,23 @@ class RecurrentNet(TopDownDynamics):
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    def judged(self, images: Tensor, iterations: int = 8) -> tuple[Tensor, Tensor]:
+        """Return the head's logits `(B, C)` and `label_goodness`, from one look at the images."""
+        images = self.check_images(images)
+        check_iterations(images, iterations)
+        dtype = product_dtype(self.head.weight)
+        with torch.autocast(images.device.type, enabled=False):
+            begun = self.begin(images, None, dtype)
+            labels_C1 = torch.arange(self.num_classes, device=images.device)[:, None]
+            wiring = begun.wiring(labels_C1, None, iterations)
+            return self.head(begun.features_BF), self.goodness_of_kinds(wiring, dtype).transpose(-1, -2)
+
     def label_goodness(self, images: Tensor, iterations: int = 8) -> Tensor:
         """Goodness of every iteration, layer and image under each of the C labels, `(T, L, B, C)`.
 
         A layer has one state for all labels until the label's influence reaches it.
         """
-        images = self.check_images(images)
-        check_iterations(images, iterations)
-        dtype = product_dtype(self.head.weight)
-        with torch.autocast(images.device.type, enabled=False):
-            wiring = self.begin(images, None, dtype).wiring
-            labels_C1 = torch.arange(self.num_classes, device=images.device)[:, None]
-            return self.goodness_of_kinds(wiring(labels_C1, None, iterations), dtype).transpose(-1, -2)
+        return self.judged(images, iterations)[1]
 
     def score(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
         """Class scores `(B, C)`: sign times the goodness averaged over the window and summed over layers (section 3.4).
@@ -146,14 +151,14 @@ class RecurrentNet(TopDownDynamics):
         """
         check_window(window)
         check_setting(head_weight >= 0, "head_weight", head_weight, "at least 0")
-        images = self.check_images(images)
-        scores_BC = window_score(self.label_goodness(images, iterations=window[1]), window, self.sign)
-        return scores_BC + self.head_scores(images, head_weight) if head_weight > 0 else scores_BC
+        return self.scores_of(*self.judged(images, window[1]), window, head_weight)
 
-    @torch.no_grad()
-    def head_scores(self, images: Tensor, head_weight: float) -> Tensor:
-        """What the one-pass head adds to the class scores: its log-probabilities times `head_weight`, `(B, C)`."""
-        return head_weight * torch.log_softmax(self.one_pass_logits(images).to(self.head.weight.dtype), dim=1)
+    def scores_of(
+        self, logits_BC: Tensor, goodness_TLBC: Tensor, window: tuple[int, int], head_weight: float
+    ) -> Tensor:
+        """Return the class scores `(B, C)` of what `judged` gives."""
+        scores_BC = window_score(goodness_TLBC, window, self.sign)
+        return scores_BC + head_weight * torch.log_softmax(logits_BC, dim=1) if head_weight > 0 else scores_BC
 
     def classify(self, images: Tensor, window: tuple[int, int] = (3, 5), head_weight: float = 0.0) -> Tensor:
         """Label with the highest score, `(B,)`."""

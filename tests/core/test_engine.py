@@ -21,12 +21,19 @@ class Quartic(Goodness):
         return state_BH.pow(4).mean(dim=-1, keepdim=True)
 
 
+class RootMeanSquare(Goodness):
+    """Another, whose derivative is not finite where no unit is active."""
+
+    def value(self, state_BH):
+        return state_BH.square().mean(dim=-1, keepdim=True).sqrt()
+
+
 @st.composite
 def problems(draw):
     """A net, a batch and how to learn from it."""
     classes, features = draw(st.integers(2, 5)), draw(st.integers(1, 6))
     net_settings = {
-        "goodness": draw(st.sampled_from([MeanSquare(), MeanSquare(), Quartic()])),
+        "goodness": draw(st.sampled_from([MeanSquare(), MeanSquare(), Quartic(), RootMeanSquare()])),
         "hidden": tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))),
         "in_features": features,
         "classes": classes,
@@ -124,6 +131,22 @@ def test_the_gradients_are_handed_out_once():
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="handed out already"):
         loss.backward()
+
+
+@pytest.mark.parametrize("module", [engine, reference])
+@pytest.mark.parametrize("damping", [0.0, 0.3])
+def test_what_is_not_active_learns_nothing_by_any_goodness(module, damping):
+    """Layer 2 is silent on all data, so that the derivative of its goodness is not a number."""
+    net = recurrent_net(hidden=(5, 4), damping=damping, goodness=RootMeanSquare())
+    with torch.no_grad():
+        net.bottom_up[1].bias.fill_(-100)
+    images, labels = torch.rand(3, net.in_features, dtype=torch.float64), torch.tensor([0, 1, 2])
+    module.local_learning(net, images, labels, (labels + 1) % net.num_classes, Learning(iterations=3)).loss.backward()
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+    for name in ("bottom_up.1.weight", "bottom_up.1.bias", "top_down.1.weight"):
+        assert (gradients[name] == 0).all()
+    assert (gradients["bottom_up.0.weight"] != 0).any()
 
 
 def test_frozen_parameters_get_no_gradient():

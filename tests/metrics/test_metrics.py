@@ -5,7 +5,10 @@ import pytest
 import torch
 from making import recurrent_net
 
+from ffrecur import FeedForwardNet
+from ffrecur.core import products
 from ffrecur.metrics.images import GoodnessError, LogitEvaluation, MeanGoodness, RecurrentEvaluation, split_by_truth
+from ffrecur.metrics.separation import SeparationEvaluation
 
 
 def brute_force(net, images, labels, iterations, window, temperature, head_weight):
@@ -140,3 +143,41 @@ def test_logits_by_hand_in_any_batches(split):
     p = 1 / (1 + np.exp([-2.0, -3.0, -1.0]))  # 0.88 twice right, 0.95 and 0.73 wrong; 0.5 right: four bins
     expected = (2 * (1 - p[0]) + p[1] + p[2] + 0.5) / 5
     np.testing.assert_allclose(found["calibration_error"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrids"])
+def test_images_are_measured_in_whole_precision_where_there_is_no_bfloat16(kind, monkeypatch):
+    """PyTorch would round to bfloat16 all the same, and the head of a loaded net would answer otherwise."""
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: False)
+    torch.manual_seed(0)
+    images, labels = torch.rand(40, 6), torch.arange(40) % 3
+    if kind == "recurrent":
+        net = recurrent_net(in_features=6, classes=3).float()
+        torch.nn.init.normal_(net.head.weight)
+        evaluations = [RecurrentEvaluation(net, 4, (2, 3), 0.1, head_weight=0.5) for _ in range(2)]
+    else:
+        net = FeedForwardNet(in_features=6, hidden_features=(5, 4), label=None)
+
+        def brighter(images, everyone, part, count, source):
+            return images[None] + 0.1
+
+        evaluations = [SeparationEvaluation(net, brighter) for _ in range(2)]
+    for rounded, evaluation in zip((True, False), evaluations, strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded), torch.no_grad():
+            evaluation.update(net, images, labels)
+    found, expected = (evaluation.compute() for evaluation in evaluations)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_score_is_made_of_goodness_and_of_the_head_after_one_pass():
+    net = recurrent_net(in_features=6, classes=3)
+    torch.nn.init.normal_(net.head.weight)
+    for images in (torch.rand(5, 6, dtype=torch.float64), torch.rand(4, 5, 6, dtype=torch.float64)):
+        logits_BC, goodness_TLBC = net.judged(images, 4)
+        torch.testing.assert_close(logits_BC, net.one_pass_logits(images).detach())
+        assert torch.equal(goodness_TLBC, net.label_goodness(images, 4))
+        both_BC = net.score(images, (2, 4)) + 0.5 * torch.log_softmax(logits_BC, dim=1)
+        torch.testing.assert_close(net.score(images, (2, 4), head_weight=0.5), both_BC)
