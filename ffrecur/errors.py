@@ -79,6 +79,18 @@ def check_number(name: str, value: object, most: float = math.inf) -> None:
     check_setting(is_number(value) and 0 <= value <= most, name, value, rule)
 
 
+def pair_of(name: str, value: object, least: int, rule: str) -> tuple[int, int]:
+    """Return two whole numbers of at least `least`; raises `UserError`, with this rule, for anything else.
+
+    >>> pair_of("dream_depth", [1, 5], 1, "two whole numbers of at least 1")
+    (1, 5)
+    """
+    numbers = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    fits = len(numbers) == 2 and all(is_whole(each, least) for each in numbers)
+    check_setting(fits, name, numbers or value, rule)
+    return numbers[0], numbers[1]
+
+
 def check_seed(name: str, value: object) -> None:
     """Raise `UserError` for what is no seed: those of PyTorch and NumPy have 32 bits in common.
 

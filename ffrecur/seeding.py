@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 def seeded_generator(*key: int) -> torch.Generator:
-    """Return a CPU generator whose stream depends on all of `key`, such as `(seed, epoch, batch)`, and on nothing else.
+    """Return a CPU generator whose stream depends on `key` alone, such as `(seed, epoch, batch)`.
 
     The numbers, each in 0..2**32-1, are hashed together; with a mere sum, epoch 1 of seed 0 would be epoch 0 of seed 1.
+    Zeros at the end of a key count for nothing: (0, 1) and (0, 1, 0) have the same stream.
 
     >>> torch.equal(torch.rand(3, generator=seeded_generator(0, 1)), torch.rand(3, generator=seeded_generator(1, 0)))
     False

@@ -47,7 +47,7 @@ from ffrecur.lit.run.saving import LastCheckpoint
 from ffrecur.lit.run.stopping import Stopped, end_launched, silence_notifier, stoppable
 from ffrecur.lit.run.tasks import with_tasks
 from ffrecur.lit.run.threads import tell_threads
-from ffrecur.storage.checkpoint import NET_KEY, read_checkpoint
+from ffrecur.storage.checkpoint import KINDS, NET_KEY, read_checkpoint
 from ffrecur.storage.files import with_home
 from ffrecur.storage.output import closed_pipe, output_closed
 
@@ -266,9 +266,9 @@ class CommandLine(LightningCLI):
             return
         files = [name for name in ("config.yaml", BEST, LAST, "metrics.csv") if (self.run_folder / name).is_file()]
         print(f"\nRun folder: {self.run_folder}  ({', '.join(files)})")
-        print(f"Next: ffrecur test --ckpt_path {self.run_folder}")
-        for command in self._about_model.next_commands:
-            print(f"      {command} {self.run_folder}")
+        if getattr(self.model, "kind", None) in KINDS:  # no command reads a net of the user's own
+            commands = ["ffrecur test --ckpt_path", *self._about_model.next_commands]
+            print("Next:", "\n      ".join(f"{command} {self.run_folder}" for command in commands))
 
 
 def main(args: list[str] | None = None) -> int:

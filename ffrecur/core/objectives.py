@@ -157,7 +157,8 @@ class SampledSoftmax(Objective):
     `-log(exp(p) / (exp(p) + sum over negatives of weight * exp(n)))` of signed goodness over temperature. The last quarter of
     the negatives, at least one, are drawn from all wrong candidates that are not among the first three quarters, and have the
     weight of those they stand for, so that the sum has the right mean, though not its logarithm: the probabilities are a
-    little off. See `negatives.likely_labels`. Not in the paper.
+    little off. Negatives that were drawn in another way, such as by `hard_labels`, are no such sample: take those of
+    `negatives.likely_labels`. Not in the paper.
 
     Args:
         temperature: goodness scale, greater than 0.
@@ -223,6 +224,9 @@ def check_negatives(objective: Objective, count: int, negatives: object, usual: 
     Other `negatives` than the usual ones are warned of; "none" has an effect with all objectives.
     """
     if isinstance(objective, SampledSoftmax):
+        if not isinstance(negatives, str):
+            unread = f"negatives is a {type(negatives).__name__}, but sampled_softmax chooses wrong answers itself"
+            raise UserError(f"{unread}: leave negatives out, or take another objective")
         check_setting(count > 1, "negatives_per_case", count, "at least 2 with sampled_softmax; 12 do well")
         if dreamt:
             raise UserError(
@@ -275,7 +279,8 @@ def objective_of(objective: str | Objective, threshold: float = 1.0, temperature
     if isinstance(objective, Objective):
         for name, value, usual in (("threshold", threshold, 1.0), ("temperature", temperature, 0.1)):
             if value not in (usual, getattr(objective, name, usual)):
-                unread = f"{name} is {value}, but has no effect with a {type(objective).__name__}, which has settings of its own"
+                own = f"a {type(objective).__name__}, which has settings of its own"
+                unread = f"{name} is {value}, but has no effect on the loss of {own}"
                 warnings.warn(unread, SettingWarning, stacklevel=3)
         return objective
     if objective in COMPARED:

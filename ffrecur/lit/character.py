@@ -17,7 +17,7 @@ from ffrecur.core.objectives import Objective, SampledSoftmax, check_negatives, 
 from ffrecur.errors import SettingWarning, check_setting, check_whole
 from ffrecur.functional import Noise
 from ffrecur.lit.dreams import Dreams
-from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
+from ffrecur.lit.phases import NO_DEPRIVATION, checked_phases, learning_at, warn_of_late
 from ffrecur.lit.run.health import repetition
 from ffrecur.lit.text import DREAMT, TextModule
 from ffrecur.metrics.text_probes import variety
@@ -26,7 +26,7 @@ from ffrecur.negatives.windows import PAPER_DREAM, WindowNegatives, dreamt_windo
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import sum_over_processes
 from ffrecur.seeding import seeded_generator
-from ffrecur.text.places import check_depth, places
+from ffrecur.text.places import checked_depth, places
 
 DREAM_SOURCE = 1  # tells the noise of dreams from that of a batch
 DREAMS_KEY = "ffrecur_dreams"  # entry of a checkpoint: the dreams that the next batches are held against
@@ -105,16 +105,15 @@ class CharModule(TextModule):
         check_whole("dream_every_steps", dream_every_steps, 0)
         chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing", negatives in DREAMT)
-        self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
-        check_phases(chosen, sleep, self.deprivation)
+        self.sleep, self.deprivation = checked_phases(chosen, sleep, deprivation)
         self.learning = Learning(objective=chosen, iterations=1)
         self.negatives, self.goodness = negatives, goodness or MEAN_SQUARE
         self.draw_windows = drawn_by(negatives, negatives_per_case, chosen)
         self.noise = noise_of(negatives, chosen)
         self.draws = draws_of(negatives, negatives_per_case, chosen)
-        check_depth((dream_depth[0], dream_depth[1]))
+        depth = checked_depth(dream_depth)
         warn_of_unused(self.hparams)
-        self.dream_depth = PAPER_DREAM if negatives == "self_generated" else (dream_depth[0], dream_depth[1])
+        self.dream_depth = PAPER_DREAM if negatives == "self_generated" else depth
         self.dreams = Dreams(negatives_per_case)
         self.check_net_settings()
 

@@ -13,7 +13,7 @@ from ffrecur.core.learning import Learning, Masks
 from ffrecur.core.objectives import Objective, check_negatives, objective_of
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.lit.images import ClassifierModule
-from ffrecur.lit.phases import NO_DEPRIVATION, check_phases, learning_at, warn_of_late
+from ffrecur.lit.phases import NO_DEPRIVATION, checked_phases, learning_at, warn_of_late
 from ffrecur.negatives.labels import LabelNegatives, hard_labels, labels_for, uniform_labels
 from ffrecur.processes import Part, mean_over_processes
 
@@ -71,8 +71,7 @@ class GoodnessModule(ClassifierModule):
             negatives_per_case,
         )
         self.objective, self.peer_normalization = objective_of(objective, threshold, temperature), peer_normalization
-        self.sleep, self.deprivation = sleep, (deprivation[0], deprivation[1])
-        check_phases(self.objective, sleep, self.deprivation)
+        self.sleep, self.deprivation = checked_phases(self.objective, sleep, deprivation)
         self.temperature = getattr(self.objective, "temperature", temperature)  # of the scores, as probabilities
 
     def learn_from(self, negatives: str | LabelNegatives) -> None:

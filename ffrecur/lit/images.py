@@ -96,7 +96,7 @@ class ClassifierModule(NetModule):
     def setup(self, stage: str) -> None:
         """As `NetModule.setup`; a new net that standardises its images learns how from those that train."""
         super().setup(stage)
-        if stage == "fit" and self.hparams["standardize_images"] and not self.knows_statistics:
+        if stage == "fit" and self.hparams["standardize_images"] and not (self.knows_statistics or self.trained):
             learn_statistics(self.net, getattr(self.trainer, "datamodule", None))
             self.knows_statistics = True
 

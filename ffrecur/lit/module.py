@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ffrecur.errors import CommonError, UserError, check_setting, one_line
+from ffrecur.errors import CommonError, UserError, check_seed, check_setting, one_line
 from ffrecur.lit.epoch import EpochFigures
 from ffrecur.lit.optim import (
     Interval,
@@ -87,13 +87,13 @@ class NetModule(EpochFigures):
         known, scale = lr_scheduler_interval in (None, "epoch", "step"), head_learning_rate_scale
         check_setting(known, "lr_scheduler_interval", lr_scheduler_interval, "epoch or step")
         check_setting(scale > 0, "head_learning_rate_scale", scale, "greater than 0")
-        for name in ("weight_decay", "head_weight_decay", "seed"):
+        check_seed("seed", seed)
+        for name in ("weight_decay", "head_weight_decay"):
             check_setting(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         self.net = None
         self._configured: dict[str, Any] = {}  # how optimiser and schedule were made
         self._stored: dict[str, Any] | None = None
-        self._stop_waits = False  # for the optimiser step of the batches accumulated
-        self._stepping = False  # whether the weights may be amid a step
+        self._stop_waits = self._stepping = False  # for the step of batches accumulated; weights may be amid a step
         self._found_rate: float | None = None
 
     # --- building -----------------------------------------------------------------------------------------------------

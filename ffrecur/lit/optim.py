@@ -34,10 +34,9 @@ def grouped_optimizer(
 
     Raises `UserError` for settings that the optimiser refuses.
     """
-    hidden = nn.ModuleDict({name: part for name, part in net.named_children() if name != "head"})
     groups = []
-    for module, decay in ((hidden, weight_decay), (getattr(net, "head", None), head_weight_decay)):
-        named = [] if module is None else list(module.named_parameters())
+    for of_head, decay in ((False, weight_decay), (True, head_weight_decay)):
+        named = [(name, p) for name, p in net.named_parameters() if name.startswith("head.") == of_head]
         groups.append({"params": [p for name, p in named if name.endswith("weight")], DECAY_KEY: decay})
         groups.append({"params": [p for name, p in named if not name.endswith("weight")], DECAY_KEY: 0.0})
     rule = "a function of the parameters, such as functools.partial(torch.optim.Adam, lr=0.003)"

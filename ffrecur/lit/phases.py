@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Logistic, Objective, name_of
-from ffrecur.errors import SettingWarning, check_setting, check_whole
+from ffrecur.errors import SettingWarning, check_setting, check_whole, pair_of
 
 NO_DEPRIVATION = (0, 0)
 
 
-def check_phases(objective: Objective, sleep: int, deprivation: tuple[int, int]) -> None:
-    """Raise `UserError` for settings outside their range, and for an objective that compares positive and negative data."""
+def checked_phases(objective: Objective, sleep: int, deprivation: Sequence[int]) -> tuple[int, tuple[int, int]]:
+    """Return both settings; raises `UserError` for what they cannot be, and for an objective that compares both kinds of data."""
     check_whole("sleep", sleep, 0)
-    first, updates = deprivation
-    in_range = first >= 0 and updates >= 0
-    check_setting(
-        in_range, "deprivation", [first, updates], "two numbers of at least 0: the first update, and how many"
-    )
+    rule = "two whole numbers of at least 0: the first update, and how many"
+    first, updates = pair_of("deprivation", deprivation, 0, rule)
     if sleep or updates:
         what = "logistic with phases apart" if sleep else "logistic with deprivation"
         check_setting(isinstance(objective, Logistic), "objective", name_of(objective), what)
+    return sleep, (first, updates)
 
 
 def warn_of_late(deprivation: tuple[int, int], updates: float) -> None:

@@ -116,12 +116,13 @@ class RecurrentModule(GoodnessModule):
             memory=memory,
             label_smoothing=self.label_smoothing,
         )
-        self.evaluation_iterations, self.window = evaluation_iterations, (window[0], window[1])
+        self.evaluation_iterations, self.window = evaluation_iterations, window
         self.learn_from(negatives)
         check_setting(adversarial_length >= 0, "adversarial_length", adversarial_length, "at least 0")
         self.adversarial_length = adversarial_length
         check_whole("evaluation_iterations", evaluation_iterations)
-        check_window(self.window, evaluation_iterations)
+        check_window(window, evaluation_iterations)
+        self.window = (window[0], window[1])
         if units_per_place is not None or field is not None:
             self.widths = ("units_per_place", "field")
             check_units(units_per_place)

@@ -15,7 +15,7 @@ from ffrecur.functional import Noise
 from ffrecur.negatives.labels import hard_labels
 from ffrecur.nets.character import LastSymbols
 from ffrecur.processes import rank_slice
-from ffrecur.text.places import Text, check_depth, document_begins, windows_at
+from ffrecur.text.places import Text, checked_depth, document_begins, windows_at
 from ffrecur.text.sampling import WindowWriter, roll_out
 
 ROWS = 4096  # of one roll-out; more would not be faster
@@ -81,7 +81,7 @@ def dream_begins(
     with a generator, each document's first one is shortened at random, without, it begins where the model can first
     predict. Near a document's beginning there may be fewer dreamt characters.
     """
-    check_depth(depth)
+    checked_depth(depth)
     used = depth[1] - depth[0] + 1
     first_M = document_begins(text, places_M) + window
     shift = torch.zeros(len(text.begins), dtype=torch.long)

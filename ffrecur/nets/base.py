@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from ffrecur.functional import dropout_masks, masked
 from ffrecur.seeding import draw_normal
 
 States = tuple[Tensor, ...]
+DRAWN = (nn.Linear, nn.Conv2d, LocalLinear)  # layers that get their first weights from us
 
 
 class LocalNet(nn.Module):
@@ -128,9 +129,15 @@ def linear_layers(in_features: int, widths: Sequence[int]) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(below, width) for below, width in pairwise((in_features, *widths))])
 
 
-def draw_weights(linears: Sequence[nn.Linear | nn.Conv2d | LocalLinear], gain: float, head: nn.Linear | None) -> None:
-    """Draw weights from `N(0, gain/fan_in)`; set the biases and the head to 0, so that the first negatives are uniform."""
-    for linear in linears:
+def draw_weights(layers: Iterable[nn.Module], gain: float, head: nn.Linear | None) -> None:
+    """Draw weights from `N(0, gain/fan_in)`; set the biases and the head to 0, so that the first negatives are uniform.
+
+    Layers of the user's own keep what they have.
+    """
+    for linear in layers:
+        if type(linear) not in DRAWN:
+            continue
+        assert isinstance(linear, DRAWN)
         fan_in = getattr(linear, "fan_in", linear.weight[0].numel())  # of local layers, that of one place
         draw_normal(linear.weight, fan_in**-0.5 if gain == 1 else (gain / fan_in) ** 0.5)
         if linear.bias is not None:

@@ -184,7 +184,8 @@ class TopDownDynamics(LocalNet):
         """
         row = self.label_row(torch.arange(self.num_classes, device=self.head.weight.device))
         for layer in range(len(self.hidden_features) - 1, 0, -1):
-            row = rms_normalize(torch.relu(self.top_down[layer](row) + self.bottom_up[layer].bias))
+            drive, bias = self.top_down[layer](row), getattr(self.bottom_up[layer], "bias", None)
+            row = rms_normalize(torch.relu(drive if bias is None else drive + bias))
         images_CD = self.sign * self.looked_for(self.top_down[0](row))
         return images_CD - images_CD.mean(dim=0)
 

@@ -100,8 +100,8 @@ class FeedForwardNet(FeedForwardStates):
         on_map = len(modules) > 0 and isinstance(modules[0], LocalLinear) and label == "beside"
         check_setting(not on_map, "label", label, "pixels or None where the first layer reads a map")
         super().__init__(widths_of(modules, size, goodness), sign, goodness)
-        self.in_features, self.num_classes, self.label, self.label_scale = in_features, num_classes, label, label_scale
-        self.center_images, self.of_input, self.own_layers = center_images, of_input, layers is not None
+        self.in_features, self.num_classes = in_features, num_classes
+        self.of_input, self.own_layers = of_input, layers is not None
         self.statistics = ChannelStatistics(in_features) if standardize_images else None
         count = len(self.hidden_features)
         usual = tuple(range(2, count + 1)) or (1,)
@@ -120,7 +120,7 @@ class FeedForwardNet(FeedForwardStates):
 
     def draw(self, layers: Iterable[nn.Module]) -> None:
         """The same, for some of the layers."""
-        draw_weights([layer for layer in layers if type(layer) in (nn.Linear, LocalLinear)], 1, self.head)  # type: ignore[misc]
+        draw_weights(layers, 1, self.head)
         self.reset_peer_means()
 
     def settings(self) -> dict[str, Any]:

@@ -29,11 +29,25 @@ class FeedForwardStates(LocalNet):
 
     in_features: int
     num_classes: int | None
-    label: Place | None
-    of_input: LabelledInputs
+    of_input: LabelledInputs  # which says where a label goes; it does not change
     score_layers: Sequence[int]
     hidden: Sequence[nn.Module]
     statistics: ChannelStatistics | None
+
+    @property
+    def label(self) -> Place | None:
+        """Where the label goes: into the pixels, beside the image, or None for nowhere."""
+        return self.of_input.place
+
+    @property
+    def label_scale(self) -> float:
+        """What stands in the label's input."""
+        return self.of_input.scale
+
+    @property
+    def center_images(self) -> bool:
+        """Whether the mean is taken off before the row is normalised."""
+        return self.of_input.centered
 
     def check_images(self, images: Tensor, values: bool = True, some: bool = False) -> Tensor:
         """Return images as a tensor; raises `UserError` for what the net cannot read, see `arguments.as_images`."""

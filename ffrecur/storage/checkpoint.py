@@ -83,7 +83,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     place = place_of(path)
     checkpoint = _carded(place) if has_card(place) else _archived(path)
     if not isinstance(checkpoint, dict) or not {NET_KEY, "state_dict"} <= set(checkpoint):
-        raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; give a file that `ffrecur fit` wrote")
+        rule = "give a file that `ffrecur fit` wrote of one of ours; your own are tested and continued by Lightning's Trainer"
+        raise UserError(f"checkpoint is '{path}', which holds no ffrecur net; {rule}")
     entry = checkpoint[NET_KEY]
     found = entry.get("kind") if isinstance(entry, dict) else None
     if not isinstance(found, str) or found not in KINDS:

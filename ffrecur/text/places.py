@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ffrecur.errors import check_setting
+from ffrecur.errors import check_setting, pair_of
 
 
 class Text(NamedTuple):
@@ -94,6 +94,9 @@ def windows_at(text: Text, places_M: Tensor, length: int) -> Tensor:
     return text.symbols_N[places_M[:, None] + torch.arange(1 - length, 1)].long()
 
 
-def check_depth(depth: tuple[int, int]) -> None:
-    """Raise `UserError` for a range of dreamt characters that is none."""
-    check_setting(1 <= depth[0] <= depth[1], "dream_depth", list(depth), "two whole numbers, 1 <= least <= most")
+def checked_depth(depth: Sequence[int]) -> tuple[int, int]:
+    """Return least and most dreamt characters; raises `UserError` for a range that is none."""
+    rule = "two whole numbers, 1 <= least <= most"
+    least, most = pair_of("dream_depth", depth, 1, rule)
+    check_setting(least <= most, "dream_depth", [least, most], rule)
+    return least, most

@@ -182,15 +182,15 @@ def study(
     """
     found: Found = read_results(file)
     make_folder("--root", file.parent)
-    asked = {name: [config, *options, *own] for name, (config, own) in known.items()}
+    said = {config: settings_in(config) for config, _ in known.values()}
+    asked = {name: [said[config], *options, *own] for name, (config, own) in known.items()}
     for seed in seeds:
         for name in names:
             done = found.get(name, {}).get(str(seed))
             if done is not None:
                 if done["options"] != asked[name]:
-                    raise UserError(
-                        f"{name}, seed {seed}, was run with other options below '{file.parent}': give another --root"
-                    )
+                    before = f"was run with another task or other options below '{file.parent}'"
+                    raise UserError(f"{name}, seed {seed}, {before}: give another --root")
                 continue
             root = file.parent / f"{name.replace(' ', '_')}-{seed}"
             config, own = known[name]

@@ -180,7 +180,7 @@ TABLE: list[tuple[list[str], str]] = [
     ),
     (
         ["test", "--ckpt_path=foreign.ckpt"],
-        "checkpoint is 'foreign.ckpt', which holds no ffrecur net; give a file that `ffrecur fit` wrote",
+        "checkpoint is 'foreign.ckpt', which holds no ffrecur net; give a file that `ffrecur fit` wrote of one of ours; your own are tested and continued by Lightning's Trainer",
     ),
     (
         ["test", "--ckpt_path=cut"],

@@ -24,7 +24,7 @@ from ffrecur.lit import (
 )
 from ffrecur.lit import goodness as lit_goodness
 from ffrecur.lit.images import prepare
-from ffrecur.negatives.labels import hard_labels, uniform_labels
+from ffrecur.negatives.labels import LabelNegatives, hard_labels, uniform_labels
 from ffrecur.seeding import seeded_generator
 
 WIDTHS = [12, 10]
@@ -46,6 +46,11 @@ def module(**settings):
 
 def digits(**settings):
     return ImageDataModule("digits", **{"batch_size": 20, "seed": SEED, **settings})
+
+
+class OwnLabels(LabelNegatives):
+    def __call__(self, logits_BC, labels_B, noise_BC):
+        return (labels_B + 1) % logits_BC.shape[1]
 
 
 def own_data(count=20, seed=0):
@@ -233,6 +238,26 @@ def test_a_run_goes_on_at_its_own_rate_where_no_optimiser_is_given_again(workpla
     assert rates_after("first.ckpt", optimizer=partial(torch.optim.Adam, lr=0.2)) == [0.2, 0.2, 0.1, 0.1]
 
 
+def test_a_loaded_net_keeps_the_statistics_of_the_images_that_it_was_trained_on(workplace):
+    first = trainer(max_epochs=1)
+    first.fit(module(standardize_images=True), datamodule=digits())
+    first.save_checkpoint("first.ckpt")
+    net = RecurrentModule.load_from_checkpoint("first.ckpt", optimizer=sgd())
+    before = net.net.statistics.mean.clone()
+    assert before.any()
+    brighter = digits()
+    brighter.setup("fit")
+    brighter.train_set = brighter.train_set._replace(images=255 - brighter.train_set.images)
+    trainer(max_epochs=1).fit(net, datamodule=brighter)
+    assert torch.equal(net.net.statistics.mean, before)
+
+
+@pytest.mark.parametrize("window", [3, (3, 5, 7), (0, 2)])
+def test_a_window_is_two_iterations(window):
+    with pytest.raises(UserError, match="window is .*, but must be two iterations"):
+        RecurrentModule(window=window)
+
+
 def test_a_schedule_that_is_not_given_again_is_warned_of(workplace):
     net = module(optimizer=partial(torch.optim.Adam, lr=0.03), lr_scheduler=partial(FlatThenLinear, epochs=6, flat=0))
     first = trainer(max_epochs=2)
@@ -317,13 +342,13 @@ def test_validation_measures_the_net_without_dropout(workplace, monkeypatch):
 
 
 def test_validation_while_training_stops_at_the_windows_end(workplace, monkeypatch):
-    asked, plain = [], ffrecur.RecurrentNet.label_goodness
+    asked, plain = [], ffrecur.RecurrentNet.judged
 
     def watched(net, images, iterations):
         asked.append(iterations)
         return plain(net, images, iterations)
 
-    monkeypatch.setattr(ffrecur.RecurrentNet, "label_goodness", watched)
+    monkeypatch.setattr(ffrecur.RecurrentNet, "judged", watched)
     data, net = digits(), module(window=(2, 3), evaluation_iterations=6)
     fitted = trainer(max_epochs=2, num_sanity_val_steps=0)
     fitted.fit(net, datamodule=data)
@@ -503,6 +528,10 @@ def test_negatives_that_an_objective_does_not_look_at_are_warned_of(make, chosen
         (
             partial(RecurrentModule, negatives_per_case=4, sleep=1),
             "objective is 'sampled_softmax', but must be logistic with phases apart",
+        ),
+        (
+            partial(RecurrentModule, negatives_per_case=4, negatives=OwnLabels()),
+            "negatives is a OwnLabels, but sampled_softmax chooses wrong answers itself: leave negatives out",
         ),
     ],
 )

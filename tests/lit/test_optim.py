@@ -53,6 +53,20 @@ def test_every_parameter_is_in_its_one_group():
     assert sorted(name for group in groups for name in group) == sorted(names.values())
 
 
+def test_a_parameter_of_the_net_itself_and_layers_of_any_name_learn():
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.ones(2))
+            self.values, self.head = torch.nn.Linear(2, 2), torch.nn.Linear(2, 3)
+
+    net = Own()
+    hidden, rest, *head = (group["params"] for group in make(sgd(), net).param_groups)
+    assert [id(p) for p in hidden] == [id(net.values.weight)]
+    assert [id(p) for p in rest] == [id(net.gain), id(net.values.bias)]
+    assert [[id(p) for p in group] for group in head] == [[id(net.head.weight)], [id(net.head.bias)]]
+
+
 @pytest.mark.parametrize("maker", [sgd(), adam(), lambda groups: torch.optim.RMSprop(groups, lr=RATE)])
 def test_rates_and_decays_of_the_groups(maker):
     optimizer = make(maker)

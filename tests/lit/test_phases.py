@@ -100,7 +100,9 @@ def test_without_negative_data_goodness_rises_everywhere(tales):
     ("settings", "message"),
     [
         ({"sleep": -1}, "sleep is -1, but must be a whole number of at least 0"),
-        ({"deprivation": (-1, 2)}, r"deprivation is \[-1, 2\], but must be two numbers of at least 0"),
+        ({"deprivation": (-1, 2)}, r"deprivation is \[-1, 2\], but must be two whole numbers of at least 0"),
+        ({"deprivation": (1, 2, 3)}, r"deprivation is \[1, 2, 3\], but must be two whole numbers of at least 0"),
+        ({"deprivation": 3}, "deprivation is 3, but must be two whole numbers of at least 0"),
         ({"sleep": 1, "objective": "paired"}, "objective is 'paired', but must be logistic with phases apart"),
         (
             {"deprivation": (0, 9), "objective": "softmax"},

@@ -288,7 +288,7 @@ def test_a_module_that_is_not_ours_is_asked_nothing(lab):
     code, out, err = typed("fit", "--model=my_lab.Foreign", *FIT[2:])
     assert code == 0, err
     (folder,) = Path("runs").iterdir()
-    assert out.endswith(f"\nNext: ffrecur test --ckpt_path {folder}\n")
+    assert "Next:" not in out, "no command reads its net"
     assert (folder / "best.ckpt").is_file()
 
 

@@ -165,10 +165,10 @@ def test_brightness_does_not_matter_and_uint8_is_read():
 def test_score_computes_nothing_after_the_window(monkeypatch):
     net = recurrent_net((6, 5))
     calls = []
-    plain = RecurrentNet.label_goodness
+    plain = RecurrentNet.judged
     monkeypatch.setattr(
         RecurrentNet,
-        "label_goodness",
+        "judged",
         lambda self, x, iterations: calls.append(iterations) or plain(self, x, iterations),
     )
     net.score(torch.randn(2, 4, dtype=torch.float64), window=(2, 3))

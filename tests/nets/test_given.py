@@ -95,7 +95,7 @@ def test_settings_that_an_objective_of_ones_own_does_not_read_are_warned_of(obje
         RecurrentNet(4, [5], 3).local_loss(IMAGES, LABELS, WRONG, objective=objective, **given)
     said = [str(each.message) for each in found if issubclass(each.category, SettingWarning)]
     assert [line.split(" is ")[0] for line in said] == unused
-    assert all("has no effect with " in line for line in said)
+    assert all("has no effect " in line for line in said)
 
 
 def test_numbers_of_numpy_are_plain_in_files(tmp_path):
@@ -118,6 +118,26 @@ def test_modules_of_ones_own_keep_their_weights(net_of):
     assert not net.head.weight.any()
     net.reset_parameters()
     assert not torch.equal(own.weight, before)
+
+
+def test_layers_of_ones_own_in_a_recurrent_net_keep_their_weights_and_need_no_bias():
+    net = RecurrentNet(4, [5, 3], 3)
+    own, plain = nn.Sequential(nn.Linear(4, 5)), nn.Linear(5, 3, bias=False)
+    net.bottom_up[0], net.bottom_up[1] = own, plain
+    before, drawn_before = own[0].weight.detach().clone(), plain.weight.detach().clone()
+    net.reset_parameters()
+    assert torch.equal(own[0].weight, before)
+    assert not torch.equal(plain.weight, drawn_before)
+    net.bottom_up[0] = nn.Linear(4, 5)
+    assert net.imagine().shape == (3, 4)
+
+
+def test_how_a_feed_forward_net_reads_its_images_does_not_change():
+    net = FeedForwardNet(4, [5, 3], 3, label="beside", label_scale=2.0, center_images=True)
+    assert (net.label, net.label_scale, net.center_images) == ("beside", 2.0, True)
+    for name in ("label", "label_scale", "center_images"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(net, name, getattr(net, name))
 
 
 def test_hooks_of_a_layer_run():

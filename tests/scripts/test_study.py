@@ -94,12 +94,18 @@ def studied(names, file, options=(), found=KNOWN):
 def test_results_are_those_of_the_same_options(place, monkeypatch):
     trainer(monkeypatch)
     row = {"error": 0.02, "minutes": 3.0}
-    assert studied(["plain"], "s/study.json") == {"plain": {"0": {**row, "options": ["task.yaml"]}}}
+    asked = [study.settings_in("task.yaml")]
+    assert studied(["plain"], "s/study.json") == {"plain": {"0": {**row, "options": asked}}}
     both = studied(["changed"], "s/study.json")
     assert list(both) == ["plain", "changed"]
-    with pytest.raises(UserError, match="plain, seed 0, was run with other options below 's'"):
+    with pytest.raises(UserError, match="plain, seed 0, was run with another task or other options below 's'"):
         studied(["plain"], "s/study.json", ["--data.batch_size=20"])
-    Path("other.yaml").write_text("trainer: {max_epochs: 2}\n")
+    before = Path("task.yaml").read_text()
+    Path("task.yaml").write_text(before + "seed_everything: 3\n")
+    with pytest.raises(UserError, match="plain, seed 0, was run with another task or other options below 's'"):
+        studied(["plain"], "s/study.json")
+    Path("task.yaml").write_text(before)
+    Path("other.yaml").write_text("trainer: {max_epochs: 3}\n")
     others = {"plain": ("other.yaml", []), "new": ("other.yaml", ["--model.sign=1"])}
     assert list(studied(["new"], "s/study.json", found=others)) == ["new"], "the other task's rows are of another task"
     assert set(json.loads(Path("s/study.json").read_text())) == {"plain", "changed", "new"}
