@@ -17,9 +17,10 @@ from ffrecur.errors import check_setting
 
 Noise = Literal["head", "masked_head", "uniform"]
 NOISES = get_args(Noise)
+EPS = 1e-8  # what is added to a mean square before it divides
 
 
-def rms_normalize(a: Tensor, eps: float = 1e-8) -> Tensor:
+def rms_normalize(a: Tensor, eps: float = EPS) -> Tensor:
     """Layer normalisation without mean subtraction: `a / sqrt(mean(a**2) + eps)` over the last dimension (section 2.1).
 
     What a layer passes on has length `sqrt(H)` for any goodness, so the next layer cannot read the goodness off

@@ -23,10 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.core.goodness import EPS
 from ffrecur.core.sources import Source
 from ffrecur.errors import check_setting
-from ffrecur.functional import at_least_float32
+from ffrecur.functional import EPS, at_least_float32
 
 FastRule = Literal["hebbian", "delta"]  # how a pair is written
 FAST_RULES: tuple[FastRule, ...] = get_args(FastRule)

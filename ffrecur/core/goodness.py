@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.errors import UserError, check_setting, check_whole, one_line
-from ffrecur.functional import at_least_float32
+from ffrecur.functional import EPS, at_least_float32
 
 
 class Goodness(ABC):
@@ -91,7 +91,6 @@ class MeanSquare(Goodness):
 
 
 MEAN_SQUARE = MeanSquare()
-EPS = 1e-8  # of `functional.rms_normalize`
 
 
 def judge(goodness: Goodness, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,6 +74,11 @@ class LocalLoss(NamedTuple):
     goodness_negative_TLB: Tensor  # mean over the negatives of a case
     carried: Carried | None = None  # what positive data leaves, where states were brought along
 
+    def mean_goodness(self) -> dict[str, Tensor]:
+        """Return the means over the cases, `(T, L)`, of positive and of negative data."""
+        found = {"positive": self.goodness_positive_TLB, "negative": self.goodness_negative_TLB}
+        return {name: goodness_TLB.mean(dim=-1) for name, goodness_TLB in found.items()}
+
 
 class Carried(NamedTuple):
     """What the true answers leave, of each layer `(B, H)`."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.core.goodness import EPS
 from ffrecur.core.local import LocalLinear, side_by_side
 from ffrecur.core.products import Weight, prepare, product, weight_gradient
 from ffrecur.core.tiles import Tiles
+from ffrecur.functional import EPS
 
 
 class Source:

@@ -193,13 +193,8 @@ class CharModule(TextModule):
             negatives = self.dreams.at(batch[1].cpu()).to(self.device)
         learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
         learned = self.net.local_learning(contexts_BW, next_B, negatives, learning, masks)
-        goodness = {
-            "positive": learned.goodness_positive_TLB.mean(dim=-1),
-            "negative": learned.goodness_negative_TLB.mean(dim=-1),
-        }
-        return self.finish_text_step(
-            learned.loss, learned.head_loss, learned.logits_BC, next_B, part, batch_index, goodness
-        )
+        figures = learned.loss, learned.head_loss, learned.logits_BC
+        return self.finish_text_step(*figures, next_B, part, batch_index, learned.mean_goodness())
 
     def between_steps(self) -> dict[str, Any]:
         """Add the dreams."""

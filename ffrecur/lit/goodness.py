@@ -104,15 +104,11 @@ class GoodnessModule(ClassifierModule):
         learning = learning_at(self.global_step, self.learning, self.sleep, self.deprivation)
         images = self.harder(images, labels_B, negatives, learning, masks)
         learned = self.net.local_learning(images, labels_B, negatives, learning, masks, average)
-        goodness = {
-            "positive": learned.goodness_positive_TLB.mean(dim=-1),
-            "negative": learned.goodness_negative_TLB.mean(dim=-1),
-        }
         figures = {"train/loss": learned.loss.detach()}
         if labels_B is not None:
             figures["train/head_loss"] = learned.head_loss
             figures["train/one_pass_error"] = (learned.logits_BC.argmax(dim=1) != labels_B).float().mean()
-        return self.finish_step(learned.loss, figures, part, batch_index, goodness)
+        return self.finish_step(learned.loss, figures, part, batch_index, learned.mean_goodness())
 
 
 def drawn_by(negatives: str | LabelNegatives, count: int, objective: Objective) -> Callable[..., Tensor]:

@@ -14,19 +14,16 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of, predicts_alone
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
-from ffrecur.lit.character import draws_of
+from ffrecur.lit.character import LAST_CHARACTER, NOISE, draws_of
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, write_on
-from ffrecur.negatives.labels import labels_for, uniform_labels
-from ffrecur.negatives.windows import forced_symbols
+from ffrecur.negatives.labels import labels_for
 from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import StreamState
 from ffrecur.processes import Part, whole_batch
 from ffrecur.seeding import seeded_generator
 
 STREAM_KEY = "ffrecur_stream"  # entry of a checkpoint: what the streams of all processes know of their text so far
-NEGATIVES: dict[str, Callable[..., Tensor]] = {"teacher_forcing": forced_symbols, "uniform": uniform_labels}
-NOISE: dict[str, Noise] = {"teacher_forcing": "masked_head", "uniform": "uniform"}
 
 
 class StreamModule(TextModule):
@@ -95,14 +92,14 @@ class StreamModule(TextModule):
     ) -> None:
         super().__init__(**shared)
         self.hparams["fast_weights"] = described(fast_weights)  # as the net's settings have them
-        check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
+        check_setting(negatives in LAST_CHARACTER, "negatives", negatives, " or ".join(LAST_CHARACTER))
         check_whole("negatives_per_case", negatives_per_case)
         check_whole("iterations", iterations)
         chosen = objective_of(objective, threshold, temperature)
         check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing")
         self.learning = Learning(objective=chosen, iterations=iterations)
         self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE[negatives]
-        self.draw = partial(labels_for(chosen, NEGATIVES[negatives]), count=negatives_per_case)
+        self.draw = partial(labels_for(chosen, LAST_CHARACTER[negatives]), count=negatives_per_case)
         self.goodness = goodness or MEAN_SQUARE
         self.draws = draws_of(negatives, negatives_per_case, chosen)
         self.state: StreamState | None = None  # of this process' streams
@@ -157,13 +154,8 @@ class StreamModule(TextModule):
         state = self.net.fresh_where(self.carried_state(part, batch_index), begins_B)
         negatives = partial(drawn, self.draw, noise_BN)
         learned, self.state = self.net.local_learning(state, symbols_B, negatives, self.learning, masks)
-        goodness = {
-            "positive": learned.goodness_positive_TLB.mean(dim=-1),
-            "negative": learned.goodness_negative_TLB.mean(dim=-1),
-        }
-        return self.finish_text_step(
-            learned.loss, learned.head_loss, learned.logits_BC, symbols_B, part, batch_index, goodness
-        )
+        figures = learned.loss, learned.head_loss, learned.logits_BC
+        return self.finish_text_step(*figures, symbols_B, part, batch_index, learned.mean_goodness())
 
     def carried_state(self, part: Part, batch_index: int) -> StreamState:
         """Return what our streams know: nothing at an epoch's start, what a checkpoint had, or what was carried on."""

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrecur.core.goodness import EPS
 from ffrecur.core.sources import Columns, Dense, Source, Stream
-from ffrecur.functional import center, masked, rms_normalize
+from ffrecur.functional import EPS, center, masked, rms_normalize
 
 Place = Literal["pixels", "beside"]
 PLACES = ("pixels", "beside")

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrecur.core.goodness import EPS, judge, mean_over_blocks
+from ffrecur.core.goodness import judge, mean_over_blocks
 from ffrecur.core.learning import Masks
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sources import LookUp, Source, Stream, source_of
 from ffrecur.core.sweep import Wiring
-from ffrecur.functional import masked, rms_normalize
+from ffrecur.functional import EPS, masked, rms_normalize
 from ffrecur.nets.arguments import as_windows
 from ffrecur.nets.base import States
 from ffrecur.nets.texts import TextNet

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from making import check_same_net
+from PIL import Image
 from running import TINY, only_run, run, slow
 
 import ffrecur
@@ -44,6 +46,33 @@ def test_from_fit_to_predict_and_export(workplace):
     report = (only_run() / "report.html").read_text()
     assert "2 maps of 2 and 3 units a place" in report
     assert "Goodness at each place of the maps" in report
+
+
+def test_colour_images_from_a_table_to_pictures(workplace):
+    """With columns as CIFAR-10 has them: normalised by channel, mirrored in training, drawn in colour."""
+    source = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 9)):
+        images = source.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
+        features = datasets.Features(img=datasets.Image(), label=datasets.ClassLabel(names=["hen", "fox", "cow"]))
+        rows = {"img": [Image.fromarray(image) for image in images], "label": [number % 3 for number in range(count)]}
+        Path("colours").mkdir(exist_ok=True)
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(f"colours/{split}-00000-of-00001.parquet")
+    mirrored = ["--model.standardize_images=true", "--data.augment=[{class_path: Flip}]", "--data.validation_size=10"]
+    outcome = fit(*MAPS, *mirrored, "--data.source=colours", "--trainer.precision=bf16-mixed")
+    assert outcome.code == 0, outcome.err
+    outcome = run("test", render=True)
+    assert outcome.code == 0, outcome.err
+    net, data = ffrecur.load(only_run()), ImageDataModule("colours", validation_size=10)
+    data.setup("fit")
+    assert (net.maps.in_shape, net.class_names) == ((6, 5, 3), ("hen", "fox", "cow"))
+    by_channel = data.train_set.images.double().view(-1, 3) / 255
+    assert torch.allclose(net.statistics.mean.double().view(-1, 3), by_channel.mean(dim=0))
+    assert torch.allclose(net.statistics.deviation.double().view(-1, 3), by_channel.std(dim=0, correction=0))
+    pictures = {file.stem for file in (only_run() / "test_plots").iterdir()}
+    assert {"receptive_fields", "goodness_maps", "imagination", "expectation"} <= pictures
+    grey = run("test", "--data.source=digits")
+    assert grey.code == 2
+    assert "image_shape of the net is [6, 5, 3], but the data has [6, 5]" in grey.err
 
 
 def test_the_channels_statistics_are_those_of_the_training_images(workplace):

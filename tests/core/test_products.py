@@ -4,7 +4,7 @@ import pytest
 import torch
 from making import recurrent_net
 
-from ffrecur import CharNet
+from ffrecur import CharNet, RecurrentNet, StreamNet
 from ffrecur.core import learning as engine
 from ffrecur.core import products
 from ffrecur.core.learning import Learning
@@ -89,11 +89,44 @@ def test_autocast_to_bfloat16_is_close_and_leaves_float32(video, memory, monkeyp
     torch.testing.assert_close(half.loss, plain.loss, rtol=1e-2, atol=0)
     torch.testing.assert_close(half_scores, plain_scores, rtol=2e-2, atol=2e-2)
     assert half.goodness_positive_TLB.dtype == torch.float32
-    for name, gradient in half_gradients.items():
+    check_half_gradients(half_gradients, plain_gradients, "bottom_up.1.weight")
+
+
+def check_half_gradients(half, plain, layer):
+    """They are float32 and close to those of whole precision, but not the same: the layer's products were rounded."""
+    for name, gradient in half.items():
         assert gradient.dtype == torch.float32, name
-        assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name
-    weight = "bottom_up.1.weight"
-    assert not torch.allclose(half_gradients[weight], plain_gradients[weight], rtol=1e-5, atol=0)
+        assert (gradient - plain[name]).norm() < 0.05 * plain[name].norm(), name
+    assert not torch.allclose(half[layer], plain[layer], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["maps", "stream"])
+def test_maps_and_streams_in_bfloat16_are_close_and_leave_float32(kind, monkeypatch):
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: True)  # emulated where it is not
+    torch.manual_seed(0)
+    if kind == "maps":
+        net = RecurrentNet(in_shape=(8, 9, 3), units_per_place=(3, 3), field=5, num_classes=4)
+        labels, layer = torch.arange(12) % 4, "bottom_up.1.weight"
+        batch, learning = (torch.rand(12, 216), labels, (labels + 1) % 4), Learning(iterations=4)
+    else:
+        net = StreamNet("abcdef ", hidden_features=(140, 130), candidate_layers=(1, 2), lateral=False)
+        state, symbols, layer = net.first_state(12), torch.arange(36).view(3, 12) % 7, "bottom_up.1.weight"
+        for symbols_B in symbols[:2]:
+            state = net.step(state, symbols_B)
+        batch = state, symbols[2], (symbols[2] + 1) % 7
+        learning = Learning(objective=Paired(), iterations=1)
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    losses, gradients = [], []
+    for enabled in (False, True):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            learned = net.local_learning(*batch, learning)
+        loss = (learned[0] if kind == "stream" else learned).loss
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(losses[1], losses[0], rtol=2e-2, atol=0)
+    check_half_gradients(gradients[1], gradients[0], layer)
 
 
 def learn_text(precision=None):
@@ -115,10 +148,7 @@ def test_text_in_bfloat16_is_close_and_leaves_float32(monkeypatch):
     half, text, half_gradients = learn_text(torch.bfloat16)
     torch.testing.assert_close(half.loss, plain.loss, rtol=2e-2, atol=0)
     assert half.goodness_positive_TLB.dtype == half.logits_BC.dtype == torch.float32
-    for name, gradient in half_gradients.items():
-        assert gradient.dtype == torch.float32, name
-        assert (gradient - plain_gradients[name]).norm() < 0.05 * plain_gradients[name].norm(), name
-    assert not torch.allclose(half_gradients["hidden.1.weight"], plain_gradients["hidden.1.weight"], rtol=1e-5, atol=0)
+    check_half_gradients(half_gradients, plain_gradients, "hidden.1.weight")
     assert text.max() < 7
 
 

@@ -8,6 +8,7 @@ from problems import GOODNESS, OBJECTIVES, Problem
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffrecur.core import products
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Paired
 
@@ -80,8 +81,9 @@ def test_a_stream_is_read_in_half_precision(name, dtype):
 
 
 @pytest.mark.parametrize("rule", ["hebbian", "delta"])
-def test_what_a_stream_carries_is_in_float32_under_autocast(rule):
+def test_what_a_stream_carries_is_in_float32_under_autocast(rule, monkeypatch):
     """Fast weights too: as `step` has them, which reads without learning."""
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: True)  # emulated where it is not
     net = stream_net(fast_weights=(4, 0.9, 0.3, rule)).float()
     symbols = torch.arange(30).reshape(10, 3) % len(net.alphabet)
     learned = read = net.first_state(3)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from making import stream_net
 
+from ffrecur.core import products
 from ffrecur.metrics.stream import StreamEvaluation, follow, goodness_of_kinds, side_by_side, together, write_on
 from ffrecur.negatives.labels import hard_labels
 
@@ -75,7 +76,8 @@ def test_at_temperature_zero_it_writes_the_characters_of_the_highest_score():
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_streams_are_measured_in_whole_precision(weight):
+def test_streams_are_measured_in_whole_precision(weight, monkeypatch):
+    monkeypatch.setattr(products, "has_bfloat16", lambda device: True)  # emulated where it is not
     net = stream_net(goodness_weight=weight).float()
     figures = []
     for enabled in (False, True):

@@ -66,7 +66,7 @@ def test_drives_and_a_damped_step_agree_with_the_oracle(settings, scheme):
     np.testing.assert_allclose(down[case], above, **EXACT)
 
 
-@pytest.mark.parametrize("settings", [GREY, COLOUR], ids=["28x28 grey", "17x23 colour"])
+@pytest.mark.parametrize("settings", [GREY, COLOUR, WIDE], ids=["28x28 grey", "17x23 colour", "fields of 11"])
 def test_every_label_of_the_engine_agrees_with_the_oracle(settings):
     """Of the products of tiles, which only the engine uses, through three iterations."""
     net = net_of(settings)
@@ -76,6 +76,17 @@ def test_every_label_of_the_engine_agrees_with_the_oracle(settings):
         rolled = oracle.trajectory(oracle.arrays_of(net), [images[0].tolist()] * 3, label, 3)
         expected = [[oracle.goodness(state) for state in states] for states in rolled]
         np.testing.assert_allclose(found[:, :, 0, label], expected, **EXACT)
+
+
+def test_goodness_at_each_place_by_hand():
+    """Units lie together place by place, row by row; the mean over the places is the layer's goodness."""
+    maps, state = Maps((2, 3), (2,), 3), torch.arange(24.0).view(2, 12)
+    expected = [
+        [[sum(state[b, 2 * (3 * i + j) + u] ** 2 for u in (0, 1)) / 2 for j in range(3)] for i in (0, 1)]
+        for b in (0, 1)
+    ]
+    assert maps.goodness(state).tolist() == [[[float(value) for value in row] for row in case] for case in expected]
+    torch.testing.assert_close(maps.goodness(state).mean(dim=(1, 2)), state.square().mean(dim=1))
 
 
 @pytest.mark.parametrize(("scheme", "sign"), [("synchronous", -1), ("alternating", 1)])

@@ -10,7 +10,7 @@ from ffrecur import CharNet, StreamNet
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import objective_of
 from ffrecur.lit import stream
-from ffrecur.lit.character import drawn, drawn_by, draws_of, noise_of
+from ffrecur.lit.character import LAST_CHARACTER, NOISE, drawn, drawn_by, draws_of, noise_of
 
 COUNTS = torch.tensor([[8, 4, 3, 1], [1, 9, 2, 4], [5, 5, 1, 5], [2, 1, 12, 1]])  # of what follows each symbol, of 16
 TRUE = COUNTS.double() / 16
@@ -64,14 +64,14 @@ def test_goodness_at_its_optimum_gives_the_true_probabilities(negatives, count, 
 def test_so_does_that_of_a_stream(count):
     """The same, after one character of each stream, which the carried state holds."""
     torch.manual_seed(0)
-    net = StreamNet("abcd", (24,), 0.0, goodness_weight=1 / TEMPERATURE, noise=stream.NOISE["teacher_forcing"]).double()
+    net = StreamNet("abcd", (24,), 0.0, goodness_weight=1 / TEMPERATURE, noise=NOISE["teacher_forcing"]).double()
     net.head.bias.data.copy_(HEAD)
     optimizer = torch.optim.Adam([*net.bottom_up.parameters(), *net.lateral.parameters()], lr=0.1)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, UPDATES)
     pairs = torch.arange(16).repeat_interleave(COUNTS.flatten()).repeat(4)
     last, following = pairs // 4, pairs % 4
     learning = Learning(objective=objective_of("paired", temperature=TEMPERATURE), iterations=1)
-    draw, source = partial(stream.NEGATIVES["teacher_forcing"], count=count), torch.Generator().manual_seed(0)
+    draw, source = partial(LAST_CHARACTER["teacher_forcing"], count=count), torch.Generator().manual_seed(0)
     for _ in range(UPDATES):
         noise = torch.rand(len(last), 4 * count, generator=source)
         optimizer.zero_grad()

@@ -141,6 +141,13 @@ def test_the_carried_state_is_that_of_the_true_stream(options):
         assert not any(each.requires_grad for each in (*after.hidden, *after.memory))
         assert learned.goodness_negative_TLB.shape == (net.iterations, len(net.hidden_features), 2)
     assert torch.equal(flat(before), kept)
+    masks = net.dropout_masks(2, 0.4, torch.Generator().manual_seed(0))
+    dropped = [
+        flat(learn(net, before, symbols_B, torch.tensor(wrong), masks=masks)[1])
+        for wrong in ([[1], [0]], [[1, 2], [0, 3]])
+    ]
+    torch.testing.assert_close(*dropped, **EXACT)
+    assert not torch.allclose(dropped[0], expected), "the masks are put on"
     assert not torch.allclose(expected, flat(net.step(before, (symbols_B + 1) % 4))), "it depends on the true character"
 
 
@@ -218,10 +225,13 @@ def test_the_head_learns_what_comes_next_and_draws_the_negatives():
     torch.testing.assert_close(learned.head_loss, F.cross_entropy(net.logits(state), TEXT_BT[:, 0]).detach(), **EXACT)
 
 
-def test_writing_goes_on_from_the_state():
+def test_writing_goes_on_from_the_state(monkeypatch):
     """As if all of it had been read from the beginning; each further character costs one step."""
-    net = stream_net(goodness_weight=1.0, keys=2)
-    written = net.generate("abc", 5, generator=torch.Generator().manual_seed(3))
+    net, steps, step = stream_net(goodness_weight=1.0, keys=2), [], StreamNet.prepared_step
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamNet, "prepared_step", lambda *given: steps.append(given[3].shape) or step(*given))
+        written = net.generate("abc", 5, generator=torch.Generator().manual_seed(3))
+    assert steps == [(1,)] * len("abc" + written), "one character at a time, each of them once"
     noise = torch.rand(5, generator=torch.Generator().manual_seed(3))
     text = "abc"
     for uniform in noise:
