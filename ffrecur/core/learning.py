@@ -72,7 +72,7 @@ class LocalLoss(NamedTuple):
     negatives: Any  # as they were drawn or given
     goodness_positive_TLB: Tensor
     goodness_negative_TLB: Tensor  # mean over the negatives of a case
-    carried: Carried | None = None  # what positive data leaves, where states were brought along
+    carried: Carried | None = None  # what is left, where states were brought along
 
     def mean_goodness(self) -> dict[str, Tensor]:
         """Return the means over the cases, `(T, L)`, of positive and of negative data."""
@@ -81,10 +81,10 @@ class LocalLoss(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What the true answers leave, of each layer `(B, H)`."""
+    """What is left after the last visit."""
 
-    states: list[Tensor]  # before normalisation
-    drives: dict[int, Tensor]  # of the last visit, of the layers that the wiring keeps
+    states: list[Tensor]  # of each layer, before normalisation, `(N, B, H)`: of the true answers, and of the others
+    drives: dict[int, Tensor]  # of the true answers, of the layers that the wiring keeps, `(B, H)`
     layers: Layers  # with their sources
 
 
@@ -237,10 +237,10 @@ def sweep_batch(
 
 
 def carried_on(sweep: Sweep) -> Carried | None:
-    """Return what positive data leaves, in tensors that hold nothing else; None where no states were brought along."""
+    """Return what is left; None where no states were brought along."""
     if sweep.first is None or not sweep.first.carried:
         return None
-    states = [state[0].clone() for state in sweep.states if state is not None]
+    states = [state for state in sweep.states if state is not None]
     return Carried(states, sweep.last_drives, sweep.layers)
 
 

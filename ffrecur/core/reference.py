@@ -56,7 +56,7 @@ def visit_all(
 ) -> tuple[Tensor, Tensor, list[Tensor], Carried | None]:
     """Return the loss, the goodness `(T, L, N, B, K)`, and terms whose descent by the drives is peer normalisation's ascent.
 
-    And what positive data leaves, where states were brought along.
+    And what is left, where states were brought along.
     """
     states, of_iterations, terms = first_states(wiring), [], []
     drives: dict[int, Tensor] = {}
@@ -76,7 +76,7 @@ def visit_all(
     carried = None
     if wiring.first is not None and wiring.first.carried:
         kept = {layer: drives[layer] for layer in wiring.kept}
-        carried = Carried([state[0].detach() for state in states], kept, wiring.layers)  # type: ignore[index]
+        carried = Carried([state.detach() for state in states], kept, wiring.layers)  # type: ignore[union-attr]
     return loss_of(objective_for(net, learning), goodness_TLNBK, net.sign), goodness_TLNBK.detach(), terms, carried
 
 

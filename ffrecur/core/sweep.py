@@ -117,6 +117,7 @@ class Sweep:
 
     def _begin(self, first: First) -> None:
         """Put the first states where the iterations find them."""
+        self.agree = [len(state) == 1 for state in first.states]
         if not self.tape:
             self.states, self.rows = list(first.states), list(first.rows)
             return

@@ -267,6 +267,6 @@ def warn_of_unused(settings: Mapping[str, Any]) -> None:
         unread = {"dream_depth": USUAL_DEPTH} if negatives == "self_generated" else {}
     kind = negatives if isinstance(negatives, str) else f"a {type(negatives).__name__}"
     for name, usual in unread.items():
-        given = settings[name]
+        given = settings.get(name, usual)
         if (tuple(given) if isinstance(given, list) else given) != usual:
             warnings.warn(f"{name} is given, but has no effect with negatives {kind}", SettingWarning, stacklevel=3)

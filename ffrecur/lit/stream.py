@@ -14,15 +14,19 @@ from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Objective, check_negatives, objective_of, predicts_alone
 from ffrecur.errors import check_setting, check_whole
 from ffrecur.functional import Noise
-from ffrecur.lit.character import LAST_CHARACTER, NOISE, draws_of
+from ffrecur.lit.character import LAST_CHARACTER, NOISE, USUAL_DEPTH, draws_of, warn_of_unused
+from ffrecur.lit.dreams import StreamDreams
 from ffrecur.lit.text import TextModule
 from ffrecur.metrics.stream import StreamEvaluation, goodness_of_kinds, write_on
 from ffrecur.negatives.labels import labels_for
+from ffrecur.negatives.windows import forced_symbols
 from ffrecur.nets.stream import StreamNet
 from ffrecur.nets.streaming import StreamState
 from ffrecur.processes import Part, whole_batch
 from ffrecur.seeding import seeded_generator
+from ffrecur.text.places import checked_depth
 
+NEGATIVES = (*LAST_CHARACTER, "dream")
 STREAM_KEY = "ffrecur_stream"  # entry of a checkpoint: what the streams of all processes know of their text so far
 
 
@@ -49,7 +53,10 @@ class StreamModule(TextModule):
             the delta rule, which takes away what the key recalled before.
         sign: 1 if real text shall have high goodness, -1 if low.
         goodness_weight: weight of goodness, added to the head's logits in predictions and samples, see `StreamNet.score`.
-        negatives: "teacher_forcing" (a wrong character, as the head predicts it) or "uniform" (any wrong one).
+        negatives: "teacher_forcing" (a wrong character, as the head predicts it), "uniform" (any wrong one), or "dream" (what
+            the model writes on itself, from the state of its stream; `negatives_per_case` dreams at the same time).
+        dream_depth: least and most characters of a dream, after which it begins again from the state of its stream.
+        dream_temperature: temperature of the softmax that dreams are drawn from.
         objective: "logistic", "paired" (each negative against the positive of the same place; no threshold), "softmax" (the
             true next character against all others, of which none is drawn), "sampled_softmax" (the same with
             `negatives_per_case` wrong ones, most of them the likeliest, which stand for all), or the class path of an
@@ -82,7 +89,9 @@ class StreamModule(TextModule):
         fast_weights: tuple[int, float, float] | tuple[int, float, float, FastRule] = (0, 0.95, 0.5),
         sign: int = 1,
         goodness_weight: float = 0.0,
-        negatives: Literal["teacher_forcing", "uniform"] = "teacher_forcing",
+        negatives: Literal["teacher_forcing", "uniform", "dream"] = "teacher_forcing",
+        dream_depth: tuple[int, int] = USUAL_DEPTH,
+        dream_temperature: float = 1.0,
         objective: Literal["logistic", "paired", "softmax", "sampled_softmax"] | Objective = "paired",
         threshold: float = 1.0,
         temperature: float = 0.1,
@@ -92,19 +101,25 @@ class StreamModule(TextModule):
     ) -> None:
         super().__init__(**shared)
         self.hparams["fast_weights"] = described(fast_weights)  # as the net's settings have them
-        check_setting(negatives in LAST_CHARACTER, "negatives", negatives, " or ".join(LAST_CHARACTER))
+        check_setting(negatives in NEGATIVES, "negatives", negatives, " or ".join(NEGATIVES))
         check_whole("negatives_per_case", negatives_per_case)
+        check_setting(dream_temperature >= 0, "dream_temperature", dream_temperature, "at least 0")
+        asleep, depth = negatives == "dream", checked_depth(dream_depth)
+        check_setting(not asleep or fast_weights[0] == 0, "negatives", negatives, "another with fast weights")
         check_whole("iterations", iterations)
         chosen = objective_of(objective, threshold, temperature)
-        check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing")
+        warn_of_unused(self.hparams)
+        check_negatives(chosen, negatives_per_case, negatives, "teacher_forcing", asleep)
+        self.dreams = StreamDreams(negatives_per_case, depth, dream_temperature) if asleep else None
         self.learning = Learning(objective=chosen, iterations=iterations)
-        self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE[negatives]
-        self.draw = partial(labels_for(chosen, LAST_CHARACTER[negatives]), count=negatives_per_case)
+        self.noise: Noise = "uniform" if predicts_alone(chosen) else NOISE.get(negatives, "head")
+        self.draw = partial(labels_for(chosen, LAST_CHARACTER.get(negatives, forced_symbols)), count=negatives_per_case)
         self.goodness = goodness or MEAN_SQUARE
         self.draws = draws_of(negatives, negatives_per_case, chosen)
         self.state: StreamState | None = None  # of this process' streams
         self.part: Part | None = None  # which of all streams these are
         self.stored_state: StreamState | None = None  # of all streams, from a checkpoint
+        self.stored_left: Tensor | None = None  # of their dreams
         self.check_net_settings()
 
     def match_data(self, data: Any) -> None:
@@ -150,9 +165,16 @@ class StreamModule(TextModule):
         self.part = part = self.part_of_batch(len(symbols_B))
         source = self.batch_source(batch_index)
         masks = self.batch_masks(part, (self.state_dropout,), source)
-        noise_BN = self.batch_noise(part, self.draws * len(self.net.alphabet), source)
-        state = self.net.fresh_where(self.carried_state(part, batch_index), begins_B)
-        negatives = partial(drawn, self.draw, noise_BN)
+        carried = self.carried_state(part, batch_index)
+        state = self.net.fresh_where(carried, begins_B)
+        negatives: Any
+        if self.dreams is None:
+            noise_BN = self.batch_noise(part, self.draws * len(self.net.alphabet), source)
+            negatives = partial(drawn, self.draw, noise_BN)
+        else:
+            ends_BK, symbols_BK = self.batch_noise(part, 2 * self.dreams.count, source).chunk(2, dim=1)
+            state = self.dreams.begin(state, carried, begins_B, ends_BK)
+            negatives = self.dreams.draw(self.net, state, symbols_BK)
         learned, self.state = self.net.local_learning(state, symbols_B, negatives, self.learning, masks)
         figures = learned.loss, learned.head_loss, learned.logits_BC
         return self.finish_text_step(*figures, symbols_B, part, batch_index, learned.mean_goodness())
@@ -163,18 +185,26 @@ class StreamModule(TextModule):
         if batch_index > 0 and stored is not None:
             mine = stored.streams(part.mine)
             self.state = StreamState(*(tuple(each.to(self.net.weight) for each in kind) for kind in mine))
+            if self.dreams is not None and self.stored_left is not None:
+                self.dreams.left_BK = self.stored_left[part.mine].to(self.device)
         if batch_index == 0 or self.state is None:
             self.state = self.net.first_state(part.size)
         return self.state
 
     def between_steps(self) -> dict[str, Any]:
         """Add the state."""
-        return {**super().between_steps(), "state": self.state}
+        return {
+            **super().between_steps(),
+            "state": self.state,
+            "left": None if self.dreams is None else self.dreams.left_BK,
+        }
 
     def go_back(self, before: dict[str, Any]) -> None:
         """Take the state back too."""
         super().go_back(before)
         self.state = before["state"]
+        if self.dreams is not None:
+            self.dreams.left_BK = before["left"]
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -184,13 +214,17 @@ class StreamModule(TextModule):
         checkpoint[STREAM_KEY] = None
         if self.state is not None and self.part is not None:
             whole = [[whole_batch(each, self.part).cpu() for each in kind] for kind in self.state]
-            checkpoint[STREAM_KEY] = {"hidden": whole[0], "memory": whole[1]}
+            checkpoint[STREAM_KEY] = dict(zip(StreamState._fields, whole, strict=True))
+            if self.dreams is not None and self.dreams.left_BK is not None:
+                checkpoint[STREAM_KEY]["left"] = whole_batch(self.dreams.left_BK, self.part).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the state back."""
         super().on_load_checkpoint(checkpoint)
         stored = checkpoint.get(STREAM_KEY)
-        self.stored_state = None if stored is None else StreamState(tuple(stored["hidden"]), tuple(stored["memory"]))
+        if stored is not None:  # earlier versions had no dreams
+            self.stored_state = StreamState(*(tuple(stored.get(name, ())) for name in StreamState._fields))
+            self.stored_left = stored.get("left")
 
 
 def drawn(draw: Callable[..., Tensor], noise_BN: Tensor, logits_BV: Tensor, next_B: Tensor) -> Tensor:

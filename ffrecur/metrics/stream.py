@@ -62,8 +62,8 @@ def together(places: Iterable[Place], rows: int = ROWS) -> Iterator[Place]:
 
 def joined(places: Sequence[Place]) -> Place:
     """Return several places as one."""
-    hidden, memory = zip(*(each.state for each in places), strict=True)
-    state = StreamState(*(tuple(map(torch.cat, zip(*parts, strict=True))) for parts in (hidden, memory)))
+    of_kinds = zip(*(each.state for each in places), strict=True)
+    state = StreamState(*(tuple(map(torch.cat, zip(*parts, strict=True))) for parts in of_kinds))
     return Place(places[0].prepared, state, torch.cat([each.next_B for each in places]))
 
 

@@ -114,11 +114,16 @@ def as_labels(name: str, labels: Any, count: int, classes: int, device: torch.de
 
 
 def as_negatives(
-    negatives: Any, labels_B: Tensor, classes: int, values: bool = True, name: str = "negative_labels"
+    negatives: Any,
+    labels_B: Tensor,
+    classes: int,
+    values: bool = True,
+    name: str = "negative_labels",
+    may_be_true: bool = False,
 ) -> Any:
     """Return wrong labels, `(B,)` or K a case `(B, K)`, as `as_labels` does; a function that draws them is left to itself.
 
-    Raises `UserError` for one that is the true label.
+    Raises `UserError` for one that is the true label, unless it may be.
     """
     if callable(negatives):
         return negatives
@@ -127,7 +132,7 @@ def as_negatives(
     if negatives.ndim == 2 and len(negatives) == len(labels_B):
         labels_B, negatives = labels_B.repeat_interleave(shape[1]), negatives.flatten()
     negatives = as_labels(name, negatives, len(labels_B), classes, labels_B.device, values)
-    if look(negatives, values) and bool((negatives == labels_B).any()):
+    if not may_be_true and look(negatives, values) and bool((negatives == labels_B).any()):
         places = (negatives == labels_B).nonzero().flatten().tolist()
         raise UserError(
             f"{name} have the true label in {len(places)} of {len(labels_B)} places (first in {places[0]}), but "
@@ -136,7 +141,9 @@ def as_negatives(
     return negatives.view(shape)
 
 
-def kinds_of_answers(true_B: Tensor, wrong: Any, classes: int, name: str = "negative_labels") -> Tensor:
+def kinds_of_answers(
+    true_B: Tensor, wrong: Any, classes: int, name: str = "negative_labels", may_be_true: bool = False
+) -> Tensor:
     """Return the true answers and the wrong ones, `(B,)` or M a case `(B, M)`, as kinds of data, `(1 + M, B)`.
 
     Raises `UserError` for another shape, type or value: wrong answers may be what a function of the user's has drawn.
@@ -149,7 +156,7 @@ def kinds_of_answers(true_B: Tensor, wrong: Any, classes: int, name: str = "nega
         raise UserError(
             f"negatives have the shape {tuple(wrong.shape)}, but must have ({cases},), or ({cases}, M) for M of each case"
         )
-    wrong = as_negatives(wrong, true_B, classes, values=False, name=name)
+    wrong = as_negatives(wrong, true_B, classes, values=False, name=name, may_be_true=may_be_true)
     return torch.cat([true_B[None], wrong.reshape(len(true_B), -1).t()])
 
 

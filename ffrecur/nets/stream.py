@@ -185,6 +185,10 @@ class StreamNet(StreamDynamics):
         count = len(state.hidden[0]) if given and state.hidden[0].ndim else 0
         wanted: list[tuple[int, ...]] = [(count, width) for width in self.hidden_features]
         wanted += [(count, width, self.keys) for width in self.hidden_features] if self.keys else []
+        if state.dreams:
+            check_setting(not self.keys, "dreams", len(state.dreams), "none of a net with fast weights")
+            given += [tuple(each.shape) for each in state.dreams]
+            wanted += [(count, state.dreams[0].shape[1], width) for width in self.hidden_features]
         if given != wanted:
             raise UserError(f"state has tensors of the shapes {given}, but the net's have {wanted}")
         return state
@@ -210,7 +214,8 @@ class StreamNet(StreamDynamics):
         of these characters. No gradient goes through the state, and the new one does not depend on the negatives.
 
         Args:
-            state: that after the characters before.
+            state: that after the characters before. Where it has K `dreams`, each negative goes on from one of them, and may
+                be the true character, since what came before it is another text.
             symbols_B: the next character of each stream.
             negatives: wrong characters `(B,)`, or K for each stream `(B, K)`; or a function of the head's logits `(B, V)` and
                 the next characters that draws them, such as `ffrecur.negatives.hard_labels`.
@@ -227,7 +232,8 @@ class StreamNet(StreamDynamics):
         iterations = learning.iterations
         check_setting(iterations == self.iterations, "iterations", iterations, f"those of the net, {self.iterations}")
         if not callable(negatives) and not learning.objective.all_candidates:
-            negatives = as_negatives(negatives, symbols_B, len(self.alphabet), values=False, name="negative symbols")
+            wrong, dreaming = (negatives, symbols_B, len(self.alphabet)), len(state.dreams) > 0
+            negatives = as_negatives(*wrong, values=False, name="negative symbols", may_be_true=dreaming)
         learned = local_learning(self, state, symbols_B, negatives, learning, masks)
         assert learned.carried is not None
         with torch.no_grad(), torch.autocast(self.weight.device.type, enabled=False):  # what is carried is in float32
@@ -239,7 +245,10 @@ class StreamNet(StreamDynamics):
         rows = [row[None] for row in self.rows_of(inputs, masks)]
 
         def wiring(symbols_B: Tensor, negatives: Tensor, iterations: int) -> Wiring:
-            kinds_NB = kinds_of_answers(symbols_B, negatives, len(self.alphabet), "negative symbols")
+            dreaming = len(inputs.dreams) > 0
+            kinds_NB = kinds_of_answers(symbols_B, negatives, len(self.alphabet), "negative symbols", dreaming)
+            dreams = inputs.dreams[0].shape[1] if dreaming else len(kinds_NB) - 1
+            check_setting(len(kinds_NB) == 1 + dreams, "negatives", len(kinds_NB) - 1, f"{dreams}, one for each dream")
             return self.wired(prepared, inputs, kinds_NB, masks)
 
         return Begun(self.read_out(rows, masks), wiring)

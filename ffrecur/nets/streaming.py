@@ -28,10 +28,13 @@ class StreamState(NamedTuple):
 
     hidden: tuple[Tensor, ...]  # L states (B, H) before normalisation
     memory: tuple[Tensor, ...] = ()  # of fast weights: L memories (B, H, J); none without them
+    dreams: tuple[
+        Tensor, ...
+    ] = ()  # what negatives go on from, where not from the same: L states (B, K, H) of K dreams
 
     def streams(self, some: slice | Tensor) -> StreamState:
         """Return the state of some of the streams."""
-        return StreamState(tuple(each[some] for each in self.hidden), tuple(each[some] for each in self.memory))
+        return StreamState(*(tuple(each[some] for each in kind) for kind in self))
 
 
 class Prepared(NamedTuple):
@@ -68,7 +71,7 @@ class StreamDynamics(TextNet):
         return StreamState(tuple(zeros(batch_size, width) for width in self.hidden_features), memory)
 
     def fresh_where(self, state: StreamState, begins_B: Tensor) -> StreamState:
-        """Return the state with streams that begin a document back at the first state."""
+        """Return the state with streams that begin a document back at the first state; without dreams."""
         hidden = tuple(each.masked_fill(begins_B[:, None], 0) for each in state.hidden)
         if not state.memory or not begins_B.any():
             return StreamState(hidden, state.memory)
@@ -100,7 +103,11 @@ class StreamDynamics(TextNet):
 
         In the one iteration that there may be, a layer reads the carried state of the one above.
         """
-        rows, last = [row[None] for row in self.rows_of(state, masks)], len(self.hidden_features) - 1
+        hidden, last = [each[None] for each in state.hidden], len(self.hidden_features) - 1
+        if state.dreams:
+            pairs = zip(hidden, state.dreams, strict=True)
+            hidden = [torch.cat([true_1BH, dreams_BKH.transpose(0, 1)]) for true_1BH, dreams_BKH in pairs]
+        rows = self.rows_of(StreamState(tuple(hidden)), masks)
         kinds_NB = kinds_NB if prepared.lateral else kinds_NB.expand(-1, len(state.hidden[0]))
         layers = []
         for layer, row in enumerate(rows):
@@ -118,14 +125,18 @@ class StreamDynamics(TextNet):
             layers.append(streams)
         masks = masks or [None] * len(layers)
         order, kept = [[layer] for layer in range(len(layers))], range(len(layers)) if state.memory else ()
-        begun, dampings = First([each[None] for each in state.hidden], rows, [], carried=True), [self.damping]
+        begun, dampings = First(hidden, rows, [], carried=True), [self.damping]
         cases = len(state.hidden[0])
         return Wiring(layers, order, dampings * self.iterations, masks, len(kinds_NB), cases, begun, kept=kept)
 
     def gone_on(self, state: StreamState, found: Carried) -> StreamState:
-        """Return the state after a character: the true candidate's, which alone writes into the fast weights."""
+        """Return the state after a character: the true candidate's, which alone writes into the fast weights.
+
+        Dreams go on from what their own characters leave.
+        """
+        hidden = tuple(each[0].clone() for each in found.states)  # in tensors that hold nothing else
         if not state.memory:
-            return StreamState(tuple(found.states))
+            return StreamState(hidden, (), tuple(each[1:].transpose(0, 1) for each in found.states if state.dreams))
         memory = []
         for layer, before in enumerate(state.memory):
             stream = found.layers[layer][-1]
@@ -135,7 +146,7 @@ class StreamDynamics(TextNet):
             recalled_BH, keys_BJ = stream.drive[0], stream.source.keys(stream.rows[0])
             values_BH, old_BH = found.drives[layer] - recalled_BH, recalled_BH if self.fast_rule == "delta" else None
             memory.append(written(before, values_BH, keys_BJ, self.decay, self.rate, old_BH))
-        return StreamState(tuple(found.states), tuple(memory))
+        return StreamState(hidden, tuple(memory))
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -112,8 +112,9 @@ SAVED += ["--trainer.callbacks.dirpath=mid", "--trainer.callbacks.save_top_k=-1"
     [
         slow(["--model.state_dropout=0.2"]),
         ["--model.fast_weights=[2,0.9,0.5,delta]", "--trainer.accumulate_grad_batches=3"],
+        ["--model.negatives=dream", "--model.dream_depth=[2,4]", "--model.negatives_per_case=2"],
     ],
-    ids=["dropout", "fast weights"],
+    ids=["dropout", "fast weights", "dreams"],
 )
 def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, options):
     """And the streams know again what they had read: nothing else tells it."""
@@ -130,6 +131,7 @@ def test_a_checkpoint_from_amid_a_document_continues_to_the_same_weights(tales, 
         assert torch.equal(continued["state_dict"][name], weight), name
     for kind, states in whole["ffrecur_stream"].items():
         assert all(torch.equal(*pair) for pair in zip(states, continued["ffrecur_stream"][kind], strict=True))
+    assert len(whole["ffrecur_stream"]["dreams"]) == 2 * ("--model.negatives=dream" in options)
     assert len(before["ffrecur_stream"]["hidden"][0]) == 5
     refused(
         ["fit", "--ckpt_path=mid/step=5.ckpt", "--data.batch_size=4", "--trainer.callbacks=null"],
@@ -199,7 +201,16 @@ def test_another_number_of_streams_from_the_next_epoch_on(tales):
     ("option", "pieces"),
     [
         ("--data.batch_size=1000", ["data.batch_size is 1000", "at most the 136 characters", "number of streams"]),
-        ("--model.negatives=dream", ["model.negatives is dream", "'teacher_forcing'"]),
+        ("--model.negatives=self_generated", ["model.negatives is self_generated", "'teacher_forcing'"]),
+        (
+            "--model.negatives=dream --model.objective=softmax",
+            ["negatives are dreamt, but an objective of all candidates"],
+        ),
+        ("--model.negatives=dream --model.dream_depth=[3,2]", ["dream_depth is [3, 2], but must be two whole numbers"]),
+        (
+            "--model.negatives=dream --model.fast_weights=[2,0.9,0.5]",
+            ["negatives is 'dream', but must be another with fast"],
+        ),
         ("--model.negatives_per_case=30", ["negatives_per_case is 30", "at most 29, the wrong characters"]),
         ("--model.negatives_per_case=2 --model.objective=softmax", ["negatives_per_case is 2", "all candidates"]),
     ],

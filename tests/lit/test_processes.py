@@ -32,7 +32,7 @@ SEVERAL = ["--model.negatives_per_case=2", "--model.standardize_images=true"]
 DREAMS = ["--model.negatives=dream", "--model.dream_every_steps=4", "--model.dream_depth=[1,3]"]
 DREAMS += ["--model.negatives_per_case=2"]
 # One document validates, so that the second process has none of them.
-STREAM = ["--data.validation_size=1", "--data.batch_size=27", "--model.fast_weights=[3,0.9,0.5,delta]"]
+STREAM = ["--data.validation_size=1", "--data.batch_size=27", "--model.negatives=dream", "--model.negatives_per_case=2"]
 SLEEP = ["--model.negatives=teacher_forcing", "--model.sleep=2", "--model.objective=logistic"]
 SAMPLE = {
     "recurrent": [*COMMON, *IMAGES, *SHIFT, *DROPOUT, *PEERS],
@@ -69,6 +69,7 @@ REST = {
     "sleep": ["--model=CharModule", *COMMON, *TEXT, *SLEEP],
     "self_generated": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=self_generated"],
     "sleep_of_images": [*COMMON, *IMAGES, "--model.sleep=2", "--model.deprivation=[3,2]"],
+    "fast_stream": ["--model=StreamModule", *COMMON, *TEXT, *DROPOUT, "--model.fast_weights=[3,0.9,0.5,delta]"],
     "none": ["--model=CharModule", *COMMON, *TEXT, "--model.negatives=none"],
     "character_backpropagation": ["--model=CharBackpropModule", *COMMON, *TEXT, *DROPOUT],
 }

@@ -9,6 +9,7 @@ from making import stream_net, stream_state
 from torch import nn
 from torch.nn import functional as F
 
+from ffrecur.core import reference
 from ffrecur.core.learning import Learning
 from ffrecur.core.objectives import Paired
 from ffrecur.errors import UserError
@@ -149,6 +150,49 @@ def test_the_carried_state_is_that_of_the_true_stream(options):
     torch.testing.assert_close(*dropped, **EXACT)
     assert not torch.allclose(dropped[0], expected), "the masks are put on"
     assert not torch.allclose(expected, flat(net.step(before, (symbols_B + 1) % 4))), "it depends on the true character"
+
+
+@pytest.mark.parametrize("options", [own for own in NETS.values() if "keys" not in own] + [{"iterations": 2}])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_dreams_go_on_from_states_of_their_own(options, dropout):
+    """Each negative from its own; the true character's state, and what it learns, are those without dreams."""
+    net = stream_net(**options)
+    true, first, second = (stream_state(net, 2, seed) for seed in range(3))
+    dreams = tuple(torch.stack(pair, dim=1) for pair in zip(first.hidden, second.hidden, strict=True))
+    state, symbols_B, own_BK = true._replace(dreams=dreams), TEXT_BT[:, 0], torch.tensor([[0, 2], [1, 3]])
+    masks = net.dropout_masks(2, dropout, torch.Generator().manual_seed(0))
+    learned, after = learn(net, state, symbols_B, own_BK, masks=masks)
+    gradients = {name: parameter.grad.clone() for name, parameter in net.named_parameters()}
+    net.zero_grad()
+    learning = Learning(objective=Paired(0.2), iterations=net.iterations)
+    plain = reference.local_learning(net, state, symbols_B, own_BK, learning, masks)
+    plain.loss.backward()
+    torch.testing.assert_close(learned.loss, plain.loss, **EXACT)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, **EXACT)
+    without = learn(net, true, symbols_B, (symbols_B + 1) % 4, masks=masks)
+    torch.testing.assert_close(learned.goodness_positive_TLB, without[0].goodness_positive_TLB, **EXACT)
+    torch.testing.assert_close(flat(after), flat(without[1]), **EXACT)
+    if dropout == 0:
+        each = [net.goodness(dream, own_B) for dream, own_B in zip((first, second), own_BK.t(), strict=True)]
+        torch.testing.assert_close(learned.goodness_negative_TLB, (each[0] + each[1]) / 2, **EXACT)
+        for k, dream in enumerate((first, second)):
+            expected = net.step(dream, own_BK[:, k]).hidden
+            for found, wanted in zip(after.dreams, expected, strict=True):
+                torch.testing.assert_close(found[:, k], wanted, **EXACT)
+
+
+def test_dreams_that_do_not_fit_are_refused():
+    net, symbols_B = stream_net(), TEXT_BT[:, 0]
+    state, learning = stream_state(net, 2), Learning(objective=Paired(0.2), iterations=1)
+    dreams = tuple(each[:, None].expand(-1, 2, -1) for each in state.hidden)
+    with pytest.raises(UserError, match="negatives is 1, but must be 2, one for each dream"):
+        net.local_learning(state._replace(dreams=dreams), symbols_B, symbols_B, learning)
+    with pytest.raises(UserError, match="state has tensors of the shapes"):
+        net.step(state._replace(dreams=dreams[:1]), symbols_B)
+    fast = stream_net(keys=2)
+    with pytest.raises(UserError, match="dreams is .*, but must be none of a net with fast weights"):
+        fast.step(stream_state(fast, 2)._replace(dreams=dreams), symbols_B)
 
 
 @each_net
