@@ -158,13 +158,20 @@ def step(module):
     return module.net
 
 
+CUT = {
+    "dense": {"hidden_features": [6, 5, 4]},
+    "maps": {"units_per_place": [2, 1, 1], "field": 3, "image_shape": [6, 5]},
+}
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_the_cut_net_stays_cut_while_all_else_learns(workplace, weight_decay):
-    nets = [step(CutModule([6, 5, 4], sign=-1, weight_decay=weight_decay))]
-    first = CutModule([6, 5, 4], sign=-1, in_features=30, num_classes=nets[0].num_classes).net
-    moved = {name for name, weight in nets[0].named_parameters() if not torch.equal(weight, first.get_parameter(name))}
+@pytest.mark.parametrize("kind", CUT)
+def test_the_cut_net_stays_cut_while_all_else_learns(workplace, kind, weight_decay):
+    net = step(CutModule(**CUT[kind], sign=-1, weight_decay=weight_decay))
+    first = CutModule(**CUT[kind], sign=-1, in_features=30, num_classes=net.num_classes).net
+    moved = {name for name, weight in net.named_parameters() if not torch.equal(weight, first.get_parameter(name))}
     assert moved == {name for name, _ in first.named_parameters()} - {"top_down.0.weight", "top_down.1.weight"}
-    for linear in nets[0].top_down[:-1]:
+    for linear in net.top_down[:-1]:
         assert torch.equal(linear.weight, torch.zeros_like(linear.weight))
 
 
