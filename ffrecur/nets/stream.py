@@ -249,7 +249,7 @@ class StreamNet(StreamDynamics):
             kinds_NB = kinds_of_answers(symbols_B, negatives, len(self.alphabet), "negative symbols", dreaming)
             dreams = inputs.dreams[0].shape[1] if dreaming else len(kinds_NB) - 1
             check_setting(len(kinds_NB) == 1 + dreams, "negatives", len(kinds_NB) - 1, f"{dreams}, one for each dream")
-            return self.wired(prepared, inputs, kinds_NB, masks)
+            return self.wired(prepared, inputs, kinds_NB, masks, inputs.dreams)
 
         return Begun(self.read_out(rows, masks), wiring)
 

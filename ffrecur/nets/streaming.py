@@ -28,9 +28,7 @@ class StreamState(NamedTuple):
 
     hidden: tuple[Tensor, ...]  # L states (B, H) before normalisation
     memory: tuple[Tensor, ...] = ()  # of fast weights: L memories (B, H, J); none without them
-    dreams: tuple[
-        Tensor, ...
-    ] = ()  # what negatives go on from, where not from the same: L states (B, K, H) of K dreams
+    dreams: tuple[Tensor, ...] = ()  # what K negatives go on from, where not from the same: L states (B, K, H)
 
     def streams(self, some: slice | Tensor) -> StreamState:
         """Return the state of some of the streams."""
@@ -98,14 +96,22 @@ class StreamDynamics(TextNet):
             symbols = {layer: LookUp(module, len(self.alphabet)) for layer, module in readers.items()}
             return Prepared(symbols, below, lateral, above, dtype)
 
-    def wired(self, prepared: Prepared, state: StreamState, kinds_NB: Tensor, masks: Masks | None = None) -> Wiring:
+    def wired(
+        self,
+        prepared: Prepared,
+        state: StreamState,
+        kinds_NB: Tensor,
+        masks: Masks | None = None,
+        dreams: Sequence[Tensor] = (),
+    ) -> Wiring:
         """Return the layers with the candidates, `(N, B)` or `(N, 1)`, and all clamped that is carried.
 
-        In the one iteration that there may be, a layer reads the carried state of the one above.
+        Each candidate goes on from the state; with `dreams`, of each layer `(B, N - 1, H)`, all but the first from them. In the
+        one iteration that there may be, a layer reads the carried state of the one above.
         """
         hidden, last = [each[None] for each in state.hidden], len(self.hidden_features) - 1
-        if state.dreams:
-            pairs = zip(hidden, state.dreams, strict=True)
+        if dreams:
+            pairs = zip(hidden, dreams, strict=True)
             hidden = [torch.cat([true_1BH, dreams_BKH.transpose(0, 1)]) for true_1BH, dreams_BKH in pairs]
         rows = self.rows_of(StreamState(tuple(hidden)), masks)
         kinds_NB = kinds_NB if prepared.lateral else kinds_NB.expand(-1, len(state.hidden[0]))
@@ -156,7 +162,7 @@ class StreamDynamics(TextNet):
         sweep, _ = self.sweep_kinds(self.wired(prepared, state, symbols_B[None]), prepared.dtype)
         found = carried_on(sweep)
         assert found is not None
-        return self.gone_on(state, found)
+        return self.gone_on(state._replace(dreams=()), found)  # dreams go on where the net learns
 
     def read(self, prepared: Prepared, symbols_BT: Tensor, state: StreamState | None = None) -> StreamState:
         """Return the state after some characters of each stream, from this state on or from the first one."""

@@ -173,6 +173,12 @@ def test_dreams_go_on_from_states_of_their_own(options, dropout):
     without = learn(net, true, symbols_B, (symbols_B + 1) % 4, masks=masks)
     torch.testing.assert_close(learned.goodness_positive_TLB, without[0].goodness_positive_TLB, **EXACT)
     torch.testing.assert_close(flat(after), flat(without[1]), **EXACT)
+    for given in (state, after):  # reading and judging do not look at dreams
+        plain_state = given._replace(dreams=())
+        assert torch.equal(net.score(given), net.score(plain_state))
+        assert torch.equal(net.goodness(given, symbols_B), net.goodness(plain_state, symbols_B))
+        assert net.step(given, symbols_B).dreams == ()
+        assert torch.equal(flat(net.step(given, symbols_B)), flat(net.step(plain_state, symbols_B)))
     if dropout == 0:
         each = [net.goodness(dream, own_B) for dream, own_B in zip((first, second), own_BK.t(), strict=True)]
         torch.testing.assert_close(learned.goodness_negative_TLB, (each[0] + each[1]) / 2, **EXACT)
