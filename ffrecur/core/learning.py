@@ -37,7 +37,8 @@ class Learning:
 
     Args:
         objective: what the goodness of positive and negative data should be.
-        iterations: number of iterations, all of which carry loss; 1 for nets whose layers are visited once.
+        iterations: number of iterations, all of which carry loss; by default as many as is usual for the net: 8 for a
+            `RecurrentNet`, its own for a `StreamNet`, 1 for nets whose layers are visited once.
         peer_normalization: strength of peer normalisation, at least 0; 0 is off and leaves the peers' means alone.
         label_smoothing: share of the head's target that is spread over all answers, in [0, 1): the delta rule goes to
             `(1 - share) * one-hot + share / C`.
@@ -49,14 +50,15 @@ class Learning:
     """
 
     objective: Objective = field(default_factory=Logistic)
-    iterations: int = 8
+    iterations: int | None = None
     peer_normalization: float = 0.0
     memory: Memory = "full"
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         check_setting(isinstance(self.objective, Objective), "objective", self.objective, "an ffrecur.Objective")
-        check_whole("iterations", self.iterations)
+        if self.iterations is not None:
+            check_whole("iterations", self.iterations)
         check_setting(self.memory in MEMORIES, "memory", self.memory, " or ".join(MEMORIES))
         check_setting(self.peer_normalization >= 0, "peer_normalization", self.peer_normalization, "at least 0")
         in_range = 0 <= self.label_smoothing < 1
@@ -100,6 +102,10 @@ class LocalNet(Protocol):
 
     sign: int
     goodness_function: Goodness
+
+    @property
+    def usual_iterations(self) -> int:
+        """How many iterations it learns from where nothing else is asked for."""
 
     @property
     def head(self) -> nn.Linear | None:
@@ -153,7 +159,7 @@ def local_learning(
         features_BF = begun.features_BF
         logits_BC = None if net.head is None or features_BF is None else net.head(features_BF)
         negatives = draw(net, negatives, logits_BC, true_B, learning)
-        wiring = begun.wiring(true_B, negatives, learning.iterations)
+        wiring = begun.wiring(true_B, negatives, iterations_of(net, learning))
         swept = sweep_batch(net, wiring, learning, dtype, gradients, average)
         if net.head is not None and features_BF is None:
             features_BF = net.read_out(swept.rows, masks)
@@ -172,6 +178,11 @@ def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor, 
     if logits_BC is None or true_B is None:
         return like.new_zeros(())
     return F.cross_entropy(logits_BC, true_B, label_smoothing=learning.label_smoothing)
+
+
+def iterations_of(net: LocalNet, learning: Learning) -> int:
+    """Return how many iterations a net learns from."""
+    return learning.iterations or net.usual_iterations
 
 
 def objective_for(net: LocalNet, learning: Learning) -> Objective:

@@ -35,6 +35,9 @@ class LocalNet(nn.Module):
 
     head: nn.Linear | None
     head_layers: Sequence[int]  # that the head reads, counted from 1
+    usual_iterations = (
+        1  # that it learns from where nothing else is asked for; more only where layers are visited again
+    )
 
     def __init__(self, hidden_features: tuple[int, ...], sign: int, goodness: Goodness) -> None:
         super().__init__()

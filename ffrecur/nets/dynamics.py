@@ -29,6 +29,7 @@ UpdateScheme = Literal["synchronous", "alternating"]
 class TopDownDynamics(LocalNet):
     """What a `RecurrentNet` computes from its parameters, step by step."""
 
+    usual_iterations = 8
     head: nn.Linear
     in_features: int
     num_classes: int

@@ -225,7 +225,7 @@ class RecurrentNet(TopDownDynamics):
         labels_B = as_labels("labels", labels_B, images.shape[-2], self.num_classes, images.device, values=False)
         if negative_labels_B is not None or not learning.objective.all_candidates:
             negative_labels_B = as_negatives(negative_labels_B, labels_B, self.num_classes, values=False)
-        check_iterations(images, learning.iterations)
+        check_iterations(images, learning.iterations or self.usual_iterations)
         return local_learning(self, images, labels_B, negative_labels_B, learning, masks, average)
 
     def adversarial_images(
@@ -247,7 +247,7 @@ class RecurrentNet(TopDownDynamics):
         images = self.check_images(images, values=False, some=True)
         check_setting(images.ndim == 2, "images", tuple(images.shape), "still ones of shape (B, D), not a video")
         labels_B = as_labels("labels", labels_B, len(images), self.num_classes, images.device, values=False)
-        half = replace(learning, iterations=(learning.iterations + 1) // 2)
+        half = replace(learning, iterations=((learning.iterations or self.usual_iterations) + 1) // 2)
         scale = 1 if self.statistics is None else scale_of(images)
         images = images.to(self.weight.dtype) / scale
         slopes_BH = first_layer_slopes(self, images, labels_B, negative_labels_B, half, masks)

@@ -95,7 +95,7 @@ class StreamNet(StreamDynamics):
         readers = list(self.candidate_layers)
         check_setting(readers[0] == 1, "candidate_layers", readers, "layers of which the first is one")
         self.damping = shares[0] if single else shares
-        self.iterations = iterations
+        self.iterations = self.usual_iterations = iterations
         self.head_layers = range(1, len(widths) + 1)
         # Lists and dicts of modules do not tell what they hold; the annotations above do.
         self.bottom_up = linear_layers(len(self.alphabet), widths)  # type: ignore[assignment]
@@ -229,7 +229,7 @@ class StreamNet(StreamDynamics):
         symbols_B = self.check_symbols(symbols_B, state, values=False)
         if len(symbols_B) == 0:
             raise UserError("symbols have the shape (0,), an empty batch, but something must be learned from")
-        iterations = learning.iterations
+        iterations = learning.iterations or self.iterations
         check_setting(iterations == self.iterations, "iterations", iterations, f"those of the net, {self.iterations}")
         if not callable(negatives) and not learning.objective.all_candidates:
             wrong, dreaming = (negatives, symbols_B, len(self.alphabet)), len(state.dreams) > 0

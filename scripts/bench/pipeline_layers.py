@@ -100,7 +100,7 @@ def learn(net: RecurrentNet, layer: int, batch: tuple[Tensor, Tensor, Tensor], l
     outer_drive = (clamped @ outer.weight.t() + bias_H).repeat(signs, 1)
     state = first_state(net, layer, image_row_BD).repeat(2, 1)
     deltas, rows = [], []
-    for iteration in range(learning.iterations):
+    for iteration in range(learning.iterations or net.usual_iterations):
         damping = net.damping_at(iteration)
         rows.append(exchange(rms_normalize(state), moving.in_features))
         computed = torch.relu(outer_drive + rows[-1] @ moving.weight.t())

@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from making import character_net, recurrent_net, windows_of
+from making import character_net, recurrent_net, stream_net, stream_state, windows_of
 
 from ffrecur.core.learning import Learning
 from ffrecur.errors import UserError
@@ -213,3 +213,15 @@ def test_what_learning_cannot_be_told():
     windows_BW = windows_of(net, 3)
     with pytest.raises(UserError, match=r"peer_normalization is 0\.1, but must be 0 for a net that keeps no means"):
         net.local_learning(windows_BW, windows_BW[:, 0], windows_BW, learning)
+
+
+def test_by_default_a_net_learns_from_as_many_iterations_as_is_usual_for_it():
+    images, labels, wrong = torch.rand(3, 4, dtype=torch.float64), torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])
+    net = recurrent_net()
+    losses = [net.local_learning(images, labels, wrong, each).loss for each in (Learning(), Learning(iterations=8))]
+    assert torch.equal(*losses)
+    assert net.local_learning(images, labels, wrong, Learning()).goodness_positive_TLB.shape[0] == 8
+    stream = stream_net(iterations=2)
+    symbols_B = torch.tensor([0, 1])
+    learned, _ = stream.local_learning(stream_state(stream, 2), symbols_B, symbols_B + 1, Learning())
+    assert learned.goodness_positive_TLB.shape[0] == 2

@@ -359,7 +359,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
         (lambda: net.step(state, symbols_B + 4), "symbols have the value 4, but must be from 0 to 3"),
         (lambda: net.local_learning(state, symbols_B, symbols_B, learning), "negative symbols have the true label"),
         (
-            lambda: net.local_learning(state, symbols_B, hard_labels, Learning()),
+            lambda: net.local_learning(state, symbols_B, hard_labels, Learning(iterations=8)),
             "iterations is 8, but must be those of",
         ),
         (
