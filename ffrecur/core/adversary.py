@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ffrecur.core.gradients import Gradients
-from ffrecur.core.learning import Learning, LocalNet, Masks, draw, iterations_of, objective_for
+from ffrecur.core.learning import Learning, LocalNet, Masks, draw, objective_for
 from ffrecur.core.losses import slopes_of
 from ffrecur.core.products import product_dtype
 from ffrecur.core.sweep import Sweep, Wiring, damping_of
@@ -33,7 +33,8 @@ def first_layer_slopes(
     with torch.autocast(inputs.device.type, enabled=False):
         begun = net.begin(inputs, masks, dtype)
         logits_BC = None if net.head is None or begun.features_BF is None else net.head(begun.features_BF)
-        wiring = begun.wiring(true_B, draw(net, negatives, logits_BC, true_B, learning), iterations_of(net, learning))
+        negatives, iterations = draw(net, negatives, logits_BC, true_B, learning), learning.iterations
+        wiring = begun.wiring(true_B, negatives, iterations or net.usual_iterations)
         sweep = Sweep(wiring, net.goodness_function, dtype, tape=1)
         local = Gradients(sweep)
         shape = (len(wiring.layers), wiring.kinds, wiring.cases, net.goodness_function.blocks)

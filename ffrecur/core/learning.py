@@ -102,10 +102,7 @@ class LocalNet(Protocol):
 
     sign: int
     goodness_function: Goodness
-
-    @property
-    def usual_iterations(self) -> int:
-        """How many iterations it learns from where nothing else is asked for."""
+    usual_iterations: int  # that it learns from where nothing else is asked for
 
     @property
     def head(self) -> nn.Linear | None:
@@ -159,7 +156,7 @@ def local_learning(
         features_BF = begun.features_BF
         logits_BC = None if net.head is None or features_BF is None else net.head(features_BF)
         negatives = draw(net, negatives, logits_BC, true_B, learning)
-        wiring = begun.wiring(true_B, negatives, iterations_of(net, learning))
+        wiring = begun.wiring(true_B, negatives, learning.iterations or net.usual_iterations)
         swept = sweep_batch(net, wiring, learning, dtype, gradients, average)
         if net.head is not None and features_BF is None:
             features_BF = net.read_out(swept.rows, masks)
@@ -178,11 +175,6 @@ def head_loss_of(logits_BC: Tensor | None, true_B: Tensor | None, like: Tensor, 
     if logits_BC is None or true_B is None:
         return like.new_zeros(())
     return F.cross_entropy(logits_BC, true_B, label_smoothing=learning.label_smoothing)
-
-
-def iterations_of(net: LocalNet, learning: Learning) -> int:
-    """Return how many iterations a net learns from."""
-    return learning.iterations or net.usual_iterations
 
 
 def objective_for(net: LocalNet, learning: Learning) -> Objective:

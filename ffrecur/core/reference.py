@@ -20,7 +20,6 @@ from ffrecur.core.learning import (
     draw,
     goodness_of_both,
     head_loss_of,
-    iterations_of,
     objective_for,
 )
 from ffrecur.core.losses import loss_of
@@ -43,7 +42,9 @@ def local_learning(
     head_loss = head_loss_of(logits_BC, true_B, net.weight, learning)
     negatives = draw(net, negatives, logits_BC, true_B, learning)
     with torch.no_grad():
-        wiring = net.begin(inputs, masks, net.weight.dtype).wiring(true_B, negatives, iterations_of(net, learning))
+        wiring = net.begin(inputs, masks, net.weight.dtype).wiring(
+            true_B, negatives, learning.iterations or net.usual_iterations
+        )
     loss, goodness_TLNBK, terms, carried = visit_all(net, wiring, learning, average)
     for term in [head_loss, *terms]:  # gradients only
         loss = loss + (term - term.detach())
