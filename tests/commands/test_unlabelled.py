@@ -18,6 +18,7 @@ from ffrecur.commands.runs import runs_below
 from ffrecur.data import ImageDataModule
 from ffrecur.lit import FeedForwardModule
 from ffrecur.metrics.separation import SeparationEvaluation
+from ffrecur.nets.feedforward import Judged
 
 FILES = [f"{number}.png" for number in range(24)]
 UNLABELLED = [*(option for option in TINY if "source" not in option), "--data.source=plain", "--data.labels=false"]
@@ -153,8 +154,8 @@ def test_the_separation_of_two_images_by_hand():
 
         sign, hidden_features = 1, (1,)
 
-        def goodness(self, images_BD):
-            return images_BD.square().T
+        def judged(self, images_BD, head=True):
+            return Judged(None, images_BD.square().T[..., None], None)
 
     def others(images_BD, everyone, part, count, source):
         return torch.tensor([[2.0], [2.0], [0.0]])[None]
